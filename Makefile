@@ -1,0 +1,77 @@
+# Signet: build, demo, test. `make help` lists the targets.
+MAKEFLAGS += --no-builtin-rules
+BUILD ?= build
+CC := mpicc
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+
+include jobs/libraries.mk
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes \
+            -Wpointer-arith -Wvla -Wno-unknown-pragmas
+OPTIMIZE ?= -O3 -g
+SANITIZE ?=
+CFLAGS_ALL := -std=gnu11 $(OPTIMIZE) -fopenmp -fno-math-errno -ffp-contract=off $(WARNINGS) $(SANITIZE) \
+              -I. $(LIBRARY_CFLAGS) $(CFLAGS)
+LDFLAGS_ALL := -fopenmp $(SANITIZE) $(LDFLAGS)
+LIBS := $(LIBRARY_LIBS) -lm -lpthread
+
+# Kernels that are compiled once per instruction set and lane count.
+LANE_SOURCES := $(wildcard kernels/lanes/*.c)
+VARIANTS := $(if $(filter x86_64,$(shell uname -m)),portable_16 avx2_16 avx512_16 portable_32 avx512_32,portable_16 portable_32)
+FLAGS_portable :=
+FLAGS_avx2 := -mavx2 -mfma -mf16c -mbmi2
+FLAGS_avx512 := -mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mprefer-vector-width=512
+LANE_OBJECTS := $(foreach v,$(VARIANTS),$(patsubst kernels/lanes/%.c,$(BUILD)/lanes/$(v)/%.o,$(LANE_SOURCES)))
+
+SOURCES := $(wildcard kernels/*.c kernels/nets/*.c stages/*.c pipeline/*.c)
+OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out pipeline/main.c,$(SOURCES))) $(LANE_OBJECTS)
+LIBRARY := $(BUILD)/libsignet.a
+
+.PHONY: all
+all: signet
+
+signet: $(BUILD)/signet
+	$(Q)ln -sf $< $@
+
+$(BUILD)/signet: $(BUILD)/pipeline/main.o $(LIBRARY)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+$(LIBRARY): $(OBJECTS)
+	@echo "  AR   $@"
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+
+define variant_rule
+$(BUILD)/lanes/$(1)/%.o: kernels/lanes/%.c
+	@mkdir -p $$(@D)
+	@echo "  CC   $$< ($(1))"
+	$$(Q)$$(CC) $$(CFLAGS_ALL) $$(FLAGS_$(firstword $(subst _, ,$(1)))) -DSG_ISA=$(firstword $(subst _, ,$(1))) \
+	    -DSG_LANES=$(lastword $(subst _, ,$(1))) -MMD -MP -c $$< -o $$@
+endef
+$(foreach v,$(VARIANTS),$(eval $(call variant_rule,$(v))))
+
+# Tests: every tests/unit/test_*.c is one cmocka program; tests/reference holds the naive twins that they share.
+UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
+UNIT_PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(UNIT_SOURCES))
+REFERENCE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_main.c,$(wildcard tests/reference/*.c)))
+
+.PRECIOUS: $(BUILD)/tests/%.o
+$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(REFERENCE_OBJECTS) $(LIBRARY)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
+
+.PHONY: unit
+unit: $(UNIT_PROGRAMS)
+	$(Q)set -e; for t in $(UNIT_PROGRAMS); do echo "  TEST $$t"; $$t; done
+
+.PHONY: clean
+clean:
+	$(Q)rm -rf $(BUILD) signet
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,49 @@
+/* Runs a network on lane blocks: forward, loss, backward, for the local blocks of a minibatch. */
+#ifndef SG_EXEC_H
+#define SG_EXEC_H
+
+#include "kernels/batch.h"
+#include "kernels/reduce.h"
+#include "kernels/weights.h"
+
+typedef struct sg_exec sg_exec;
+
+/* max_batch: samples of the largest minibatch, over all ranks. training false: no memory for gradients.
+ * machine, net and reduce are borrowed. SG_NOMEM. Local. */
+int sg_exec_create(sg_exec **exec, const sg_machine *machine, const sg_net *net, const sg_reduce *reduce,
+                   int max_batch, bool training);
+void sg_exec_destroy(sg_exec **exec);
+
+/* The weights whose mask counts from now on (dense at first): picks algorithms, rebuilds sparse structure. The
+ * survivors are borrowed until the next call. */
+int sg_exec_set_survivors(sg_exec *exec, const sg_survivors *survivors);
+
+typedef struct sg_result {
+    double loss_sum;   /* over the samples of the minibatch, all ranks */
+    int64_t correct;
+    int64_t samples;
+} sg_result;
+
+/* One training pass: batch norm over the whole minibatch, running statistics of weights updated with momentum
+ * 0.1 (unbiased variance), gradient[survivors->total] filled with the mean's gradient, combined over all ranks.
+ * alpha: AWS interpolation of every norm's gamma and beta towards 1 and 0 (protocol: 1 = plain). dropout_seed and
+ * step key the dropout. The gradient of gamma and beta carries the factor alpha. Collective over reduce.
+ * Weight decay is the optimiser's. SG_FAILED when the loss is not finite. */
+int sg_exec_train(sg_exec *exec, sg_weights *weights, const sg_batch *batch, double alpha, uint64_t dropout_seed,
+                  uint32_t step, float *gradient, sg_result *result);
+
+/* Evaluation with running statistics. logits: NULL, or [samples][classes] in the minibatch's order; each rank fills
+ * the rows of its own blocks. Collective. */
+int sg_exec_evaluate(sg_exec *exec, const sg_weights *weights, const sg_batch *batch, sg_result *result,
+                     float *logits);
+
+/* Re-estimation of running statistics: one forward pass in training mode that only gathers each batch norm's
+ * mean and unbiased variance; weights->mean and variance become the cumulative average over the minibatches since
+ * weights->batches was 0 (torch: momentum=None). alpha as in training, 1 for evaluation. Collective. */
+int sg_exec_recalibrate(sg_exec *exec, sg_weights *weights, const sg_batch *batch, double alpha);
+
+/* Bytes that an executor of these parameters holds on one rank: activations that backward needs, and all else. */
+int sg_exec_memory(const sg_machine *machine, const sg_net *net, int ranks, int max_batch, bool training,
+                   size_t *activations, size_t *total);
+
+#endif

@@ -1,0 +1,13 @@
+/* What each file of this directory contributes to its instruction set's table (variant.c): initialisers of the
+ * members of sg_variant. A pass that does not exist stays {0}. */
+#ifndef SG_TABLES_H
+#define SG_TABLES_H
+
+#define SG_CONV_DIRECT {{0}}
+#define SG_CONV_WINOGRAD4 {{0}}
+#define SG_CONV_WINOGRAD2 {{0}}
+#define SG_CONV_SPARSE {{0}}
+#define SG_CONV_DEPTHWISE {{0}}
+#define SG_LAYERS {0}
+
+#endif

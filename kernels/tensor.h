@@ -1,0 +1,49 @@
+/* The lane-blocked tensor: [block][height + 2 halo][width + 2 halo][channels (+ pad)][lanes].
+ *
+ * A block is `lanes` samples of the minibatch, innermost: the channels x lanes values of a pixel are a packed
+ * BLIS micro-panel. `data` points at pixel (0, 0) of block 0, inside the halo, so row -1 is a legal address
+ * when halo >= 1. Strides are in floats; use them, never the shape, to move. A pixel of C channels takes
+ * C + sg_pixel_padding(C) lane rows, because a stride of a multiple of 4 KiB puts all pixels of a tile into one
+ * set of L1.
+ *
+ * Invariants that every kernel keeps: halo and pad rows are zero and never written; lanes past the last sample
+ * hold finite values in activations and zero in gradients (so they add nothing to a weight gradient). */
+#ifndef SG_TENSOR_H
+#define SG_TENSOR_H
+
+#include <stddef.h>
+
+#include "kernels/error.h"
+
+typedef struct sg_tensor {
+    float *data;   /* pixel (0, 0), channel 0, lane 0 of block 0; borrowed from base */
+    int blocks, channels, height, width, halo, lanes;
+    size_t pixel;  /* floats from a pixel to the next in its row: (channels + padding) * lanes */
+    size_t row;    /* floats from a row to the next */
+    size_t block;  /* floats from a block to the next */
+    float *base;   /* the allocation, owned; NULL when the tensor is a view */
+} sg_tensor;
+
+/* Lane rows of padding behind the channels of a pixel: 1 when channels is a multiple of 8, else 0. */
+static inline int sg_pixel_padding(int channels) { return channels % 8 == 0 ? 1 : 0; }
+
+/* Makes a zeroed tensor; release with sg_tensor_release. SG_NOMEM. Local. */
+int sg_tensor_init(sg_tensor *tensor, int lanes, int blocks, int channels, int height, int width, int halo);
+
+/* Bytes that sg_tensor_init would allocate. */
+size_t sg_tensor_bytes(int lanes, int blocks, int channels, int height, int width, int halo);
+
+/* Frees what sg_tensor_init allocated and zeroes the handle; NULL and zeroed handles are tolerated. */
+void sg_tensor_release(sg_tensor *tensor);
+
+static inline float *sg_tensor_at(const sg_tensor *t, int block, int y, int x) {
+    return t->data + (ptrdiff_t)((size_t)block * t->block) + (ptrdiff_t)y * (ptrdiff_t)t->row +
+           (ptrdiff_t)x * (ptrdiff_t)t->pixel;
+}
+
+/* Between the layout and plain [sample][channel][height][width] arrays; samples <= blocks * lanes. Lanes past
+ * the last sample become zero. For tests, logits and tools, not for the hot path. */
+void sg_tensor_from_nchw(sg_tensor *tensor, const float *nchw, int samples);
+void sg_tensor_to_nchw(const sg_tensor *tensor, float *nchw, int samples);
+
+#endif

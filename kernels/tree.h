@@ -1,0 +1,24 @@
+/* The binary tree over the blocks of a minibatch that fixes the order of every sum over samples.
+ *
+ * Blocks b = 0..B-1; at distance d = 2^ceil(log2 B) / 2, then half of it, ..., 1: v[b] = v[b] + v[b + d] where
+ * both exist (absent blocks are skipped, never added as zeros). Block b lives on rank b mod P, local index
+ * j = b / P, so all levels with d >= P are local and their shape depends on the local count alone. */
+#ifndef SG_TREE_H
+#define SG_TREE_H
+
+/* The local levels, depth first: visit leaf leaf[i], push its value, then merge the two topmost values
+ * merges[i] times (lower one = lower one (+) topmost). After the last leaf one value is left. The stack is never
+ * deeper than SG_TREE_DEPTH. leaf and merges have room for n. Local; cannot fail; 0 <= n <= 2^SG_TREE_DEPTH. */
+enum { SG_TREE_DEPTH = 16 };
+void sg_tree_order(int n, int *leaf, int *merges);
+
+/* How many of B blocks rank r of P holds, and how many samples are in local block j of a minibatch. */
+static inline int sg_tree_local_blocks(int blocks, int rank, int ranks) {
+    return rank < blocks ? (blocks - rank + ranks - 1) / ranks : 0;
+}
+static inline int sg_tree_block_samples(int samples, int lanes, int local_block, int rank, int ranks) {
+    int left = samples - (local_block * ranks + rank) * lanes;
+    return left < 0 ? 0 : left < lanes ? left : lanes;
+}
+
+#endif

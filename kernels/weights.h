@@ -1,0 +1,48 @@
+/* The values of a network: trainable parameters, running statistics, mask. */
+#ifndef SG_WEIGHTS_H
+#define SG_WEIGHTS_H
+
+#include "kernels/net.h"
+
+typedef struct sg_weights {
+    const sg_net *net;  /* borrowed */
+    float *values;      /* [net->values] parameter p at net->param[p].offset, canonical order; zero where pruned */
+    float *mean;        /* [net->channels_tracked] running means */
+    float *variance;    /* [net->channels_tracked] running (unbiased) variances */
+    int64_t batches;    /* num_batches_tracked */
+    uint8_t *mask;      /* [net->values] 1 survives, 0 pruned; 1 for everything that is not prunable */
+} sg_weights;
+
+/* Zero values, mask all ones, means 0, variances 1. */
+int sg_weights_create(sg_weights **weights, const sg_net *net);
+void sg_weights_destroy(sg_weights **weights);
+
+/* Fresh initialisation of every parameter from the seed (SG_RNG_INIT), statistics reset; the mask is kept and
+ * applied. The value of an element depends on (seed, parameter number, element) alone. */
+void sg_weights_init(sg_weights *weights, uint64_t seed);
+void sg_weights_reset_statistics(sg_weights *weights);
+void sg_weights_copy(sg_weights *to, const sg_weights *from); /* same net */
+void sg_weights_apply_mask(sg_weights *weights);
+
+/* out = lambda * one + (1 - lambda) * two for every trainable parameter; mask from one; statistics reset.
+ * lambda exactly 0 or 1 copies the bits. */
+void sg_weights_interpolate(sg_weights *out, const sg_weights *one, const sg_weights *two, double lambda);
+
+size_t sg_weights_prunable(const sg_net *net);
+size_t sg_weights_surviving(const sg_weights *weights); /* prunable and not pruned */
+double sg_weights_density(const sg_weights *weights);
+
+/* The surviving values of all parameters, compact: what gradients, moments and their sums over ranks are
+ * stored as. Parameter p has support[p].count values at offset[p]. */
+typedef struct sg_survivors {
+    int params;
+    sg_support *support; /* [params] index NULL: all survive */
+    size_t *offset;      /* [params] */
+    size_t total;
+    uint32_t *storage;   /* owned by this object */
+} sg_survivors;
+
+int sg_survivors_create(sg_survivors **survivors, const sg_weights *weights);
+void sg_survivors_destroy(sg_survivors **survivors);
+
+#endif
