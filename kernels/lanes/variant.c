@@ -22,8 +22,10 @@ static void own_ukernel(const sg_ukernel *u, int m, int k, const float *a, const
                 sum[v] = sg_fma(factor, sg_load(b + (size_t)p * SG_LANES + v * SG_WIDTH), sum[v]);
         }
         float *row = c + (size_t)i * c_stride;
-        for (int v = 0; v < SG_ROW; v++)
-            sg_store(row + v * SG_WIDTH, accumulate ? sg_load(row + v * SG_WIDTH) + sum[v] : sum[v]);
+        for (int v = 0; v < SG_ROW; v++) {
+            if (accumulate) sum[v] = sg_load(row + v * SG_WIDTH) + sum[v];
+            sg_store(row + v * SG_WIDTH, sum[v]);
+        }
     }
 }
 
