@@ -18,6 +18,13 @@ void sg_exec_destroy(sg_exec **exec);
  * survivors are borrowed until the next call. */
 int sg_exec_set_survivors(sg_exec *exec, const sg_survivors *survivors);
 
+/* Takes the values of weights for evaluation and recalibration: call it when they have changed.
+ * sg_exec_train does it itself. */
+int sg_exec_load(sg_exec *exec, const sg_weights *weights);
+
+/* Halo that sg_batch.input must have for this network. */
+int sg_exec_input_halo(const sg_net *net);
+
 typedef struct sg_result {
     double loss_sum;   /* over the samples of the minibatch, all ranks */
     int64_t correct;
@@ -32,18 +39,22 @@ typedef struct sg_result {
 int sg_exec_train(sg_exec *exec, sg_weights *weights, const sg_batch *batch, double alpha, uint64_t dropout_seed,
                   uint32_t step, float *gradient, sg_result *result);
 
-/* Evaluation with running statistics. logits: NULL, or [samples][classes] in the minibatch's order; each rank fills
+/* Evaluation of the loaded weights with running statistics. logits: NULL, or [samples][classes] in the minibatch's order; each rank fills
  * the rows of its own blocks. Collective. */
 int sg_exec_evaluate(sg_exec *exec, const sg_weights *weights, const sg_batch *batch, sg_result *result,
                      float *logits);
 
-/* Re-estimation of running statistics: one forward pass in training mode that only gathers each batch norm's
+/* Re-estimation of running statistics of the loaded weights: one forward pass in training mode that only gathers each batch norm's
  * mean and unbiased variance; weights->mean and variance become the cumulative average over the minibatches since
  * weights->batches was 0 (torch: momentum=None). alpha as in training, 1 for evaluation. Collective. */
 int sg_exec_recalibrate(sg_exec *exec, sg_weights *weights, const sg_batch *batch, double alpha);
 
-/* Bytes that an executor of these parameters holds on one rank: activations that backward needs, and all else. */
+/* Bytes of the tensors that an executor holds on one of `ranks` ranks: the activations that backward needs, and
+ * those of gradients. SG_NOMEM. Local. */
+typedef struct sg_exec_bytes {
+    size_t activations, gradients, convolutions;
+} sg_exec_bytes;
 int sg_exec_memory(const sg_machine *machine, const sg_net *net, int ranks, int max_batch, bool training,
-                   size_t *activations, size_t *total);
+                   sg_exec_bytes *bytes);
 
 #endif
