@@ -1,0 +1,59 @@
+#include "stages/kinds.h"
+
+#include <math.h>
+#include <string.h>
+
+const char *const sg_method_names[] = {"lrr", "aws", "imp", NULL};
+const char *const sg_mode_names[] = {"signed",       "signed_norms", "mask",   "retrain",
+                                     "random_signs", "magnitude",    "frozen", "dense",   NULL};
+const char *const sg_pair_names[] = {"signed-search", "signed-retrain", "signed_norms-retrain",
+                                     "signed-signed", "sgd-noise",      "norm-reinit",          NULL};
+const char *const sg_schedule_names[] = {"step", "cosine", "constant", NULL};
+
+_Static_assert(sizeof sg_method_names / sizeof *sg_method_names == SG_METHOD_COUNT + 1, "one name per method");
+_Static_assert(sizeof sg_mode_names / sizeof *sg_mode_names == SG_MODE_COUNT + 1, "one name per mode");
+_Static_assert(sizeof sg_pair_names / sizeof *sg_pair_names == SG_PAIR_COUNT + 1, "one name per pair");
+_Static_assert(sizeof sg_schedule_names / sizeof *sg_schedule_names == SG_SCHEDULE_COUNT + 1, "one name per schedule");
+
+const char *sg_method_name(enum sg_method method) { return sg_method_names[method]; }
+const char *sg_mode_name(enum sg_mode mode) { return sg_mode_names[mode]; }
+const char *sg_pair_name(enum sg_pair pair) { return sg_pair_names[pair]; }
+const char *sg_schedule_name(enum sg_schedule schedule) { return sg_schedule_names[schedule]; }
+
+static int find(const char *const *names, const char *name) {
+    for (int i = 0; names[i] != NULL; i++)
+        if (strcmp(names[i], name) == 0) return i;
+    return -1;
+}
+
+bool sg_method_parse(const char *name, enum sg_method *out) {
+    int i = find(sg_method_names, name);
+    if (i >= 0) *out = (enum sg_method)i;
+    return i >= 0;
+}
+
+bool sg_mode_parse(const char *name, enum sg_mode *out) {
+    int i = find(sg_mode_names, name);
+    if (i >= 0) *out = (enum sg_mode)i;
+    return i >= 0;
+}
+
+bool sg_pair_parse(const char *name, enum sg_pair *out) {
+    int i = find(sg_pair_names, name);
+    if (i >= 0) *out = (enum sg_pair)i;
+    return i >= 0;
+}
+
+bool sg_schedule_parse(const char *name, enum sg_schedule *out) {
+    int i = find(sg_schedule_names, name);
+    if (i >= 0) *out = (enum sg_schedule)i;
+    return i >= 0;
+}
+
+size_t sg_prune_keep(size_t surviving, double fraction) {
+    double kept = (double)surviving * (1.0 - fraction);
+    double nearest = nearbyint(kept);
+    /* 10 * (1 - 0.9) is 0.9999999999999998: the fraction's own rounding must not cost a weight. */
+    if (fabs(kept - nearest) <= 1e-12 * (double)surviving) kept = nearest;
+    return (size_t)floor(kept);
+}
