@@ -70,6 +70,19 @@ $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(REFERENCE_OBJECTS) $(
 unit: $(UNIT_PROGRAMS)
 	$(Q)set -e; for t in $(UNIT_PROGRAMS); do echo "  TEST $$t"; $$t; done
 
+# Tests under mpirun: every tests/mpi/test_*.c is one program; MPI_RANKS says on how many ranks each runs.
+MPI_PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/mpi/test_*.c))
+MPI_RANKS ?= 1 2 4 8
+
+$(BUILD)/tests/mpi/test_%: $(BUILD)/tests/mpi/test_%.o $(LIBRARY)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+.PHONY: mpi
+mpi: $(MPI_PROGRAMS)
+	$(Q)set -e; for t in $(MPI_PROGRAMS); do for n in $(MPI_RANKS); do \
+	    echo "  TEST $$t on $$n"; tests/mpirun.sh $$n $$t; done; done
+
 .PHONY: clean
 clean:
 	$(Q)rm -rf $(BUILD) signet

@@ -1,0 +1,299 @@
+/* Groups, agreement, and the reduction's bits: on any number of ranks those of a serial evaluation of
+ * tree.h's tree over all blocks. Equality is exact throughout. */
+#include <math.h>
+#include <stdint.h>
+
+#include "kernels/memory.h"
+#include "kernels/rng.h"
+#include "kernels/tree.h"
+#include "pipeline/comm.h"
+#include "tests/mpi/check.h"
+
+enum { MAX_BLOCKS = 17, MAX_DEPTH = SG_TREE_DEPTH + 1 };
+
+static sg_comm *world;
+
+/* Values of widely different sizes, so that another order of summation has other bits; -0.0 among them. */
+static float block_value(int block, size_t i) {
+    sg_random random = sg_rng(7, SG_RNG_TEST, (uint32_t)block, (uint32_t)i, 0);
+    if (random.word[0] % 16 == 0) return -0.0f;
+    return ldexpf(sg_uniform(random.word[1]) - 0.5f, (int)(random.word[2] % 24));
+}
+
+/* tree.h literally: at distance d = 2^ceil(log2 B)/2, ..., 1, v[b] += v[b + d] where both exist. */
+static void serial_tree(int blocks, size_t n, float *value) {
+    float *v;
+    CHECK_OK(SG_NEW(&v, (size_t)blocks * n));
+    for (int b = 0; b < blocks; b++)
+        for (size_t i = 0; i < n; i++) v[(size_t)b * n + i] = block_value(b, i);
+    int top = 1;
+    while (top < blocks) top *= 2;
+    for (int d = top / 2; d >= 1; d /= 2)
+        for (int b = 0; b < d && b + d < blocks; b++)
+            for (size_t i = 0; i < n; i++) v[(size_t)b * n + i] += v[(size_t)(b + d) * n + i];
+    memcpy(value, v, n * sizeof *value);
+    SG_FREE(v);
+}
+
+/* This rank's blocks, combined in the order of the local tree; garbage that must not be used when it has
+ * none. */
+static void local_tree(int blocks, int rank, int ranks, size_t n, float *value) {
+    int leaf[MAX_BLOCKS], merges[MAX_BLOCKS], local = sg_tree_local_blocks(blocks, rank, ranks), depth = 0;
+    for (size_t i = 0; i < n; i++) value[i] = NAN;
+    if (local == 0) return;
+    sg_tree_order(local, leaf, merges);
+    float *stack;
+    CHECK_OK(SG_NEW(&stack, MAX_DEPTH * n));
+    for (int k = 0; k < local; k++) {
+        for (size_t i = 0; i < n; i++) stack[(size_t)depth * n + i] = block_value(leaf[k] * ranks + rank, i);
+        depth++;
+        for (int m = 0; m < merges[k]; m++, depth--)
+            sg_combine_float(stack + (size_t)(depth - 2) * n, stack + (size_t)(depth - 1) * n, n);
+    }
+    memcpy(value, stack, n * sizeof *value);
+    SG_FREE(stack);
+}
+
+static void check_bits(const float *got, const float *expected, size_t n, int blocks, const char *how) {
+    for (size_t i = 0; i < n; i++)
+        CHECK(memcmp(&got[i], &expected[i], sizeof *got) == 0,
+              "%s, %d blocks, length %zu, element %zu: %a, expected %a", how, blocks, n, i, (double)got[i],
+              (double)expected[i]);
+}
+
+static void compare_with_serial(size_t long_bytes, size_t message_bytes, size_t n) {
+    sg_reduce reduce;
+    CHECK_OK(sg_comm_reduce(world, &reduce));
+    sg_comm_tune(world, long_bytes, message_bytes);
+    float *expected, *got;
+    CHECK_OK(SG_NEW(&expected, n));
+    CHECK_OK(SG_NEW(&got, n));
+    for (int blocks = 1; blocks <= MAX_BLOCKS; blocks++) {
+        serial_tree(blocks, n, expected);
+        local_tree(blocks, reduce.rank, reduce.size, n, got);
+        CHECK_OK(reduce.combine(reduce.context, got, n, sizeof *got, sg_combine_float, blocks));
+        check_bits(got, expected, n, blocks, "blocking");
+        local_tree(blocks, reduce.rank, reduce.size, n, got);
+        CHECK_OK(reduce.sum_begin(reduce.context, got, n, blocks));
+        CHECK_OK(reduce.finish(reduce.context));
+        check_bits(got, expected, n, blocks, "non-blocking");
+    }
+    SG_FREE(expected);
+    SG_FREE(got);
+}
+
+static void short_messages_follow_the_tree(void) {
+    for (size_t n = 0; n <= 9; n++) compare_with_serial(1 << 30, 1 << 30, n);
+    compare_with_serial(1 << 30, 1 << 30, 1000);
+}
+
+static void long_messages_follow_the_tree(void) {
+    for (size_t n = 0; n <= 9; n++) compare_with_serial(1, 1 << 30, n);
+    compare_with_serial(1, 1 << 30, 1000);
+}
+
+static void messages_in_pieces_follow_the_tree(void) {
+    compare_with_serial(1, 100, 1001);
+    compare_with_serial(1 << 30, 100, 1001);
+}
+
+static void usual_sizes_follow_the_tree(void) { compare_with_serial(32 << 10, 1 << 30, 20000); }
+
+static void a_hundred_thousand_values_follow_the_tree(void) {
+    sg_reduce reduce;
+    CHECK_OK(sg_comm_reduce(world, &reduce));
+    enum { N = 100000, BLOCKS = 11 };
+    float *expected, *got;
+    CHECK_OK(SG_NEW(&expected, N));
+    CHECK_OK(SG_NEW(&got, N));
+    serial_tree(BLOCKS, N, expected);
+    local_tree(BLOCKS, reduce.rank, reduce.size, N, got);
+    CHECK_OK(reduce.sum_begin(reduce.context, got, N, BLOCKS));
+    CHECK_OK(reduce.finish(reduce.context));
+    check_bits(got, expected, N, BLOCKS, "non-blocking");
+    SG_FREE(expected);
+    SG_FREE(got);
+}
+
+static void many_sums_at_once_stay_apart(void) {
+    sg_reduce reduce;
+    CHECK_OK(sg_comm_reduce(world, &reduce));
+    sg_comm_tune(world, 256, 512);
+    enum { SUMS = 40, N = 300, BLOCKS = 13 };
+    float *expected, *got;
+    CHECK_OK(SG_NEW(&expected, N));
+    CHECK_OK(SG_NEW(&got, SUMS * N));
+    for (int s = 0; s < SUMS; s++) {
+        size_t n = (size_t)(s * 7) % N;
+        local_tree(BLOCKS, reduce.rank, reduce.size, n, got + s * N);
+        CHECK_OK(reduce.sum_begin(reduce.context, got + s * N, n, BLOCKS));
+        for (int i = 0; i < (s + reduce.rank) % 3; i++)
+            CHECK_OK(reduce.progress(reduce.context)); /* ranks differ */
+    }
+    /* A blocking one in between must not mix with them. */
+    float one = (float)reduce.rank;
+    CHECK_OK(reduce.combine(reduce.context, &one, 1, sizeof one, sg_combine_float, reduce.size));
+    CHECK(one == (float)(reduce.size * (reduce.size - 1) / 2), "got %g", (double)one);
+    CHECK_OK(reduce.finish(reduce.context));
+    for (int s = 0; s < SUMS; s++) {
+        size_t n = (size_t)(s * 7) % N;
+        serial_tree(BLOCKS, n, expected);
+        check_bits(got + s * N, expected, n, BLOCKS, "many at once");
+    }
+    SG_FREE(expected);
+    SG_FREE(got);
+}
+
+typedef struct word {
+    char text[16];
+} word;
+
+/* Not commutative: shows which side each value came from. */
+static void join(void *low, const void *high, size_t count) {
+    word *to = low;
+    const word *from = high;
+    for (size_t i = 0; i < count; i++)
+        strncat(to[i].text, from[i].text, sizeof to[i].text - strlen(to[i].text) - 1);
+}
+
+static void low_comes_from_the_lower_rank(void) {
+    sg_reduce reduce;
+    CHECK_OK(sg_comm_reduce(world, &reduce));
+    const char *expected[] = {"0", "01", "", "0213", "", "", "", "04261537"};
+    if (reduce.size > 8) return;
+    for (size_t long_bytes = 1; long_bytes <= 1 << 20; long_bytes <<= 20) {
+        sg_comm_tune(world, long_bytes, 1 << 20);
+        word words[3];
+        for (int i = 0; i < 3; i++) snprintf(words[i].text, sizeof words[i].text, "%d", reduce.rank);
+        CHECK_OK(reduce.combine(reduce.context, words, 3, sizeof *words, join, reduce.size));
+        for (int i = 0; i < 3; i++)
+            CHECK(strcmp(words[i].text, expected[reduce.size - 1]) == 0, "got \"%s\", expected \"%s\"",
+                  words[i].text, expected[reduce.size - 1]);
+    }
+}
+
+static void a_group_of_three_cannot_reduce(void) {
+    if (sg_comm_size(world) < 4) return;
+    sg_comm *three;
+    CHECK_OK(sg_comm_split(&three, world, sg_comm_rank(world) < 3 ? 0 : -1, 0));
+    CHECK((three == NULL) == (sg_comm_rank(world) >= 3), "membership of rank %d is wrong",
+          sg_comm_rank(world));
+    sg_reduce reduce;
+    if (three != NULL) CHECK_STATUS(sg_comm_reduce(three, &reduce), SG_INTERNAL, "power of two");
+    sg_comm_destroy(&three);
+}
+
+static void halves_work_by_themselves(void) {
+    int rank = sg_comm_rank(world), size = sg_comm_size(world);
+    if (size < 2) return;
+    sg_comm *half;
+    CHECK_OK(sg_comm_split(&half, world, rank % 2, -rank));
+    CHECK(sg_comm_size(half) == size / 2, "size %d, expected %d", sg_comm_size(half), size / 2);
+    CHECK(sg_comm_rank(half) == size / 2 - 1 - rank / 2, "rank %d by falling key", sg_comm_rank(half));
+    sg_reduce reduce;
+    CHECK_OK(sg_comm_reduce(half, &reduce));
+    double sum = rank;
+    CHECK_OK(reduce.combine(reduce.context, &sum, 1, sizeof sum, sg_combine_double, reduce.size));
+    double expected = 0;
+    for (int r = rank % 2; r < size; r += 2) expected += r;
+    CHECK(sum == expected, "%g, expected %g", sum, expected);
+    sg_comm_destroy(&half);
+    CHECK(half == NULL, "the handle is not cleared");
+}
+
+static void agreement_when_all_is_well(void) { CHECK_OK(sg_comm_agree(world, SG_OK)); }
+
+static void agreement_takes_the_worst_and_its_message(void) {
+    int rank = sg_comm_rank(world), size = sg_comm_size(world), status = SG_OK;
+    if (rank == size - 1) status = SG_FAIL(SG_IO, "disk of rank %d is full", rank);
+    if (size > 2 && rank == 1) status = SG_FAIL(SG_DATA, "less bad");
+    CHECK_STATUS(sg_comm_agree(world, status), SG_IO, "is full");
+    char expected[64];
+    snprintf(expected, sizeof expected, "disk of rank %d is full", size - 1);
+    CHECK(strcmp(sg_error_message(), expected) == 0, "message \"%s\"", sg_error_message());
+    CHECK(strstr(sg_error_trace(), "agreement_takes_the_worst") != NULL, "trace \"%s\"", sg_error_trace());
+}
+
+static void agreement_takes_the_lowest_of_equals(void) {
+    int rank = sg_comm_rank(world), size = sg_comm_size(world), status = SG_OK;
+    if (rank >= size / 2) status = SG_FAIL(SG_IO, "from %d", rank);
+    char expected[64];
+    snprintf(expected, sizeof expected, "from %d", size / 2);
+    CHECK_STATUS(sg_comm_agree(world, status), SG_IO, expected);
+}
+
+static void an_interruption_hides_no_failure(void) {
+    int rank = sg_comm_rank(world), size = sg_comm_size(world);
+    int status = SG_FAIL(SG_INTERRUPTED, "stopped");
+    CHECK_STATUS(sg_comm_agree(world, status), SG_INTERRUPTED, "stopped");
+    if (rank == size - 1) status = SG_FAIL(SG_FAILED, "diverged");
+    CHECK_STATUS(sg_comm_agree(world, status), SG_FAILED, "diverged");
+}
+
+static void helpers_collect_and_spread(void) {
+    int rank = sg_comm_rank(world), size = sg_comm_size(world);
+    int largest = 3 * rank;
+    CHECK_OK(sg_comm_max_int(world, &largest));
+    CHECK(largest == 3 * (size - 1), "maximum %d", largest);
+    int64_t count[2] = {INT64_C(1) << 40, rank};
+    CHECK_OK(sg_comm_sum_int64(world, count, 2));
+    CHECK(count[0] == ((int64_t)size << 40) && count[1] == size * (size - 1) / 2, "sums %lld %lld",
+          (long long)count[0], (long long)count[1]);
+    double value = ldexp(1.0, -30 * rank), expected = 1;
+    for (int r = 1; r < size; r++) expected += ldexp(1.0, -30 * r);
+    CHECK_OK(sg_comm_sum_double(world, &value, 1));
+    CHECK(value == expected, "%a, expected %a", value, expected);
+    char text[32] = "";
+    if (rank == size - 1) strcpy(text, "from the last rank");
+    CHECK_OK(sg_comm_broadcast(world, text, sizeof text, size - 1));
+    CHECK(strcmp(text, "from the last rank") == 0, "\"%s\"", text);
+    int node_rank, node_ranks;
+    CHECK_OK(sg_comm_node(world, &node_rank, &node_ranks));
+    CHECK(node_rank == rank && node_ranks == size, "%d of %d on the node", node_rank, node_ranks);
+}
+
+static void quiet_messages_arrive(void) {
+    int rank = sg_comm_rank(world), size = sg_comm_size(world), from = -1, next = (rank + 1) % size;
+    bool arrived = true;
+    size_t bytes = 0;
+    CHECK_OK(sg_comm_wait_quietly(world, MPI_ANY_SOURCE, SG_TAG_TEST, 0.01, &arrived, &from, &bytes));
+    CHECK(!arrived, "a message that nobody sent");
+    CHECK_OK(sg_comm_barrier_quietly(world));
+    int sent = 1000 + rank, received = 0;
+    CHECK_OK(sg_comm_send(world, &sent, sizeof sent, next, SG_TAG_TEST));
+    CHECK_OK(sg_comm_wait_quietly(world, MPI_ANY_SOURCE, SG_TAG_TEST, -1, &arrived, &from, &bytes));
+    CHECK(arrived && from == (rank + size - 1) % size && bytes == sizeof sent, "from %d, %zu bytes", from,
+          bytes);
+    CHECK_OK(sg_comm_receive(world, &received, sizeof received, from, SG_TAG_TEST, &bytes));
+    CHECK(received == 1000 + from, "%d from %d", received, from);
+}
+
+static void an_mpi_error_names_its_call(void) {
+    int rank = sg_comm_rank(world);
+    CHECK_STATUS(sg_comm_send(world, &rank, sizeof rank, sg_comm_size(world) + 5, SG_TAG_TEST), SG_INTERNAL,
+                 "MPI_Send failed");
+}
+
+int main(int argc, char **argv) {
+    MPI_Init(&argc, &argv);
+    CHECK_OK(sg_comm_create(&world, MPI_COMM_WORLD));
+    RUN(short_messages_follow_the_tree);
+    RUN(long_messages_follow_the_tree);
+    RUN(messages_in_pieces_follow_the_tree);
+    RUN(usual_sizes_follow_the_tree);
+    RUN(a_hundred_thousand_values_follow_the_tree);
+    RUN(many_sums_at_once_stay_apart);
+    RUN(low_comes_from_the_lower_rank);
+    RUN(a_group_of_three_cannot_reduce);
+    RUN(halves_work_by_themselves);
+    RUN(agreement_when_all_is_well);
+    RUN(agreement_takes_the_worst_and_its_message);
+    RUN(agreement_takes_the_lowest_of_equals);
+    RUN(an_interruption_hides_no_failure);
+    RUN(helpers_collect_and_spread);
+    RUN(quiet_messages_arrive);
+    RUN(an_mpi_error_names_its_call);
+    sg_comm_destroy(&world);
+    MPI_Finalize();
+    return 0;
+}
