@@ -114,8 +114,11 @@ size_t sg_net_count(const sg_net *net, enum sg_role role); /* values with this r
 /* FLOP of one sample's forward pass: 2 per multiply-add of convolutions and linear layers. */
 double sg_net_flop(const sg_net *net);
 
-/* ---- Builder, for kernels/nets/. Layers are numbered from 0 (the input). After an error (memory, shapes that do not
- * fit) calls return 0 and net->status tells. Names are the state_dict's prefixes: "layer1.0.conv1". */
+/* ---- Builder, for kernels/nets/. Layers are numbered from 0 (the input). After an error (memory, shapes that
+ * do not fit) calls return 0 and net->status tells; the network is then good for nothing but sg_net_destroy. Names are the state_dict's prefixes: "layer1.0.conv1". */
+
+/* Starts a network: layer 0, images [channels][height][width]. SG_CONFIG: impossible sizes. Owned. */
+int sg_net_begin(sg_net **net, const char *arch, int classes, int channels, int height, int width);
 
 int sg_net_conv(sg_net *net, int input, const char *name, int out, int kernel, int stride, int padding, int groups,
                 bool bias);
@@ -137,6 +140,7 @@ int sg_net_shuffle(sg_net *net, int input, int groups);
 /* Names NULL: absent. Position has one row per token, the class token's first. */
 int sg_net_tokens(sg_net *net, int input, const char *class_token, const char *position);
 int sg_net_first_token(sg_net *net, int input);
+/* Exchanges pixels and channels: out channels = H*W of the input, out_height * out_width = its channels. */
 int sg_net_transpose(sg_net *net, int input, int out_height, int out_width);
 int sg_net_attention(sg_net *net, int input, int heads);
 int sg_net_dropout(sg_net *net, int input, float probability);
