@@ -32,6 +32,9 @@ size_t sg_conv_weights(const sg_conv_shape *shape);
 int sg_conv_input_halo(const sg_conv_shape *shape);
 int sg_conv_gradient_halo(const sg_conv_shape *shape);
 
+/* A linear layer: the kernel covers the whole input, one output pixel, one matrix product per pass. */
+bool sg_conv_is_linear(const sg_conv_shape *shape);
+
 /* The surviving weights of a layer: index[0..count) ascending positions in the canonical order
  * [out][in/groups][kh][kw]. index NULL: all survive. Borrowed. */
 typedef struct sg_support {
@@ -71,7 +74,9 @@ enum sg_conv_pass_kind { SG_CONV_FORWARD, SG_CONV_DATA_GRADIENT, SG_CONV_WEIGHT_
 
 typedef struct sg_conv sg_conv;
 
-/* needs_data_gradient false (the first layer): that pass is not prepared. Dense until sg_conv_set_support. */
+/* needs_data_gradient false (the first layer): that pass is not prepared. Dense until sg_conv_set_support. machine
+ * is borrowed. Gradient passes take memory at the first sg_conv_set_weights with gradients, so that evaluation
+ * alone stays small. SG_INTERNAL for an impossible shape, SG_NOMEM. Local, like all of this file. */
 int sg_conv_create(sg_conv **conv, const sg_machine *machine, const sg_conv_shape *shape, bool needs_data_gradient);
 void sg_conv_destroy(sg_conv **conv);
 
