@@ -1,0 +1,293 @@
+/* Opens data sets: one rank scans, all agree, the ranks of each node fill memory that they share. */
+#include "pipeline/data.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <xxhash.h>
+
+#include "kernels/memory.h"
+#include "pipeline/data_kind.h"
+
+enum { ALIGN = 64, BROADCAST_PIECE = 1 << 30 };
+
+struct sg_data_memory {
+    MPI_Comm team;      /* the ranks that share one copy */
+    int rank, size;     /* in the team */
+    MPI_Win window;     /* MPI_WIN_NULL when the copy is this rank's own */
+    unsigned char *own; /* that copy */
+    sg_data_scan scan;
+    char **class_name;
+};
+
+/* The lowest failing rank's code and message on every rank. Collective. */
+static int agree(int status, MPI_Comm world) {
+    int rank, size, first, mine;
+    MPI_Comm_rank(world, &rank);
+    MPI_Comm_size(world, &size);
+    mine = status != SG_OK ? rank : size;
+    MPI_Allreduce(&mine, &first, 1, MPI_INT, MPI_MIN, world);
+    if (first == size) return SG_OK;
+    struct {
+        int code;
+        char message[2048], trace[2048];
+    } record = {.code = status};
+    if (rank == first) {
+        snprintf(record.message, sizeof record.message, "%s", sg_error_message());
+        snprintf(record.trace, sizeof record.trace, "%s", sg_error_trace());
+    }
+    MPI_Bcast(&record, (int)sizeof record, MPI_BYTE, first, world);
+    if (rank != first) sg_error_adopt(record.code, record.message, record.trace);
+    return record.code;
+}
+
+/* Collective; the receivers' memory is there already. */
+static void broadcast(void *bytes, size_t size, MPI_Comm world) {
+    for (size_t done = 0; done < size; done += BROADCAST_PIECE) {
+        size_t piece = size - done < BROADCAST_PIECE ? size - done : BROADCAST_PIECE;
+        MPI_Bcast((char *)bytes + done, (int)piece, MPI_BYTE, 0, world);
+    }
+}
+
+static int broadcast_blob(sg_blob *blob, int rank, MPI_Comm world) {
+    uint64_t size = blob->size;
+    MPI_Bcast(&size, 1, MPI_UINT64_T, 0, world);
+    int status = SG_OK;
+    if (rank != 0) {
+        *blob = (sg_blob){0};
+        status = SG_AT(sg_blob_add(blob, NULL, (size_t)size));
+    }
+    SG_TRY(agree(status, world));
+    broadcast(blob->bytes, (size_t)size, world);
+    return SG_OK;
+}
+
+/* What was found must be something that memory can be laid out for and that the options ask for. */
+static int validate(const sg_data_options *options, const sg_data_scan *scan) {
+    SG_CHECK(scan->classes >= 1 && scan->classes <= SG_DATA_MAX_CLASSES, SG_DATA,
+             "data set %s: has %d classes; 1 to %d are possible", scan->name, scan->classes, SG_DATA_MAX_CLASSES);
+    SG_CHECK(scan->channels >= 1 && scan->channels <= SG_DATA_CHANNELS && scan->height >= 1 &&
+                 scan->height <= SG_DATA_MAX_SIDE && scan->width >= 1 && scan->width <= SG_DATA_MAX_SIDE &&
+                 (int64_t)scan->height * scan->width <= SG_DATA_MAX_PIXELS,
+             SG_DATA, "data set %s: images of %d x %d pixels with %d channels; sides of 1 to %d and 1 to %d channels are"
+             " possible", scan->name, scan->height, scan->width, scan->channels, SG_DATA_MAX_SIDE, SG_DATA_CHANNELS);
+    SG_CHECK(options->classes == 0 || options->classes == scan->classes, SG_CONFIG,
+             "net.classes = %d, but data set %s has %d classes: set net.classes = %d", options->classes, scan->name,
+             scan->classes, scan->classes);
+    const uint32_t limit[SG_SPLITS] = {options->train_limit, options->test_limit};
+    for (int s = 0; s < SG_SPLITS; s++) {
+        const char *split = sg_data_split_name((enum sg_data_split)s);
+        SG_CHECK(scan->samples[s] > 0, SG_DATA, "data set %s: its %s split is empty", scan->name, split);
+        SG_CHECK(limit[s] <= scan->samples[s], SG_CONFIG,
+                 "data.%s_limit = %" PRIu32 ", but data set %s has %" PRIu32 " %s samples: lower it, or 0 for all",
+                 split, limit[s], scan->name, scan->samples[s], split);
+    }
+    return SG_OK;
+}
+
+/* One rank scans; the result, or its error, becomes every rank's. Collective. */
+static int scan_once(const sg_data_kind *kind, const sg_data_options *options, sg_data_scan *scan, MPI_Comm world) {
+    int rank, status = SG_OK;
+    MPI_Comm_rank(world, &rank);
+    if (rank == 0) {
+        status = SG_AT(kind->scan(options, scan));
+        if (status == SG_OK) status = SG_AT(validate(options, scan));
+    }
+    SG_TRY(agree(status, world));
+    sg_blob names = scan->class_names, manifest = scan->manifest;
+    MPI_Bcast(scan, (int)sizeof *scan, MPI_BYTE, 0, world);
+    scan->class_names = names; /* the sender's pointers mean nothing here */
+    scan->manifest = manifest;
+    SG_TRY(broadcast_blob(&scan->class_names, rank, world));
+    return SG_AT(broadcast_blob(&scan->manifest, rank, world));
+}
+
+/* True when the node's shared-memory file system holds `bytes` more: touching pages beyond it kills the process. */
+static bool shared_memory_fits(size_t bytes) {
+    struct statvfs found;
+    if (statvfs("/dev/shm", &found) != 0) return true; /* not Linux's place for it: the allocation decides */
+    return (uint64_t)found.f_bavail * found.f_frsize > bytes + bytes / 16 + (8u << 20);
+}
+
+/* Memory for `bytes`: a window that the node's ranks share or, for a rank alone on its node and where shared memory
+ * is too small, this rank's own. Collective. */
+static int get_memory(struct sg_data_memory *memory, size_t bytes, MPI_Comm world, unsigned char **base) {
+    int fits, status = SG_OK, failed = 1;
+    MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &memory->team);
+    MPI_Comm_size(memory->team, &memory->size);
+    MPI_Comm_rank(memory->team, &memory->rank);
+    fits = memory->size > 1 && shared_memory_fits(bytes);
+    MPI_Bcast(&fits, 1, MPI_INT, 0, memory->team);
+    if (fits) {
+        MPI_Comm_set_errhandler(memory->team, MPI_ERRORS_RETURN);
+        int bad = MPI_Win_allocate_shared(memory->rank == 0 ? (MPI_Aint)bytes : 0, 1, MPI_INFO_NULL, memory->team,
+                                          base, &memory->window) != MPI_SUCCESS;
+        MPI_Allreduce(&bad, &failed, 1, MPI_INT, MPI_MAX, memory->team);
+        if (failed) memory->window = MPI_WIN_NULL;
+    }
+    if (!failed) {
+        MPI_Aint size;
+        int unit;
+        MPI_Win_shared_query(memory->window, 0, &size, &unit, base);
+        MPI_Win_lock_all(MPI_MODE_NOCHECK, memory->window);
+    } else {
+        MPI_Comm_free(&memory->team);
+        MPI_Comm_dup(MPI_COMM_SELF, &memory->team);
+        memory->rank = 0;
+        memory->size = 1;
+        status = SG_AT(SG_NEW(&memory->own, bytes));
+        *base = memory->own;
+    }
+    return SG_AT(agree(status, world));
+}
+
+static size_t aligned(size_t bytes) { return (bytes + ALIGN - 1) / ALIGN * ALIGN; }
+
+/* This rank's slice of every split: samples rank * n / size onwards. */
+static int read_slices(const sg_data_kind *kind, const sg_data_options *options, const struct sg_data_memory *memory,
+                       const sg_data *data, uint8_t *const image[SG_SPLITS], int32_t *const label[SG_SPLITS]) {
+    size_t sample = (size_t)data->height * (size_t)data->width * (size_t)data->channels;
+    for (int s = 0; s < SG_SPLITS; s++) {
+        uint64_t all = data->part[s].samples, rank = (uint64_t)memory->rank, size = (uint64_t)memory->size;
+        uint32_t first = (uint32_t)(all * rank / size), next = (uint32_t)(all * (rank + 1) / size);
+        if (next == first) continue;
+        SG_TRY(kind->read(options, &memory->scan, (enum sg_data_split)s, first, next - first,
+                          image[s] + first * sample, label[s] + first));
+    }
+    return SG_OK;
+}
+
+static int find_fingerprint(const sg_data *data, const sg_data_scan *scan, bool manifest, uint64_t *fingerprint) {
+    XXH3_state_t *state = XXH3_createState();
+    SG_CHECK(state != NULL, SG_NOMEM, "out of memory: no room for a hash");
+    XXH3_64bits_reset(state);
+    uint32_t shape[] = {(uint32_t)data->classes, (uint32_t)data->channels, (uint32_t)data->height,
+                        (uint32_t)data->width, data->part[0].samples, data->part[1].samples};
+    XXH3_64bits_update(state, shape, sizeof shape);
+    XXH3_64bits_update(state, data->mean, sizeof data->mean);
+    XXH3_64bits_update(state, data->deviation, sizeof data->deviation);
+    size_t sample = (size_t)data->height * (size_t)data->width * (size_t)data->channels;
+    for (int s = 0; s < SG_SPLITS; s++) {
+        XXH3_64bits_update(state, data->part[s].image, data->part[s].samples * sample);
+        XXH3_64bits_update(state, data->part[s].label, data->part[s].samples * sizeof(int32_t));
+    }
+    if (manifest) {
+        XXH3_64bits_update(state, scan->class_names.bytes, scan->class_names.size);
+        XXH3_64bits_update(state, scan->manifest.bytes, scan->manifest.size);
+    }
+    *fingerprint = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    return SG_OK;
+}
+
+/* The fingerprint on every rank; an error when nodes have read different content. Collective. */
+static int agree_on_fingerprint(sg_data *data, const struct sg_data_memory *memory, bool manifest, MPI_Comm world) {
+    int status = SG_OK;
+    uint64_t print = 0, low, high;
+    if (memory->rank == 0) status = SG_AT(find_fingerprint(data, &memory->scan, manifest, &print));
+    SG_TRY(agree(status, world));
+    MPI_Bcast(&print, 1, MPI_UINT64_T, 0, memory->team);
+    MPI_Allreduce(&print, &low, 1, MPI_UINT64_T, MPI_MIN, world);
+    MPI_Allreduce(&print, &high, 1, MPI_UINT64_T, MPI_MAX, world);
+    SG_CHECK(low == high, SG_DATA,
+             "data set %s: nodes read different content (fingerprints %016" PRIx64 " and %016" PRIx64
+             "): is the path the same directory on every node?", data->name, low, high);
+    data->fingerprint = print;
+    return SG_OK;
+}
+
+/* The data set's public face of what was scanned. Local. */
+static int describe(sg_data *data, const sg_data_options *options, struct sg_data_memory *memory) {
+    const sg_data_scan *scan = &memory->scan;
+    const uint32_t limit[SG_SPLITS] = {options->train_limit, options->test_limit};
+    memcpy(data->name, scan->name, sizeof data->name);
+    data->classes = scan->classes;
+    data->channels = scan->channels;
+    data->height = scan->height;
+    data->width = scan->width;
+    memcpy(data->mean, scan->mean, sizeof data->mean);
+    memcpy(data->deviation, scan->deviation, sizeof data->deviation);
+    for (int s = 0; s < SG_SPLITS; s++) data->part[s].samples = limit[s] ? limit[s] : scan->samples[s];
+    if (scan->class_names.size == 0)
+        for (int c = 0; c < scan->classes; c++) {
+            char number[16];
+            int length = snprintf(number, sizeof number, "%d", c);
+            SG_TRY(sg_blob_add(&memory->scan.class_names, number, (size_t)length + 1));
+        }
+    SG_TRY(SG_NEW(&memory->class_name, (size_t)scan->classes));
+    char *name = (char *)scan->class_names.bytes;
+    for (int c = 0; c < scan->classes; c++, name += strlen(name) + 1) memory->class_name[c] = name;
+    data->class_name = (const char *const *)memory->class_name;
+    return SG_OK;
+}
+
+/* Collective. */
+static int open_all(sg_data *data, const sg_data_options *options, MPI_Comm world) {
+    struct sg_data_memory *memory = data->memory;
+    const sg_data_kind *kind;
+    SG_TRY(sg_data_kind_find(options->kind ? options->kind : "shapes", &kind)); /* alike on every rank */
+    SG_CHECK(kind == &sg_data_shapes || (options->path != NULL && options->path[0] != '\0'), SG_CONFIG,
+             "data.kind = \"%s\" needs data.path, the place where the data set is", kind->name);
+    SG_TRY(scan_once(kind, options, &memory->scan, world));
+    int status = SG_AT(describe(data, options, memory));
+    SG_TRY(agree(status, world));
+
+    size_t sample = (size_t)data->height * (size_t)data->width * (size_t)data->channels, bytes = 0;
+    size_t image_at[SG_SPLITS], label_at[SG_SPLITS];
+    for (int s = 0; s < SG_SPLITS; s++) {
+        image_at[s] = bytes;
+        bytes += aligned(data->part[s].samples * sample);
+        label_at[s] = bytes;
+        bytes += aligned(data->part[s].samples * sizeof(int32_t));
+    }
+    unsigned char *base;
+    SG_TRY(get_memory(memory, bytes, world, &base));
+    data->shared = memory->window != MPI_WIN_NULL;
+    uint8_t *image[SG_SPLITS];
+    int32_t *label[SG_SPLITS];
+    for (int s = 0; s < SG_SPLITS; s++) {
+        data->part[s].image = image[s] = base + image_at[s];
+        data->part[s].label = label[s] = (int32_t *)(base + label_at[s]);
+    }
+    status = SG_AT(read_slices(kind, options, memory, data, image, label));
+    if (data->shared) MPI_Win_sync(memory->window);
+    SG_TRY(agree(status, world));
+    if (data->shared) MPI_Win_sync(memory->window);
+    return SG_AT(agree_on_fingerprint(data, memory, kind->manifest_counts, world));
+}
+
+int sg_data_open(sg_data **data, const sg_data_options *options, MPI_Comm world) {
+    *data = NULL;
+    sg_data *opened = NULL;
+    int status = SG_AT(SG_NEW(&opened, 1));
+    if (status == SG_OK) status = SG_AT(SG_NEW(&opened->memory, 1));
+    if (status == SG_OK) {
+        opened->memory->team = MPI_COMM_NULL;
+        opened->memory->window = MPI_WIN_NULL;
+    }
+    status = SG_AT(agree(status, world));
+    if (status == SG_OK) status = SG_AT(open_all(opened, options, world));
+    if (status == SG_OK)
+        *data = opened;
+    else
+        sg_data_close(&opened);
+    return status;
+}
+
+void sg_data_close(sg_data **data) {
+    if (data == NULL || *data == NULL) return;
+    struct sg_data_memory *memory = (*data)->memory;
+    if (memory != NULL) {
+        if (memory->window != MPI_WIN_NULL) {
+            MPI_Win_unlock_all(memory->window);
+            MPI_Win_free(&memory->window);
+        }
+        if (memory->team != MPI_COMM_NULL) MPI_Comm_free(&memory->team);
+        free(memory->own);
+        free(memory->class_name);
+        sg_blob_release(&memory->scan.class_names);
+        sg_blob_release(&memory->scan.manifest);
+        free(memory);
+    }
+    SG_FREE(*data);
+}
