@@ -3,7 +3,8 @@
 #ifndef SG_TABLES_H
 #define SG_TABLES_H
 
-#define SG_CONV_DIRECT {{0}}
+#include "kernels/lanes/conv_direct.h"
+
 #define SG_CONV_WINOGRAD4 {{0}}
 #define SG_CONV_WINOGRAD2 {{0}}
 #define SG_CONV_SPARSE {{0}}

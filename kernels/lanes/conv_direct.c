@@ -1,0 +1,357 @@
+/* Direct convolution on the micro-kernel: forward, and the data gradient as the transposed operation.
+ *
+ * A column is one output pixel of one block: a sum over k = (tap row, tap column, channel of the group) of packed
+ * weights times lane rows. With a single tap those rows are the tensor itself; with more they are gathered into a
+ * panel that stays in L1 and L2 while all output channels use it.
+ *
+ * The data gradient of stride s falls into s x s parts, one per parity of the pixel: inside a part it is a stride-1
+ * convolution with every s-th tap, so no product with an inserted zero is made:
+ *     dx[i] = sum over r = rho (mod s) of w[r] dy[(i + padding - r) / s],   rho = (i + padding) mod s.
+ * In a linear layer every pixel is a part of one tap. */
+#include <omp.h>
+
+#include "kernels/lanes/conv_direct.h"
+#include "kernels/lanes/tables.h"
+#include "kernels/memory.h"
+
+/* DEPTH steps of k at a time: B panels of a tile then stay in L2 and an A panel in L1. TILE columns share an A panel
+ * unless all A panels of a step fit into L1 together (SMALL floats). ITEM columns are one piece of parallel work. The
+ * sums' order depends on DEPTH alone. */
+enum { DEPTH = 512, TILE = 8, ITEM = 32, SMALL = 4096, ITEMS_PER_THREAD = 4 };
+
+/* Output pixels (out_row + i * out_step, out_column + j * out_step), i < rows, j < columns, with their taps: tap (t, u)
+ * reads input pixel (in_row + i * in_step + t, ...) with kernel element (tap_row + t * tap_step, ...). */
+typedef struct direct_part {
+    int taps_high, taps_wide;
+    int rows, columns;
+    int out_row, out_column, in_row, in_column;
+    int tap_row, tap_column;
+    size_t packed;     /* offset of its weights, in floats: [group][panel][k][rows of the micro-kernel] */
+    size_t first_item; /* of the present run */
+} direct_part;
+
+typedef struct direct {
+    const sg_machine *machine;
+    sg_conv_shape shape;
+    bool transposed;
+    int inner, outer; /* channels of a group that are summed over, and that come out */
+    int out_step, in_step, tap_step;
+    int panels;
+    int parts;
+    direct_part *part;
+    float *packed;
+    float *scratch;
+    size_t scratch_size; /* floats per thread */
+} direct;
+
+/* Taps and pixels of one dimension of a part of the data gradient. */
+typedef struct parity {
+    int taps, count, in, tap;
+} parity;
+
+static parity parity_of(int first, int step, int padding, int kernel, int in) {
+    int rho = (first + padding) % step;
+    parity p = {.count = (in - first + step - 1) / step};
+    p.taps = rho < kernel ? (kernel - rho + step - 1) / step : 0;
+    p.in = (first + padding - rho) / step - (p.taps - 1);
+    p.tap = rho + (p.taps - 1) * step;
+    return p;
+}
+
+static int min_int(int a, int b) { return a < b ? a : b; }
+
+static size_t part_depth(const direct *d, const direct_part *p) {
+    return (size_t)p->taps_high * (size_t)p->taps_wide * (size_t)d->inner;
+}
+
+static void describe_forward(direct *d) {
+    const sg_conv_shape *s = &d->shape;
+    d->out_step = d->tap_step = 1;
+    d->in_step = s->stride;
+    d->part[0] = (direct_part){.taps_high = s->kernel_height, .taps_wide = s->kernel_width, .rows = s->out_height,
+                               .columns = s->out_width, .in_row = -s->padding, .in_column = -s->padding};
+}
+
+static int rows_of_parts(const sg_conv_shape *s) {
+    return min_int(sg_conv_is_linear(s) ? s->in_height : s->stride, s->in_height);
+}
+
+static int columns_of_parts(const sg_conv_shape *s) {
+    return min_int(sg_conv_is_linear(s) ? s->in_width : s->stride, s->in_width);
+}
+
+static void describe_data_gradient(direct *d) {
+    const sg_conv_shape *s = &d->shape;
+    int high = rows_of_parts(s), wide = columns_of_parts(s);
+    bool linear = sg_conv_is_linear(s);
+    /* A linear layer has one output pixel, so that any step beyond the kernel describes it; rows and columns then
+     * differ, but no part has a second pixel. */
+    int row_step = linear ? s->in_height : s->stride, column_step = linear ? s->in_width : s->stride;
+    d->out_step = s->stride;
+    d->in_step = 1;
+    d->tap_step = -s->stride;
+    for (int a = 0; a < high; a++)
+        for (int b = 0; b < wide; b++) {
+            parity row = parity_of(a, row_step, s->padding, s->kernel_height, s->in_height);
+            parity column = parity_of(b, column_step, s->padding, s->kernel_width, s->in_width);
+            d->part[a * wide + b] =
+                (direct_part){.taps_high = row.taps, .taps_wide = column.taps, .rows = row.count,
+                              .columns = column.count, .out_row = a, .out_column = b, .in_row = row.in,
+                              .in_column = column.in, .tap_row = row.tap, .tap_column = column.tap};
+        }
+}
+
+static void describe(direct *d, const sg_machine *machine, const sg_conv_shape *shape, bool transposed) {
+    int in = shape->in_channels / shape->groups, out = shape->out_channels / shape->groups;
+    *d = (direct){.machine = machine, .shape = *shape, .transposed = transposed};
+    d->inner = transposed ? out : in;
+    d->outer = transposed ? in : out;
+    d->panels = (d->outer + machine->ukernel.rows - 1) / machine->ukernel.rows;
+    d->parts = transposed ? rows_of_parts(shape) * columns_of_parts(shape) : 1;
+}
+
+static size_t packed_size(const direct *d) {
+    size_t taps = (size_t)d->shape.kernel_height * (size_t)d->shape.kernel_width;
+    return (size_t)d->shape.groups * (size_t)d->panels * (size_t)d->machine->ukernel.rows * (size_t)d->inner * taps;
+}
+
+/* A single tap is never gathered; the data gradient's parts are smaller than the whole kernel. */
+static size_t scratch_size(const direct *d) {
+    size_t depth = (size_t)d->shape.kernel_height * (size_t)d->shape.kernel_width * (size_t)d->inner;
+    if (depth == (size_t)d->inner || (d->transposed && sg_conv_is_linear(&d->shape))) return 0;
+    return (size_t)TILE * (depth < DEPTH ? depth : DEPTH) * SG_LANES;
+}
+
+static int create(void **state, const sg_machine *machine, const sg_conv_shape *shape, bool transposed) {
+    direct *d;
+    *state = NULL;
+    SG_TRY(SG_NEW(&d, 1));
+    describe(d, machine, shape, transposed);
+    d->scratch_size = scratch_size(d);
+    int status;
+    if ((status = SG_AT(SG_NEW(&d->part, (size_t)d->parts)))) goto done;
+    if ((status = SG_AT(SG_NEW(&d->packed, packed_size(d))))) goto done;
+    if ((status = SG_AT(SG_NEW(&d->scratch, d->scratch_size * (size_t)machine->threads)))) goto done;
+    if (transposed)
+        describe_data_gradient(d);
+    else
+        describe_forward(d);
+    size_t offset = 0;
+    for (int p = 0; p < d->parts; p++) {
+        d->part[p].packed = offset;
+        offset += (size_t)shape->groups * (size_t)d->panels * (size_t)machine->ukernel.rows *
+                  part_depth(d, &d->part[p]);
+    }
+done:
+    *state = d;
+    if (status != SG_OK) SG_VARIANT(sg_conv_direct_destroy)(state);
+    return status;
+}
+
+int SG_VARIANT(sg_conv_direct_create_forward)(void **state, const sg_machine *machine, const sg_conv_shape *shape,
+                                              const sg_support *support) {
+    (void)support; /* pruned weights are zeros among the others */
+    return create(state, machine, shape, false);
+}
+
+int SG_VARIANT(sg_conv_direct_create_data)(void **state, const sg_machine *machine, const sg_conv_shape *shape,
+                                           const sg_support *support) {
+    (void)support;
+    return create(state, machine, shape, true);
+}
+
+void SG_VARIANT(sg_conv_direct_destroy)(void **state) {
+    if (state == NULL || *state == NULL) return;
+    direct *d = *state;
+    SG_FREE(d->part);
+    SG_FREE(d->packed);
+    SG_FREE(d->scratch);
+    SG_FREE(d);
+    *state = NULL;
+}
+
+bool SG_VARIANT(sg_conv_direct_supports)(const sg_machine *machine, const sg_conv_shape *shape) {
+    (void)machine, (void)shape;
+    return true;
+}
+
+static size_t bytes(const sg_machine *machine, const sg_conv_shape *shape, bool transposed) {
+    direct d;
+    describe(&d, machine, shape, transposed);
+    return (packed_size(&d) + scratch_size(&d) * (size_t)machine->threads) * sizeof(float);
+}
+
+size_t SG_VARIANT(sg_conv_direct_bytes_forward)(const sg_machine *machine, const sg_conv_shape *shape,
+                                                const sg_support *support) {
+    (void)support;
+    return bytes(machine, shape, false);
+}
+
+size_t SG_VARIANT(sg_conv_direct_bytes_data)(const sg_machine *machine, const sg_conv_shape *shape,
+                                             const sg_support *support) {
+    (void)support;
+    return bytes(machine, shape, true);
+}
+
+/* One A panel: [k][rows]; k runs over (tap row, tap column, channel). Rows past the last channel stay zero. */
+static void pack_panel(const direct *d, const direct_part *p, int group, int panel, const float *weights) {
+    const sg_conv_shape *s = &d->shape;
+    size_t rows = (size_t)d->machine->ukernel.rows, inner = (size_t)d->inner;
+    size_t taps = (size_t)s->kernel_height * (size_t)s->kernel_width;
+    size_t filter = (size_t)(s->in_channels / s->groups) * taps;
+    size_t inner_stride = d->transposed ? filter : taps, outer_stride = d->transposed ? taps : filter;
+    const float *from = weights + (size_t)group * (size_t)(s->out_channels / s->groups) * filter +
+                        (size_t)panel * rows * outer_stride;
+    float *to = d->packed + p->packed + ((size_t)group * (size_t)d->panels + (size_t)panel) * rows * part_depth(d, p);
+    size_t m = (size_t)min_int((int)rows, d->outer - panel * (int)rows);
+    for (size_t c = 0; c < inner; c++)
+        for (int t = 0; t < p->taps_high; t++)
+            for (int u = 0; u < p->taps_wide; u++) {
+                int tap = (p->tap_row + t * d->tap_step) * s->kernel_width + p->tap_column + u * d->tap_step;
+                const float *element = from + c * inner_stride + (size_t)tap;
+                float *step = to + ((size_t)(t * p->taps_wide + u) * inner + c) * rows;
+                for (size_t i = 0; i < m; i++) step[i] = element[i * outer_stride];
+            }
+}
+
+int SG_VARIANT(sg_conv_direct_prepare)(void *state, const float *weights) {
+    const direct *d = state;
+    int panels = d->shape.groups * d->panels;
+#pragma omp parallel for num_threads(d->machine->threads) schedule(static)
+    for (int i = 0; i < d->parts * panels; i++)
+        pack_panel(d, &d->part[i / panels], i % panels / d->panels, i % d->panels, weights);
+    return SG_OK;
+}
+
+/* What one run needs besides the state. */
+typedef struct direct_run {
+    const direct *d;
+    const sg_tensor *from;
+    const sg_tensor *to;
+    const float *bias;
+    bool accumulate;
+    int chunks; /* pieces of the output panels, where the columns alone are too few for the threads */
+} direct_run;
+
+static inline void copy_rows(float *restrict to, const float *restrict from, size_t rows) {
+    for (size_t i = 0; i < rows * SG_LANES; i += SG_WIDTH) sg_store(to + i, sg_load(from + i));
+}
+
+/* Lane rows of k in [first, first + count) of the column whose tap (0, 0) is at `from`. A run is what lies together in
+ * memory: a pixel's channels of the group, or a whole row of taps where a pixel has nothing else. */
+static void gather(const direct *d, const direct_part *p, const sg_tensor *t, const float *from, size_t first,
+                   size_t count, float *panel) {
+    bool joined = t->pixel == (size_t)d->inner * SG_LANES;
+    size_t run = (size_t)d->inner * (joined ? (size_t)p->taps_wide : 1);
+    size_t runs_per_row = joined ? 1 : (size_t)p->taps_wide;
+    size_t number = first / run, skip = first % run;
+    while (count > 0) {
+        size_t length = run - skip < count ? run - skip : count;
+        copy_rows(panel, from + number / runs_per_row * t->row + number % runs_per_row * t->pixel + skip * SG_LANES,
+                  length);
+        panel += length * SG_LANES;
+        count -= length;
+        skip = 0;
+        number++;
+    }
+}
+
+/* Are all k of a column one run in the tensor? */
+static bool is_contiguous(const direct *d, const direct_part *p, const sg_tensor *t) {
+    if (p->taps_high * p->taps_wide == 1) return true;
+    return t->pixel == (size_t)d->inner * SG_LANES &&
+           (p->taps_high == 1 || t->row == (size_t)p->taps_wide * t->pixel);
+}
+
+static void fill_rows(float *to, const float *values, int count) {
+    for (int i = 0; i < count; i++) {
+        sg_vec value = sg_splat(values != NULL ? values[i] : 0.0f);
+        for (int v = 0; v < SG_ROW; v++) sg_store(to + i * SG_LANES + v * SG_WIDTH, value);
+    }
+}
+
+/* Up to TILE columns, output panels [low, high) of one group. */
+static void run_tile(const direct_run *r, const direct_part *p, int group, int first, int columns, int low, int high,
+                     float *scratch) {
+    const direct *d = r->d;
+    const sg_ukernel *u = &d->machine->ukernel;
+    size_t depth = part_depth(d, p), pad = (size_t)u->rows;
+    const float *from[TILE], *b[TILE];
+    float *to[TILE];
+    int channels = min_int(high * u->rows, d->outer) - low * u->rows;
+    const float *bias = r->bias == NULL ? NULL : r->bias + group * d->outer + low * u->rows;
+    for (int t = 0; t < columns; t++) {
+        int column = first + t, j = column % p->columns, i = column / p->columns % p->rows;
+        int block = column / p->columns / p->rows;
+        from[t] = sg_tensor_at(r->from, block, p->in_row + i * d->in_step, p->in_column + j * d->in_step) +
+                  (size_t)(group * d->inner) * SG_LANES;
+        to[t] = sg_tensor_at(r->to, block, p->out_row + i * d->out_step, p->out_column + j * d->out_step) +
+                (size_t)(group * d->outer + low * u->rows) * SG_LANES;
+        if (bias != NULL || (depth == 0 && !r->accumulate)) fill_rows(to[t], bias, channels);
+    }
+    bool contiguous = is_contiguous(d, p, r->from);
+    const float *a = d->packed + p->packed + (size_t)(group * d->panels + low) * pad * depth;
+    for (size_t k = 0; k < depth; k += DEPTH) {
+        size_t steps = depth - k < DEPTH ? depth - k : DEPTH;
+        for (int t = 0; t < columns; t++) {
+            b[t] = contiguous ? from[t] + k * SG_LANES : scratch + (size_t)t * steps * SG_LANES;
+            if (!contiguous) gather(d, p, r->from, from[t], k, steps, scratch + (size_t)t * steps * SG_LANES);
+        }
+        bool add = r->accumulate || bias != NULL || k > 0;
+        for (int panel = low; panel < high; panel++) {
+            int m = min_int(u->rows, d->outer - panel * u->rows);
+            const float *weights = a + (size_t)(panel - low) * pad * depth + k * pad;
+            for (int t = 0; t < columns; t++)
+                u->run(u, m, (int)steps, weights, b[t], to[t] + (size_t)(panel - low) * pad * SG_LANES, SG_LANES, add);
+        }
+    }
+}
+
+static void run_item(const direct_run *r, const direct_part *p, size_t item, int blocks, float *scratch) {
+    const direct *d = r->d;
+    int chunk = (int)(item % (size_t)r->chunks), group = (int)(item / (size_t)r->chunks % (size_t)d->shape.groups);
+    int first = (int)(item / (size_t)r->chunks / (size_t)d->shape.groups) * ITEM;
+    int end = min_int(first + ITEM, blocks * p->rows * p->columns);
+    int low = d->panels * chunk / r->chunks, high = d->panels * (chunk + 1) / r->chunks;
+    size_t depth = part_depth(d, p);
+    bool small = (size_t)(high - low) * (size_t)d->machine->ukernel.rows * (depth < DEPTH ? depth : DEPTH) <= SMALL;
+    int tile = small ? 1 : TILE;
+    for (; first < end; first += tile) run_tile(r, p, group, first, min_int(tile, end - first), low, high, scratch);
+}
+
+/* Numbers the pieces of work; returns how many there are. */
+static size_t count_items(direct *d, int blocks, int chunks) {
+    size_t items = 0;
+    for (int i = 0; i < d->parts; i++) {
+        direct_part *p = &d->part[i];
+        p->first_item = items;
+        size_t columns = (size_t)blocks * (size_t)p->rows * (size_t)p->columns;
+        items += (columns + ITEM - 1) / ITEM * (size_t)d->shape.groups * (size_t)chunks;
+    }
+    return items;
+}
+
+int SG_VARIANT(sg_conv_direct_run)(void *state, const sg_conv_pass *pass) {
+    direct *d = state;
+    direct_run r = {.d = d, .from = d->transposed ? pass->dy : pass->x, .to = d->transposed ? pass->dx : pass->y,
+                    .bias = d->transposed ? NULL : pass->bias, .accumulate = d->transposed && pass->accumulate,
+                    .chunks = 1};
+    size_t wanted = d->machine->threads > 1 ? (size_t)d->machine->threads * ITEMS_PER_THREAD : 1;
+    size_t items = count_items(d, pass->blocks, 1);
+    if (items > 0 && items < wanted) {
+        size_t chunks = (wanted + items - 1) / items;
+        r.chunks = chunks < (size_t)d->panels ? (int)chunks : d->panels;
+        items = count_items(d, pass->blocks, r.chunks);
+    }
+#pragma omp parallel num_threads(d->machine->threads)
+    {
+        float *scratch = d->scratch + (size_t)omp_get_thread_num() * d->scratch_size;
+        int part = 0;
+#pragma omp for schedule(monotonic : dynamic)
+        for (size_t item = 0; item < items; item++) {
+            while (part + 1 < d->parts && d->part[part + 1].first_item <= item) part++;
+            run_item(&r, &d->part[part], item - d->part[part].first_item, pass->blocks, scratch);
+        }
+    }
+    return SG_OK;
+}

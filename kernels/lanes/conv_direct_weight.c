@@ -1,0 +1,321 @@
+/* Weight gradient of the direct convolution:
+ *     dw[o, q] = sum over blocks, output pixels, lanes of dy[o] x[q],
+ * where a column q = (channel, tap row, tap column) in canonical order names one shifted input row. The sum runs over
+ * lanes, so both sides are transposed into panels [pixel][lane][channel]: dy for the micro-kernel's rows, x for its
+ * lanes. A tile of dw is finished over all blocks before the next one begins, so that the partial sums of the tree
+ * over blocks stay in cache. Tiles without a surviving weight are skipped. */
+#include <omp.h>
+#include <string.h>
+
+#include "kernels/lanes/conv_direct.h"
+#include "kernels/lanes/tables.h"
+#include "kernels/lanes/transpose.h"
+#include "kernels/memory.h"
+#include "kernels/tree.h"
+
+/* A micro-kernel call sums over PIXELS pixels: the x panel takes 16 KiB of L1 (at 16 lanes). A tile of dw has at most
+ * TILE_ROWS x TILE_COLUMNS sums, which sets how often a transposed panel is used. The sums' order depends on PIXELS
+ * and the tree alone. BLOCKS is what create provides for; more local blocks take more memory at the first run. */
+enum { PIXELS = 256 / SG_LANES, TILE_ROWS = 96, TILE_COLUMNS = 256, BLOCKS = 16, ITEMS_PER_THREAD = 2 };
+enum { TILE_COLUMN_PANELS = TILE_COLUMNS / SG_LANES };
+
+typedef struct weight_gradient {
+    const sg_machine *machine;
+    sg_conv_shape shape;
+    sg_support support;
+    int rows, columns;             /* of a group's dw: output channels, weights per output channel */
+    int row_panels, column_panels; /* of a group */
+    int tile_rows, tile_columns;   /* of a tile, in panels */
+    uint8_t *needed;               /* [group][row panel][column panel]: a weight survives here; NULL when dense */
+    size_t *row_start;             /* [out_channels + 1]: where in the support a row begins; NULL when dense */
+    ptrdiff_t *offset;             /* [columns, whole panels] from a pixel's first tap to the row of a column */
+    int blocks, capacity;          /* leaf and merges are for `blocks`; the stack is deep enough for `capacity` */
+    int *leaf, *merges;
+    float *scratch;
+    size_t scratch_size, tile_size; /* floats per thread, floats of a tile */
+} weight_gradient;
+
+static int min_int(int a, int b) { return a < b ? a : b; }
+static int divide_up(int a, int b) { return (a + b - 1) / b; }
+
+/* Enough pieces for the threads; their number changes no sum. */
+static void choose_tiles(weight_gradient *g) {
+    int rows = g->machine->ukernel.rows;
+    int most_rows = min_int(TILE_ROWS > rows ? TILE_ROWS / rows : 1, g->row_panels);
+    int most_columns = min_int(TILE_COLUMN_PANELS, g->column_panels);
+    int down = divide_up(g->row_panels, most_rows), across = divide_up(g->column_panels, most_columns);
+    int wanted = g->machine->threads > 1 ? g->machine->threads * ITEMS_PER_THREAD : 1;
+    while (g->shape.groups * down * across < wanted && (down < g->row_panels || across < g->column_panels))
+        if (down < g->row_panels && (g->row_panels / down >= g->column_panels / across || across == g->column_panels))
+            down++;
+        else
+            across++;
+    g->tile_rows = divide_up(g->row_panels, down);
+    g->tile_columns = divide_up(g->column_panels, across);
+}
+
+static int stack_depth(int blocks) {
+    int depth = 1;
+    while (blocks > 1) {
+        blocks = divide_up(blocks, 2);
+        depth++;
+    }
+    return depth;
+}
+
+static void describe(weight_gradient *g, const sg_machine *machine, const sg_conv_shape *shape,
+                     const sg_support *support) {
+    *g = (weight_gradient){.machine = machine, .shape = *shape, .support = *support};
+    g->rows = shape->out_channels / shape->groups;
+    g->columns = shape->in_channels / shape->groups * shape->kernel_height * shape->kernel_width;
+    g->row_panels = divide_up(g->rows, machine->ukernel.rows);
+    g->column_panels = divide_up(g->columns, SG_LANES);
+    choose_tiles(g);
+    g->tile_size = (size_t)g->tile_rows * (size_t)machine->ukernel.rows * (size_t)g->tile_columns * SG_LANES;
+}
+
+/* Panels of one chunk of pixels: dy's rows of a tile (a transpose spills up to three floats behind), x's lanes. */
+static size_t row_panel_size(const weight_gradient *g) {
+    return (size_t)PIXELS * SG_LANES * (size_t)g->machine->ukernel.rows;
+}
+static size_t rows_size(const weight_gradient *g) {
+    return (size_t)g->tile_rows * row_panel_size(g) + SG_LANES; /* rows, lanes: a multiple of SG_LANES */
+}
+static size_t scratch_size(const weight_gradient *g, int blocks) {
+    return (size_t)stack_depth(blocks) * g->tile_size + rows_size(g) + (size_t)PIXELS * SG_LANES * SG_LANES;
+}
+
+/* Room for a pass over `blocks` blocks. */
+static int provide(weight_gradient *g, int blocks) {
+    if (blocks > g->capacity) {
+        SG_FREE(g->leaf);
+        SG_FREE(g->merges);
+        SG_FREE(g->scratch);
+        g->blocks = g->capacity = 0;
+        g->scratch_size = scratch_size(g, blocks);
+        SG_TRY(SG_NEW(&g->leaf, (size_t)blocks));
+        SG_TRY(SG_NEW(&g->merges, (size_t)blocks));
+        SG_TRY(SG_NEW(&g->scratch, g->scratch_size * (size_t)g->machine->threads));
+        g->capacity = blocks;
+    }
+    if (blocks != g->blocks) sg_tree_order(blocks, g->leaf, g->merges);
+    g->blocks = blocks;
+    return SG_OK;
+}
+
+static int index_support(weight_gradient *g) {
+    if (g->support.index == NULL) return SG_OK;
+    size_t panels = (size_t)g->shape.groups * (size_t)g->row_panels * (size_t)g->column_panels;
+    SG_TRY(SG_NEW(&g->needed, panels));
+    SG_TRY(SG_NEW(&g->row_start, (size_t)g->shape.out_channels + 1));
+    for (size_t i = 0; i < g->support.count; i++) {
+        size_t row = g->support.index[i] / (size_t)g->columns, column = g->support.index[i] % (size_t)g->columns;
+        size_t group = row / (size_t)g->rows, panel = row % (size_t)g->rows / (size_t)g->machine->ukernel.rows;
+        g->needed[(group * (size_t)g->row_panels + panel) * (size_t)g->column_panels + column / SG_LANES] = 1;
+        g->row_start[row + 1] = i + 1;
+    }
+    for (int row = 0; row < g->shape.out_channels; row++)
+        if (g->row_start[row + 1] < g->row_start[row]) g->row_start[row + 1] = g->row_start[row];
+    return SG_OK;
+}
+
+int SG_VARIANT(sg_conv_direct_create_weight)(void **state, const sg_machine *machine, const sg_conv_shape *shape,
+                                             const sg_support *support) {
+    weight_gradient *g;
+    *state = NULL;
+    SG_TRY(SG_NEW(&g, 1));
+    describe(g, machine, shape, support);
+    int status = SG_AT(SG_NEW(&g->offset, (size_t)g->column_panels * SG_LANES));
+    if (status == SG_OK) status = SG_AT(index_support(g));
+    if (status == SG_OK) status = SG_AT(provide(g, BLOCKS));
+    *state = g;
+    if (status != SG_OK) SG_VARIANT(sg_conv_direct_destroy_weight)(state);
+    return status;
+}
+
+void SG_VARIANT(sg_conv_direct_destroy_weight)(void **state) {
+    if (state == NULL || *state == NULL) return;
+    weight_gradient *g = *state;
+    SG_FREE(g->needed);
+    SG_FREE(g->row_start);
+    SG_FREE(g->offset);
+    SG_FREE(g->leaf);
+    SG_FREE(g->merges);
+    SG_FREE(g->scratch);
+    SG_FREE(g);
+    *state = NULL;
+}
+
+size_t SG_VARIANT(sg_conv_direct_bytes_weight)(const sg_machine *machine, const sg_conv_shape *shape,
+                                               const sg_support *support) {
+    weight_gradient g;
+    describe(&g, machine, shape, support);
+    return scratch_size(&g, BLOCKS) * (size_t)machine->threads * sizeof(float);
+}
+
+/* One piece of dw: row panels [row_low, row_high) and column panels [column_low, column_high) of a group. */
+typedef struct tile {
+    int group, row_low, row_high, column_low, column_high;
+    bool row_used[TILE_ROWS], column_used[TILE_COLUMN_PANELS];
+} tile;
+
+static bool is_needed(const weight_gradient *g, int group, int row_panel, int column_panel) {
+    if (g->needed == NULL) return true;
+    size_t panel = (size_t)group * (size_t)g->row_panels + (size_t)row_panel;
+    return g->needed[panel * (size_t)g->column_panels + (size_t)column_panel] != 0;
+}
+
+/* False when no weight of the tile survives. */
+static bool describe_tile(const weight_gradient *g, int item, tile *t) {
+    int down = divide_up(g->row_panels, g->tile_rows), across = divide_up(g->column_panels, g->tile_columns);
+    *t = (tile){.group = item / (down * across)};
+    t->row_low = item / across % down * g->tile_rows;
+    t->row_high = min_int(t->row_low + g->tile_rows, g->row_panels);
+    t->column_low = item % across * g->tile_columns;
+    t->column_high = min_int(t->column_low + g->tile_columns, g->column_panels);
+    bool any = false;
+    for (int r = t->row_low; r < t->row_high; r++)
+        for (int c = t->column_low; c < t->column_high; c++)
+            if (is_needed(g, t->group, r, c))
+                any = t->row_used[r - t->row_low] = t->column_used[c - t->column_low] = true;
+    return any;
+}
+
+/* to[lane][rows] from `count` lane rows. The last four rows come first: what they spill into the next lane's first
+ * rows is overwritten after it. Rows past `count` repeat the last one; the micro-kernel leaves their sums out. */
+static void transpose_rows(const float *from, int count, int rows, float *to) {
+    for (int low = (rows - 1) / 4 * 4; low >= 0; low -= 4) {
+        const float *row[4];
+        for (int i = 0; i < 4; i++) row[i] = from + (size_t)min_int(low + i, count - 1) * SG_LANES;
+        for (int n = 0; n < SG_LANES; n += 4)
+            sg_transpose_4x4(row[0] + n, row[1] + n, row[2] + n, row[3] + n, to + n * rows + low, (size_t)rows);
+    }
+}
+
+/* to[lane][column] for the SG_LANES columns whose lane rows are at from + offset[column]. */
+static void transpose_columns(const float *from, const ptrdiff_t *offset, float *to) {
+    for (int c = 0; c < SG_LANES; c += 4) {
+        const float *a = from + offset[c], *b = from + offset[c + 1];
+        const float *d = from + offset[c + 2], *e = from + offset[c + 3];
+        for (int n = 0; n < SG_LANES; n += 4)
+            sg_transpose_4x4(a + n, b + n, d + n, e + n, to + n * SG_LANES + c, SG_LANES);
+    }
+}
+
+/* One block's sums of the tile. */
+static void sum_block(const weight_gradient *g, const tile *t, const sg_conv_pass *pass, int block, float *sums,
+                      float *rows_panels, float *column_panel) {
+    const sg_conv_shape *s = &g->shape;
+    const sg_ukernel *u = &g->machine->ukernel;
+    size_t stride = (size_t)g->tile_columns * SG_LANES, panel_size = row_panel_size(g);
+    int pixels = s->out_height * s->out_width, first_out = t->group * g->rows;
+    ptrdiff_t first_in = (ptrdiff_t)t->group * (s->in_channels / s->groups) * SG_LANES;
+    for (int first = 0; first < pixels; first += PIXELS) {
+        int count = min_int(PIXELS, pixels - first);
+        for (int r = t->row_low; r < t->row_high; r++) {
+            if (!t->row_used[r - t->row_low]) continue;
+            int m = min_int(u->rows, g->rows - r * u->rows);
+            float *to = rows_panels + (size_t)(r - t->row_low) * panel_size;
+            for (int p = 0; p < count; p++)
+                transpose_rows(sg_tensor_at(pass->dy, block, (first + p) / s->out_width, (first + p) % s->out_width) +
+                                   (size_t)(first_out + r * u->rows) * SG_LANES,
+                               m, u->rows, to + (size_t)p * SG_LANES * (size_t)u->rows);
+        }
+        for (int c = t->column_low; c < t->column_high; c++) {
+            if (!t->column_used[c - t->column_low]) continue;
+            for (int p = 0; p < count; p++) {
+                int i = (first + p) / s->out_width, j = (first + p) % s->out_width;
+                transpose_columns(
+                    sg_tensor_at(pass->x, block, i * s->stride - s->padding, j * s->stride - s->padding) + first_in,
+                    g->offset + (size_t)c * SG_LANES, column_panel + (size_t)p * SG_LANES * SG_LANES);
+            }
+            for (int r = t->row_low; r < t->row_high; r++)
+                if (is_needed(g, t->group, r, c))
+                    u->run(u, min_int(u->rows, g->rows - r * u->rows), count * SG_LANES,
+                           rows_panels + (size_t)(r - t->row_low) * panel_size, column_panel,
+                           sums + (size_t)(r - t->row_low) * (size_t)u->rows * stride +
+                               (size_t)(c - t->column_low) * SG_LANES,
+                           stride, first > 0);
+        }
+    }
+}
+
+static void add(float *restrict low, const float *restrict high, size_t count) {
+    for (size_t i = 0; i < count; i += SG_WIDTH) sg_store(low + i, sg_load(low + i) + sg_load(high + i));
+}
+
+/* The first position in [low, high) of the support whose index is at least `value`. */
+static size_t lower_bound(const uint32_t *index, size_t low, size_t high, size_t value) {
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (index[middle] < value)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void store_tile(const weight_gradient *g, const tile *t, const float *sums, float *dw) {
+    size_t stride = (size_t)g->tile_columns * SG_LANES, columns = (size_t)g->columns;
+    size_t first = (size_t)t->column_low * SG_LANES, end = (size_t)t->column_high * SG_LANES;
+    if (end > columns) end = columns;
+    int rows = g->machine->ukernel.rows, row_end = min_int(t->row_high * rows, g->rows);
+    for (int i = t->row_low * rows; i < row_end; i++) {
+        size_t row = (size_t)t->group * (size_t)g->rows + (size_t)i, base = row * columns;
+        const float *from = sums + (size_t)(i - t->row_low * rows) * stride;
+        if (g->row_start == NULL) {
+            memcpy(dw + base + first, from, (end - first) * sizeof *dw);
+            continue;
+        }
+        const uint32_t *index = g->support.index;
+        size_t last = g->row_start[row + 1];
+        for (size_t w = lower_bound(index, g->row_start[row], last, base + first); w < last && index[w] < base + end; w++)
+            dw[w] = from[index[w] - base - first];
+    }
+}
+
+static void run_tile(const weight_gradient *g, const tile *t, const sg_conv_pass *pass, float *scratch) {
+    float *rows_panels = scratch + (size_t)stack_depth(g->capacity) * g->tile_size;
+    float *column_panel = rows_panels + rows_size(g);
+    size_t top = 0;
+    for (int i = 0; i < pass->blocks; i++) {
+        sum_block(g, t, pass, g->leaf[i], scratch + top * g->tile_size, rows_panels, column_panel);
+        top++;
+        for (int merge = 0; merge < g->merges[i]; merge++) {
+            top--;
+            add(scratch + (top - 1) * g->tile_size, scratch + top * g->tile_size, g->tile_size);
+        }
+    }
+    store_tile(g, t, scratch, pass->dw);
+}
+
+/* Columns behind the last one repeat it: their sums are left out in store_tile. */
+static void locate_columns(weight_gradient *g, const sg_tensor *x) {
+    int taps = g->shape.kernel_height * g->shape.kernel_width;
+    for (int q = 0; q < g->column_panels * SG_LANES; q++) {
+        int column = min_int(q, g->columns - 1), tap = column % taps;
+        g->offset[q] = (ptrdiff_t)(column / taps) * SG_LANES +
+                       (ptrdiff_t)(tap / g->shape.kernel_width) * (ptrdiff_t)x->row +
+                       (ptrdiff_t)(tap % g->shape.kernel_width) * (ptrdiff_t)x->pixel;
+    }
+}
+
+int SG_VARIANT(sg_conv_direct_run_weight)(void *state, const sg_conv_pass *pass) {
+    weight_gradient *g = state;
+    if (pass->blocks == 0) {
+        size_t count = g->support.index != NULL ? g->support.count : sg_conv_weights(&g->shape);
+        memset(pass->dw, 0, count * sizeof *pass->dw);
+        return SG_OK;
+    }
+    SG_TRY(provide(g, pass->blocks));
+    locate_columns(g, pass->x);
+    int down = divide_up(g->row_panels, g->tile_rows), across = divide_up(g->column_panels, g->tile_columns);
+#pragma omp parallel for num_threads(g->machine->threads) schedule(dynamic)
+    for (int item = 0; item < g->shape.groups * down * across; item++) {
+        tile t;
+        if (describe_tile(g, item, &t))
+            run_tile(g, &t, pass, g->scratch + (size_t)omp_get_thread_num() * g->scratch_size);
+    }
+    return SG_OK;
+}
