@@ -96,7 +96,7 @@ typedef struct sg_net_options {
     int channels, height, width_pixels; /* of the input images */
     bool imagenet;     /* ImageNet stems and torchvision variants (inputs of 112 pixels and more) */
     double dropout;    /* < 0: the architecture's own */
-    int depth;         /* vit: layers; 0 = own */
+    int depth;         /* vit, mlp_mixer: blocks; 0 = own; others: 0 */
 } sg_net_options;
 
 /* Builds the named network. SG_CONFIG: unknown name (nearest named), or an input too small for it. Owned. */

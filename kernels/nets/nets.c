@@ -14,8 +14,13 @@
     ROW("resnet56", sg_net_build_resnet_cifar, 9, 16, false)                                                 \
     ROW("resnet18", sg_net_build_resnet, 18, 64, false)                                                      \
     ROW("resnet50", sg_net_build_resnet, 50, 64, false)                                                      \
+    ROW("mobilenetv2", sg_net_build_mobilenetv2, 0, 32, false)                                               \
+    ROW("efficientnet_b0", sg_net_build_efficientnet, 0, 32, false)                                          \
+    ROW("shufflenet", sg_net_build_shufflenet, 0, 24, false)                                                 \
+    ROW("mlp_mixer", sg_net_build_mlp_mixer, 0, 512, true)                                                   \
     ROW("vgg11_bn", sg_net_build_vgg, 11, 64, false)                                                         \
     ROW("vgg16_bn", sg_net_build_vgg, 16, 64, false)                                                         \
+    ROW("vit", sg_net_build_vit, 0, 192, true)                                                               \
     ROW("mlp", sg_net_build_mlp, 0, 256, false)                                                              \
     ROW("lenet", sg_net_build_lenet, 0, 6, false)
 
