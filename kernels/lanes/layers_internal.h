@@ -1,0 +1,103 @@
+/* The functions of sg_layer_kernels (layers.h says what each does) and what their files share. */
+#ifndef SG_LAYERS_INTERNAL_H
+#define SG_LAYERS_INTERNAL_H
+
+#include "kernels/lanes/simd.h"
+#include "kernels/layers.h"
+
+/* Channels of one task of a kernel that sums over pixels: its float sums, [SG_CHUNK][SG_LANES], stay in L1. */
+enum { SG_CHUNK = 32 };
+
+static inline int sg_chunks(int channels) { return (channels + SG_CHUNK - 1) / SG_CHUNK; }
+static inline int sg_chunk_size(int channels, int chunk) {
+    int left = channels - chunk * SG_CHUNK;
+    return left < SG_CHUNK ? left : SG_CHUNK;
+}
+
+/* Sums over the pixels of a block run in float lanes within a band of rows, about SG_BAND_PIXELS pixels, and in
+ * double over bands: the error of the float sums stays that of a few dozen additions, whatever the image's size,
+ * and a band of a chunk stays in L2. A function of the shape alone. */
+enum { SG_BAND_PIXELS = 64 };
+
+typedef struct sg_bands {
+    int rows;  /* of a band; the last one may have fewer */
+    int count;
+} sg_bands;
+
+static inline sg_bands sg_bands_of(const sg_tensor *t) {
+    int rows = t->width < SG_BAND_PIXELS ? SG_BAND_PIXELS / t->width : 1;
+    return (sg_bands){rows, (t->height + rows - 1) / rows};
+}
+static inline int sg_band_end(sg_bands bands, int band, const sg_tensor *t) {
+    int end = (band + 1) * bands.rows;
+    return end < t->height ? end : t->height;
+}
+
+/* The sum of the first `used` lanes of a row, in sg_row_sum's order. */
+static inline float sg_used_sum(const float *row, int used) {
+    float part[SG_LANES];
+    for (int lane = 0; lane < SG_LANES; lane++) part[lane] = lane < used ? row[lane] : 0.0f;
+    return sg_row_sum(part);
+}
+
+/* *to (+)= v, for a vector and for count floats. */
+static inline void sg_put(float *to, sg_vec v, bool accumulate) {
+    if (accumulate) v = sg_load(to) + v;
+    sg_store(to, v);
+}
+static inline void sg_give(size_t count, const float *from, float *to, bool accumulate) {
+    for (size_t i = 0; i < count; i += SG_WIDTH) sg_put(to + i, sg_load(from + i), accumulate);
+}
+
+typedef float sg_lane_sums[SG_CHUNK * SG_LANES] __attribute__((aligned(64)));
+
+#define SG_L(name) int SG_VARIANT(sg_##name)
+
+SG_L(norm_batch_statistics)(const sg_machine *m, const sg_extent *extent, const sg_tensor *x, sg_norm_batch *n);
+SG_L(norm_batch_forward)(const sg_machine *m, const sg_extent *extent, const sg_tensor *x, const sg_tensor *residual,
+                         sg_tensor *y, const sg_norm_batch *n);
+SG_L(norm_batch_backward)(const sg_machine *m, const sg_extent *extent, const sg_tensor *x, const sg_tensor *y,
+                          const sg_tensor *residual, const sg_tensor *dy, sg_tensor *dx, sg_tensor *dresidual,
+                          bool accumulate_residual, sg_norm_batch *n);
+SG_L(activation_forward)(const sg_machine *m, int blocks, enum sg_activation kind, const sg_tensor *x, sg_tensor *y);
+SG_L(activation_backward)(const sg_machine *m, int blocks, enum sg_activation kind, const sg_tensor *x,
+                          const sg_tensor *dy, sg_tensor *dx, bool accumulate);
+SG_L(add)(const sg_machine *m, int blocks, const sg_tensor *a, const sg_tensor *b, sg_tensor *y);
+SG_L(copy)(const sg_machine *m, int blocks, const sg_tensor *from, sg_tensor *to, bool accumulate);
+SG_L(max_pool_forward)(const sg_machine *m, int blocks, int kernel, int stride, int padding, const sg_tensor *x,
+                       sg_tensor *y);
+SG_L(max_pool_backward)(const sg_machine *m, int blocks, int kernel, int stride, int padding, const sg_tensor *x,
+                        const sg_tensor *y, const sg_tensor *dy, sg_tensor *dx, bool accumulate);
+SG_L(average_pool_forward)(const sg_machine *m, int blocks, int kernel, int stride, int padding, const sg_tensor *x,
+                           sg_tensor *y);
+SG_L(average_pool_backward)(const sg_machine *m, int blocks, int kernel, int stride, int padding,
+                            const sg_tensor *dy, sg_tensor *dx, bool accumulate);
+SG_L(global_pool_forward)(const sg_machine *m, int blocks, const sg_tensor *x, sg_tensor *y);
+SG_L(global_pool_backward)(const sg_machine *m, int blocks, const sg_tensor *dy, sg_tensor *dx, bool accumulate);
+SG_L(loss)(const sg_machine *m, const sg_extent *extent, const sg_tensor *logits, const int32_t *label,
+           sg_tensor *dlogits, double *loss_sum, int64_t *correct);
+SG_L(bias_gradient)(const sg_machine *m, int blocks, const sg_tensor *dy, float *db);
+
+#undef SG_L
+
+/* The table's initialiser (variant.c). */
+#define SG_LAYER_TABLE                                                   \
+    {                                                                    \
+        .norm_batch_statistics = SG_VARIANT(sg_norm_batch_statistics),   \
+        .norm_batch_forward = SG_VARIANT(sg_norm_batch_forward),         \
+        .norm_batch_backward = SG_VARIANT(sg_norm_batch_backward),       \
+        .activation_forward = SG_VARIANT(sg_activation_forward),         \
+        .activation_backward = SG_VARIANT(sg_activation_backward),       \
+        .add = SG_VARIANT(sg_add),                                       \
+        .copy = SG_VARIANT(sg_copy),                                     \
+        .max_pool_forward = SG_VARIANT(sg_max_pool_forward),             \
+        .max_pool_backward = SG_VARIANT(sg_max_pool_backward),           \
+        .average_pool_forward = SG_VARIANT(sg_average_pool_forward),     \
+        .average_pool_backward = SG_VARIANT(sg_average_pool_backward),   \
+        .global_pool_forward = SG_VARIANT(sg_global_pool_forward),       \
+        .global_pool_backward = SG_VARIANT(sg_global_pool_backward),     \
+        .loss = SG_VARIANT(sg_loss),                                     \
+        .bias_gradient = SG_VARIANT(sg_bias_gradient),                   \
+    }
+
+#endif

@@ -1,0 +1,389 @@
+/* Batch norm (Ioffe and Szegedy, 2015) over the whole minibatch, with residual and activation behind it.
+ *
+ * All three functions stream their tensors once per pass. What can be computed again from x is not read: without
+ * a residual the activation's argument follows from x with the forward pass's own operations, bit for bit. */
+#include "kernels/fold.h"
+#include "kernels/lanes/functions.h"
+#include "kernels/lanes/layers_internal.h"
+#include "kernels/memory.h"
+#include "kernels/tree.h"
+
+#define NORM_EPSILON 1e-5
+
+/* ---- statistics */
+
+typedef struct moments {
+    double count, mean, m2; /* m2: sum of squared deviations from mean */
+} moments;
+
+/* Chan, Golub and LeVeque (1979). */
+static void combine_moments(void *low, const void *high, size_t count) {
+    moments *a = low;
+    const moments *b = high;
+    for (size_t i = 0; i < count; i++) {
+        double total = a[i].count + b[i].count, delta = b[i].mean - a[i].mean, share = b[i].count / total;
+        a[i].mean += delta * share;
+        a[i].m2 += b[i].m2 + delta * delta * (a[i].count * share);
+        a[i].count = total;
+    }
+}
+
+static int used_lanes(const sg_extent *extent, int block) {
+    return sg_tree_block_samples(extent->samples, SG_LANES, block, extent->reduce->rank, extent->reduce->size);
+}
+
+/* A band of rows of a chunk of channels. */
+typedef struct patch {
+    const float *from; /* lane row of the first channel of the first pixel */
+    size_t pixel, row;
+    int rows, width, channels;
+} patch;
+
+static patch patch_of(const sg_tensor *t, int block, sg_bands bands, int band, int chunk) {
+    int first = band * bands.rows;
+    return (patch){.from = sg_tensor_at(t, block, first, 0) + (size_t)chunk * SG_CHUNK * SG_LANES,
+                   .pixel = t->pixel, .row = t->row, .rows = sg_band_end(bands, band, t) - first,
+                   .width = t->width, .channels = sg_chunk_size(t->channels, chunk)};
+}
+
+/* Lane sums of x - shift and of its square for n (1 or 2) channels, in registers; the patch is in cache. */
+static inline __attribute__((always_inline)) void shifted_sums(const patch *p, int channel, const int n,
+                                                               const float *shift, float *first, float *second) {
+    sg_vec center[2], sum[2 * SG_ROW], square[2 * SG_ROW];
+    for (int c = 0; c < n; c++) center[c] = sg_splat(shift[channel + c]);
+    for (int v = 0; v < n * SG_ROW; v++) sum[v] = square[v] = sg_splat(0.0f);
+    for (int y = 0; y < p->rows; y++) {
+        const float *at = p->from + (size_t)y * p->row + (size_t)channel * SG_LANES;
+        for (int x = 0; x < p->width; x++, at += p->pixel)
+            for (int v = 0; v < n * SG_ROW; v++) {
+                sg_vec d = sg_load(at + v * SG_WIDTH) - center[v / SG_ROW];
+                sum[v] += d;
+                square[v] = sg_fma(d, d, square[v]);
+            }
+    }
+    for (int v = 0; v < n * SG_ROW; v++) {
+        sg_store(first + v * SG_WIDTH, sum[v]);
+        sg_store(second + v * SG_WIDTH, square[v]);
+    }
+}
+
+/* Two passes over the patch, the second from cache: the mean, then the deviations from it. The rounding of the float
+ * mean is corrected by the deviations' own sum. */
+static void patch_moments(const patch *p, int used, moments *out) {
+    sg_lane_sums sum;
+    float shift[SG_CHUNK];
+    double count = (double)p->rows * p->width * used;
+    for (int i = 0; i < p->channels * SG_LANES; i += SG_WIDTH) sg_store(sum + i, sg_splat(0.0f));
+    for (int y = 0; y < p->rows; y++) {
+        const float *at = p->from + (size_t)y * p->row;
+        for (int x = 0; x < p->width; x++, at += p->pixel)
+            for (int i = 0; i < p->channels * SG_LANES; i += SG_WIDTH)
+                sg_store(sum + i, sg_load(sum + i) + sg_load(at + i));
+    }
+    for (int c = 0; c < p->channels; c++)
+        shift[c] = (float)(sg_used_sum(sum + c * SG_LANES, used) / count);
+    for (int c = 0; c < p->channels; c += 2) {
+        float first[2 * SG_LANES] __attribute__((aligned(64))), second[2 * SG_LANES] __attribute__((aligned(64)));
+        int n = p->channels - c < 2 ? 1 : 2;
+        if (n == 2)
+            shifted_sums(p, c, 2, shift, first, second);
+        else
+            shifted_sums(p, c, 1, shift, first, second);
+        for (int i = 0; i < n; i++) {
+            double s = sg_used_sum(first + i * SG_LANES, used), q = sg_used_sum(second + i * SG_LANES, used);
+            double m2 = q - s * s / count;
+            out[c + i] = (moments){count, shift[c + i] + s / count, m2 < 0 ? 0 : m2};
+        }
+    }
+}
+
+int SG_VARIANT(sg_norm_batch_statistics)(const sg_machine *m, const sg_extent *extent, const sg_tensor *x,
+                                         sg_norm_batch *n) {
+    size_t channels = (size_t)x->channels;
+    sg_bands bands = sg_bands_of(x);
+    int blocks = extent->blocks, chunks = sg_chunks(x->channels);
+    size_t block_size = (size_t)bands.count * channels;
+    moments *part;
+    SG_TRY(SG_NEW(&part, block_size * (size_t)(blocks > 0 ? blocks : 1)));
+#pragma omp parallel num_threads(m->threads)
+    {
+#pragma omp for collapse(3) schedule(static)
+        for (int b = 0; b < blocks; b++)
+            for (int band = 0; band < bands.count; band++)
+                for (int chunk = 0; chunk < chunks; chunk++) {
+                    patch p = patch_of(x, b, bands, band, chunk);
+                    patch_moments(&p, used_lanes(extent, b),
+                                  part + (size_t)b * block_size + (size_t)band * channels + chunk * SG_CHUNK);
+                }
+#pragma omp for schedule(static)
+        for (int b = 0; b < blocks; b++)
+            for (int band = 1; band < bands.count; band++)
+                combine_moments(part + (size_t)b * block_size,
+                                part + (size_t)b * block_size + (size_t)band * channels, channels);
+    }
+    sg_fold(part, blocks, block_size * sizeof *part, channels, combine_moments);
+    const sg_reduce *reduce = extent->reduce;
+    int status = SG_AT(reduce->combine(reduce->context, part, channels, sizeof *part, combine_moments,
+                                       extent->global_blocks));
+    for (size_t c = 0; c < channels && status == SG_OK; c++) {
+        n->mean64[c] = part[c].mean;
+        n->variance[c] = part[c].m2 / part[c].count;
+        n->mean[c] = (float)n->mean64[c];
+        n->inverse[c] = (float)(1.0 / sqrt(n->variance[c] + NORM_EPSILON));
+    }
+    SG_FREE(part);
+    return status;
+}
+
+/* ---- forward */
+
+/* Per channel, what a pass needs beside the tensors. The activation's argument is
+ * z = (x - mean) scale + beta (+ residual); dx = scale (dz - dz_mean - (x - mean) slope). */
+typedef struct coefficients {
+    float mean, scale, beta, dz_mean, slope;
+} coefficients;
+
+static int coefficients_create(coefficients **made, const sg_norm_batch *n, int channels) {
+    coefficients *k;
+    SG_TRY(SG_NEW(made, (size_t)channels));
+    k = *made;
+    for (int c = 0; c < channels; c++)
+        k[c] = (coefficients){.mean = n->mean[c], .scale = n->gamma[c] * n->inverse[c], .beta = n->beta[c]};
+    return SG_OK;
+}
+
+static inline sg_vec normalised(const coefficients *k, sg_vec x) {
+    return sg_fma(x - k->mean, sg_splat(k->scale), sg_splat(k->beta));
+}
+
+static inline __attribute__((always_inline)) void forward_pixel(const enum sg_activation kind,
+                                                                const coefficients *k, int channels, const float *x,
+                                                                const float *residual, float *y) {
+    for (int c = 0; c < channels; c++)
+        for (int v = 0; v < SG_ROW; v++) {
+            int i = c * SG_LANES + v * SG_WIDTH;
+            sg_vec z = normalised(k + c, sg_load(x + i));
+            if (residual != NULL) z += sg_load(residual + i);
+            sg_store(y + i, sg_activate(kind, z));
+        }
+}
+
+/* One function per activation, so that the choice is outside the loops. */
+#define FORWARD_ROW(name, kind)                                                                              \
+    static void name(const coefficients *k, int channels, int width, const float *x, size_t x_pixel,        \
+                     const float *residual, size_t residual_pixel, float *y, size_t y_pixel) {              \
+        for (int col = 0; col < width; col++, x += x_pixel, y += y_pixel) {                                  \
+            if (residual == NULL) {                                                                          \
+                forward_pixel(kind, k, channels, x, NULL, y);                                                \
+            } else {                                                                                         \
+                forward_pixel(kind, k, channels, x, residual, y);                                            \
+                residual += residual_pixel;                                                                  \
+            }                                                                                                \
+        }                                                                                                    \
+    }
+FORWARD_ROW(forward_identity, SG_IDENTITY)
+FORWARD_ROW(forward_relu, SG_RELU)
+FORWARD_ROW(forward_relu6, SG_RELU6)
+FORWARD_ROW(forward_swish, SG_SWISH)
+
+int SG_VARIANT(sg_norm_batch_forward)(const sg_machine *m, const sg_extent *extent, const sg_tensor *x,
+                                      const sg_tensor *residual, sg_tensor *y, const sg_norm_batch *n) {
+    static void (*const rows[])(const coefficients *, int, int, const float *, size_t, const float *, size_t, float *,
+                                size_t) = {[SG_IDENTITY] = forward_identity, [SG_RELU] = forward_relu,
+                                           [SG_RELU6] = forward_relu6, [SG_SWISH] = forward_swish};
+    SG_CHECK(n->activation <= SG_SWISH, SG_INTERNAL, "batch norm: activation %d is not built in",
+             (int)n->activation);
+    coefficients *k;
+    SG_TRY(coefficients_create(&k, n, x->channels));
+#pragma omp parallel for collapse(2) schedule(static) num_threads(m->threads)
+    for (int b = 0; b < extent->blocks; b++)
+        for (int row = 0; row < x->height; row++)
+            rows[n->activation](k, x->channels, x->width, sg_tensor_at(x, b, row, 0), x->pixel,
+                                residual != NULL ? sg_tensor_at(residual, b, row, 0) : NULL,
+                                residual != NULL ? residual->pixel : 0, sg_tensor_at(y, b, row, 0), y->pixel);
+    SG_FREE(k);
+    return SG_OK;
+}
+
+/* ---- backward */
+
+/* A row of pixels of everything that backward reads and writes, from some channel on. gate is what tells the slope
+ * beside x: y for relu and relu6 with a residual, the residual itself for swish, NULL without one. */
+typedef struct backward_row {
+    const float *x, *gate, *dy;
+    float *dx, *dresidual;
+    size_t x_pixel, gate_pixel, dy_pixel, dx_pixel, dresidual_pixel;
+    int width, channels;
+    bool accumulate_residual;
+} backward_row;
+
+/* The gradient behind the activation, before the residual is split off. */
+static inline __attribute__((always_inline)) sg_vec gradient_inside(const enum sg_activation kind, const bool gated,
+                                                                    const coefficients *k, sg_vec x,
+                                                                    const float *gate, sg_vec dy) {
+    if (kind == SG_IDENTITY) return dy;
+    if (!gated) return sg_activate_back(kind, normalised(k, x), dy);
+    if (kind == SG_SWISH) return sg_activate_back(kind, normalised(k, x) + sg_load(gate), dy);
+    return sg_activate_back(kind, sg_load(gate), dy);
+}
+
+/* Adds the row's lane sums of dz and dz (x - mean). */
+static inline __attribute__((always_inline)) void sum_row(const enum sg_activation kind, const bool gated,
+                                                          const backward_row *r, const coefficients *k, float *dz_sum,
+                                                          float *product_sum) {
+    for (int col = 0; col < r->width; col++) {
+        const float *px = r->x + (size_t)col * r->x_pixel, *pdy = r->dy + (size_t)col * r->dy_pixel;
+        const float *pgate = gated ? r->gate + (size_t)col * r->gate_pixel : NULL;
+        for (int c = 0; c < r->channels; c++)
+            for (int v = 0; v < SG_ROW; v++) {
+                int i = c * SG_LANES + v * SG_WIDTH;
+                sg_vec x = sg_load(px + i);
+                sg_vec dz = gradient_inside(kind, gated, k + c, x, gated ? pgate + i : NULL, sg_load(pdy + i));
+                sg_store(dz_sum + i, sg_load(dz_sum + i) + dz);
+                sg_store(product_sum + i, sg_fma(dz, x - k[c].mean, sg_load(product_sum + i)));
+            }
+    }
+}
+
+/* Writes dx and dresidual. mask is zero in unused lanes: there x - mean is not zero though dy is. */
+static inline __attribute__((always_inline)) void write_row(const enum sg_activation kind, const bool gated,
+                                                            const backward_row *r, const coefficients *k,
+                                                            const int32_t *mask) {
+    for (int col = 0; col < r->width; col++) {
+        const float *px = r->x + (size_t)col * r->x_pixel, *pdy = r->dy + (size_t)col * r->dy_pixel;
+        const float *pgate = gated ? r->gate + (size_t)col * r->gate_pixel : NULL;
+        float *pdx = r->dx + (size_t)col * r->dx_pixel;
+        float *pres = r->dresidual != NULL ? r->dresidual + (size_t)col * r->dresidual_pixel : NULL;
+        for (int c = 0; c < r->channels; c++)
+            for (int v = 0; v < SG_ROW; v++) {
+                int i = c * SG_LANES + v * SG_WIDTH;
+                sg_vec x = sg_load(px + i);
+                sg_vec dz = gradient_inside(kind, gated, k + c, x, gated ? pgate + i : NULL, sg_load(pdy + i));
+                if (pres != NULL) sg_put(pres + i, dz, r->accumulate_residual);
+                sg_vec centered = sg_fma(x - k[c].mean, sg_splat(-k[c].slope), dz - k[c].dz_mean);
+                sg_vec dx = centered * k[c].scale;
+                sg_store(pdx + i, (sg_vec)((sg_ivec)dx & *(const sg_ivec *)(mask + v * SG_WIDTH)));
+            }
+    }
+}
+
+#define BACKWARD_ROWS(suffix, kind, gated)                                                                  \
+    static void sum_##suffix(const backward_row *r, const coefficients *k, float *dz_sum, float *products) { \
+        sum_row(kind, gated, r, k, dz_sum, products);                                                       \
+    }                                                                                                       \
+    static void write_##suffix(const backward_row *r, const coefficients *k, const int32_t *mask) {         \
+        write_row(kind, gated, r, k, mask);                                                                 \
+    }
+BACKWARD_ROWS(identity, SG_IDENTITY, false)
+BACKWARD_ROWS(relu, SG_RELU, false)
+BACKWARD_ROWS(relu_gated, SG_RELU, true)
+BACKWARD_ROWS(relu6, SG_RELU6, false)
+BACKWARD_ROWS(relu6_gated, SG_RELU6, true)
+BACKWARD_ROWS(swish, SG_SWISH, false)
+BACKWARD_ROWS(swish_gated, SG_SWISH, true)
+
+static const struct {
+    void (*sum)(const backward_row *, const coefficients *, float *, float *);
+    void (*write)(const backward_row *, const coefficients *, const int32_t *);
+} backward_rows[][2] = {[SG_IDENTITY] = {{sum_identity, write_identity}, {sum_identity, write_identity}},
+                        [SG_RELU] = {{sum_relu, write_relu}, {sum_relu_gated, write_relu_gated}},
+                        [SG_RELU6] = {{sum_relu6, write_relu6}, {sum_relu6_gated, write_relu6_gated}},
+                        [SG_SWISH] = {{sum_swish, write_swish}, {sum_swish_gated, write_swish_gated}}};
+
+typedef struct backward_tensors {
+    const sg_tensor *x, *gate, *dy;
+    sg_tensor *dx, *dresidual;
+    bool accumulate_residual;
+} backward_tensors;
+
+static const float *row_of(const sg_tensor *t, int block, int row, size_t first) {
+    return t != NULL ? sg_tensor_at(t, block, row, 0) + first : NULL;
+}
+
+static backward_row make_row(const backward_tensors *t, int block, int row, int first_channel, int channels) {
+    size_t first = (size_t)first_channel * SG_LANES;
+    return (backward_row){
+        .x = row_of(t->x, block, row, first), .gate = row_of(t->gate, block, row, first),
+        .dy = row_of(t->dy, block, row, first), .dx = (float *)row_of(t->dx, block, row, first),
+        .dresidual = (float *)row_of(t->dresidual, block, row, first), .x_pixel = t->x->pixel,
+        .gate_pixel = t->gate != NULL ? t->gate->pixel : 0, .dy_pixel = t->dy->pixel, .dx_pixel = t->dx->pixel,
+        .dresidual_pixel = t->dresidual != NULL ? t->dresidual->pixel : 0, .width = t->x->width,
+        .channels = channels, .accumulate_residual = t->accumulate_residual};
+}
+
+/* part[block][band][2][channels]: sums of dz and of dz (x - mean), then folded into part[0][0]. */
+static void gradient_sums(const sg_machine *m, const sg_extent *extent, const backward_tensors *t,
+                          enum sg_activation kind, const coefficients *k, double *part) {
+    size_t channels = (size_t)t->x->channels;
+    sg_bands bands = sg_bands_of(t->x);
+    int chunks = sg_chunks(t->x->channels);
+    size_t block_size = (size_t)bands.count * 2 * channels;
+#pragma omp parallel num_threads(m->threads)
+    {
+#pragma omp for collapse(3) schedule(static)
+        for (int b = 0; b < extent->blocks; b++)
+            for (int band = 0; band < bands.count; band++)
+                for (int chunk = 0; chunk < chunks; chunk++) {
+                    sg_lane_sums dz_sum = {0}, product_sum = {0};
+                    int first = chunk * SG_CHUNK, n = sg_chunk_size(t->x->channels, chunk);
+                    for (int row = band * bands.rows; row < sg_band_end(bands, band, t->x); row++) {
+                        backward_row r = make_row(t, b, row, first, n);
+                        backward_rows[kind][t->gate != NULL].sum(&r, k + first, dz_sum, product_sum);
+                    }
+                    double *out = part + (size_t)b * block_size + (size_t)band * 2 * channels + first;
+                    for (int c = 0; c < n; c++) {
+                        out[c] = sg_row_sum(dz_sum + c * SG_LANES);
+                        out[channels + (size_t)c] = sg_row_sum(product_sum + c * SG_LANES);
+                    }
+                }
+#pragma omp for schedule(static)
+        for (int b = 0; b < extent->blocks; b++)
+            for (int band = 1; band < bands.count; band++)
+                sg_combine_double(part + (size_t)b * block_size,
+                                  part + (size_t)b * block_size + (size_t)band * 2 * channels, 2 * channels);
+    }
+    sg_fold(part, extent->blocks, block_size * sizeof *part, 2 * channels, sg_combine_double);
+}
+
+int SG_VARIANT(sg_norm_batch_backward)(const sg_machine *m, const sg_extent *extent, const sg_tensor *x,
+                                       const sg_tensor *y, const sg_tensor *residual, const sg_tensor *dy,
+                                       sg_tensor *dx, sg_tensor *dresidual, bool accumulate_residual,
+                                       sg_norm_batch *n) {
+    enum sg_activation kind = n->activation;
+    SG_CHECK(kind <= SG_SWISH, SG_INTERNAL, "batch norm: activation %d is not built in", (int)kind);
+    size_t channels = (size_t)x->channels;
+    const sg_reduce *reduce = extent->reduce;
+    backward_tensors t = {.x = x, .dy = dy, .dx = dx, .dresidual = dresidual,
+                          .accumulate_residual = accumulate_residual};
+    if (residual != NULL && kind != SG_IDENTITY) t.gate = kind == SG_SWISH ? residual : y;
+    coefficients *k = NULL;
+    double *part = NULL;
+    int status;
+    if ((status = SG_AT(coefficients_create(&k, n, x->channels)))) goto done;
+    size_t values = (size_t)(extent->blocks > 0 ? extent->blocks : 1) * (size_t)sg_bands_of(x).count * 2 * channels;
+    if ((status = SG_AT(SG_NEW(&part, values)))) goto done;
+    gradient_sums(m, extent, &t, kind, k, part);
+    status = SG_AT(reduce->combine(reduce->context, part, 2 * channels, sizeof *part, sg_combine_double,
+                                   extent->global_blocks));
+    if (status) goto done;
+    double count = (double)extent->samples * x->height * x->width;
+    for (size_t c = 0; c < channels; c++) {
+        double inverse = n->inverse[c];
+        n->dbeta[c] = (float)part[c];
+        n->dgamma[c] = (float)(part[channels + c] * inverse);
+        k[c].dz_mean = (float)(part[c] / count);
+        k[c].slope = (float)(part[channels + c] * inverse * inverse / count);
+    }
+#pragma omp parallel for collapse(2) schedule(static) num_threads(m->threads)
+    for (int b = 0; b < extent->blocks; b++)
+        for (int row = 0; row < x->height; row++) {
+            int32_t mask[SG_LANES] __attribute__((aligned(64)));
+            for (int lane = 0; lane < SG_LANES; lane++) mask[lane] = lane < used_lanes(extent, b) ? -1 : 0;
+            backward_row r = make_row(&t, b, row, 0, x->channels);
+            backward_rows[kind][t.gate != NULL].write(&r, k, mask);
+        }
+done:
+    SG_FREE(part);
+    SG_FREE(k);
+    return status;
+}
