@@ -1,0 +1,321 @@
+/* Sparse convolution, forward and data gradient: one kernel, on the structure or the transposed structure.
+ *
+ * The sums of a tile of pixels of one row (output channel) stay in registers while the row's surviving weights
+ * stream past, one fused multiply-add with a memory operand per pixel. A sum takes its weights in the structure's
+ * order, whatever the tile, so bits depend neither on the tile nor on the instruction set nor on threads. */
+#include "kernels/lanes/simd.h"
+
+#include "kernels/lanes/conv_sparse.h"
+#include "kernels/memory.h"
+#include "kernels/sparse.h"
+
+/* Pixels of a tile, and vectors that may be summed at once: registers less weight and operand. */
+#if SG_VECTOR_BYTES == 64
+enum { MOST_PIXELS = 16, MOST_SUMS = 28 };
+#else
+enum { MOST_PIXELS = 12, MOST_SUMS = 12 };
+#endif
+enum { MOST_COLUMNS = 8, MOST_LINES = 16 };
+
+/* What a chunk of input channels of one tile may take in L1, in floats, and how many weights of a row a chunk
+ * should have on average: every chunk loads and stores the tile's sums. */
+enum { L1_FLOATS = 8192, ROW_WEIGHTS = 12, LEAST_CHUNK = 16 };
+/* Independent pieces per thread, so that none waits long for the last one. */
+enum { PIECES = 4 };
+
+typedef struct state {
+    sg_sparse *sparse;
+    float *values; /* [sparse->count] */
+    int threads;
+} state;
+
+/* One tile: where it reads and writes, and the rows that it computes. */
+typedef struct tile {
+    const float *in;
+    float *out;
+    ptrdiff_t in_line, in_column, out_line, out_column; /* floats between the tile's lines and columns */
+    const uint32_t *start; /* of this phase and chunk, by row */
+    const int32_t *offset, *row_offset;
+    const float *value, *bias;
+    int first, last; /* rows */
+    bool add;        /* to what is there already */
+} tile;
+
+/* lines, columns and together (vectors of a lane row summed at once) are constants wherever this is inlined. */
+static inline __attribute__((always_inline)) void sum_tile(const tile *t, const int lines, const int columns,
+                                                           const int together) {
+    for (int row = t->first; row < t->last; row++) {
+        size_t begin = t->start[row], end = t->start[row + 1];
+        if (begin == end && t->add) continue;
+        for (int slice = 0; slice < SG_ROW; slice += together) {
+            const float *in = t->in + slice * SG_WIDTH;
+            float *out = t->out + t->row_offset[row] + slice * SG_WIDTH;
+            sg_vec sum[MOST_SUMS];
+            sg_vec initial = sg_splat(t->bias != NULL ? t->bias[row] : 0.0f);
+#pragma GCC unroll 16
+            for (int l = 0; l < lines; l++)
+#pragma GCC unroll 8
+                for (int c = 0; c < columns; c++)
+#pragma GCC unroll 8
+                    for (int v = 0; v < together; v++)
+                        sum[(l * columns + c) * together + v] =
+                            t->add ? sg_load(out + l * t->out_line + c * t->out_column + v * SG_WIDTH) : initial;
+            for (size_t j = begin; j < end; j++) {
+                const float *p = in + t->offset[j];
+                sg_vec w = sg_splat(t->value[j]);
+#pragma GCC unroll 16
+                for (int l = 0; l < lines; l++)
+#pragma GCC unroll 8
+                    for (int c = 0; c < columns; c++)
+#pragma GCC unroll 8
+                        for (int v = 0; v < together; v++) {
+                            sg_vec *s = &sum[(l * columns + c) * together + v];
+                            *s = sg_fma(w, sg_load(p + l * t->in_line + c * t->in_column + v * SG_WIDTH), *s);
+                        }
+            }
+#pragma GCC unroll 16
+            for (int l = 0; l < lines; l++)
+#pragma GCC unroll 8
+                for (int c = 0; c < columns; c++)
+#pragma GCC unroll 8
+                    for (int v = 0; v < together; v++)
+                        sg_store(out + l * t->out_line + c * t->out_column + v * SG_WIDTH,
+                                 sum[(l * columns + c) * together + v]);
+        }
+    }
+}
+
+#define TOGETHER(pixels) ((pixels)*SG_ROW <= MOST_SUMS ? SG_ROW : (pixels)*2 <= MOST_SUMS && SG_ROW % 2 == 0 ? 2 : 1)
+#define TILE(lines, columns)                                                                  \
+    static void tile_##lines##x##columns(const tile *t) {                                     \
+        sum_tile(t, lines, columns, TOGETHER(lines * columns));                               \
+    }
+TILE(1, 1) TILE(2, 1) TILE(3, 1) TILE(4, 1) TILE(6, 1) TILE(8, 1) TILE(12, 1)
+TILE(1, 2) TILE(2, 2) TILE(3, 2) TILE(4, 2) TILE(6, 2)
+TILE(1, 3) TILE(2, 3) TILE(3, 3) TILE(4, 3)
+TILE(1, 4) TILE(2, 4) TILE(3, 4)
+TILE(1, 5) TILE(2, 5)
+TILE(1, 6) TILE(2, 6)
+TILE(1, 7) TILE(1, 8)
+#if SG_VECTOR_BYTES == 64
+TILE(16, 1) TILE(8, 2) TILE(5, 3) TILE(4, 4) TILE(3, 5) TILE(2, 7) TILE(2, 8)
+#define WIDE(entry) entry
+#else
+#define WIDE(entry)
+#endif
+
+typedef void (*tile_function)(const tile *t);
+static const tile_function tiles[MOST_COLUMNS][MOST_LINES] = {
+    {[0] = tile_1x1, [1] = tile_2x1, [2] = tile_3x1, [3] = tile_4x1, [5] = tile_6x1, [7] = tile_8x1,
+     [11] = tile_12x1, WIDE([15] = tile_16x1)},
+    {[0] = tile_1x2, [1] = tile_2x2, [2] = tile_3x2, [3] = tile_4x2, [5] = tile_6x2, WIDE([7] = tile_8x2)},
+    {[0] = tile_1x3, [1] = tile_2x3, [2] = tile_3x3, [3] = tile_4x3, WIDE([4] = tile_5x3)},
+    {[0] = tile_1x4, [1] = tile_2x4, [2] = tile_3x4, WIDE([3] = tile_4x4)},
+    {[0] = tile_1x5, [1] = tile_2x5, WIDE([2] = tile_3x5)},
+    {[0] = tile_1x6, [1] = tile_2x6},
+    {[0] = tile_1x7, WIDE([1] = tile_2x7)},
+    {[0] = tile_1x8, WIDE([1] = tile_2x8)},
+};
+
+/* One axis of what is computed: blocks, rows or columns of pixels. */
+typedef struct axis {
+    int count;
+    ptrdiff_t in, out; /* floats from one to the next */
+} axis;
+
+static int most_lines(int columns) {
+    int lines = MOST_PIXELS / columns < MOST_LINES ? MOST_PIXELS / columns : MOST_LINES;
+    while (tiles[columns - 1][lines - 1] == NULL) lines--;
+    return lines;
+}
+
+static int lower(int a, int b) { return a < b ? a : b; }
+
+/* Pixels of one phase, of all blocks: tiles take columns along the first axis and lines along the second, each
+ * pair of (third, group of lines) is a piece of work. Small images take their lines from several blocks. */
+typedef struct grid {
+    axis column, line, outer;
+    int column_tiles, columns, wider; /* `wider` tiles of columns + 1, then tiles of columns */
+    int group, groups;                /* lines in a group */
+} grid;
+
+static grid make_grid(axis blocks, axis height, axis width) {
+    grid g;
+    if (width.count == 1 && height.count > 1) {
+        axis swap = width;
+        width = height;
+        height = swap;
+    }
+    if (width.count == 1) {
+        axis swap = width;
+        width = blocks;
+        blocks = swap;
+    }
+    g.column = width;
+    g.column_tiles = (width.count + MOST_COLUMNS - 1) / MOST_COLUMNS;
+    g.columns = width.count / g.column_tiles;
+    g.wider = width.count % g.column_tiles;
+    g.group = most_lines(g.columns + (g.wider > 0));
+    bool take_blocks = lower(blocks.count, g.group) > lower(height.count, g.group);
+    g.line = take_blocks ? blocks : height;
+    g.outer = take_blocks ? height : blocks;
+    g.groups = (g.line.count + g.group - 1) / g.group;
+    return g;
+}
+
+/* All tiles of one piece: rows first..last of a group of lines, all columns, all chunks. */
+static void sum_piece(const state *s, const grid *g, tile t, int phase, int outer, int group) {
+    const sg_sparse *a = s->sparse;
+    int first_line = group * g->group, lines = lower(g->group, g->line.count - first_line);
+    const float *in = t.in + outer * g->outer.in + first_line * g->line.in;
+    float *out = t.out + outer * g->outer.out + first_line * g->line.out;
+    const uint32_t *start = a->start + (size_t)phase * (size_t)a->chunks * (size_t)a->rows;
+    bool add = t.add;
+    for (int i = 0, columns; i < g->column_tiles; i++) {
+        columns = g->columns + (i < g->wider);
+        for (int line = 0, taken; line < lines; line += taken) {
+            taken = lines - line;
+            while (tiles[columns - 1][taken - 1] == NULL) taken--;
+            t.in = in + line * g->line.in;
+            t.out = out + line * g->line.out;
+            t.add = add;
+            for (int chunk = 0; chunk < a->chunks; chunk++) {
+                t.start = start + (size_t)chunk * (size_t)a->rows;
+                tiles[columns - 1][taken - 1](&t);
+                t.add = true;
+            }
+        }
+        in += columns * g->column.in;
+        out += columns * g->column.out;
+    }
+}
+
+/* in and out point at the pixels that (0, 0) of this phase reads from and writes to. */
+static void sum_phase(const state *s, int phase, const float *in, float *out, axis blocks, axis height, axis width,
+                      const float *bias, bool add) {
+    const sg_sparse *a = s->sparse;
+    if (blocks.count == 0 || height.count <= 0 || width.count <= 0) return;
+    grid g = make_grid(blocks, height, width);
+    tile t = {.in = in, .out = out, .in_line = g.line.in, .in_column = g.column.in, .out_line = g.line.out,
+              .out_column = g.column.out, .offset = a->offset, .row_offset = a->row_offset, .value = s->values,
+              .bias = bias, .add = add};
+    int tasks = g.outer.count * g.groups;
+    int parts = lower(a->rows, (PIECES * s->threads + tasks - 1) / tasks);
+#pragma omp parallel for schedule(static) num_threads(s->threads)
+    for (int i = 0; i < tasks * parts; i++) {
+        tile own = t;
+        int task = i / parts, part = i % parts;
+        own.first = (int)((int64_t)a->rows * part / parts);
+        own.last = (int)((int64_t)a->rows * (part + 1) / parts);
+        sum_piece(s, &g, own, phase, task / g.groups, task % g.groups);
+    }
+}
+
+int SG_VARIANT(sg_conv_sparse_run_forward)(void *opaque, const sg_conv_pass *pass) {
+    state *s = opaque;
+    sg_sparse *a = s->sparse;
+    const sg_conv_shape *shape = &a->shape;
+    SG_TRY(sg_sparse_bind(a, pass->x, pass->y));
+    ptrdiff_t stride = shape->stride;
+    axis blocks = {pass->blocks, (ptrdiff_t)pass->x->block, (ptrdiff_t)pass->y->block};
+    axis height = {shape->out_height, stride * (ptrdiff_t)pass->x->row, (ptrdiff_t)pass->y->row};
+    axis width = {shape->out_width, stride * (ptrdiff_t)pass->x->pixel, (ptrdiff_t)pass->y->pixel};
+    sum_phase(s, 0, sg_tensor_at(pass->x, 0, -shape->padding, -shape->padding), pass->y->data, blocks, height, width,
+              pass->bias, false);
+    return SG_OK;
+}
+
+int SG_VARIANT(sg_conv_sparse_run_data)(void *opaque, const sg_conv_pass *pass) {
+    state *s = opaque;
+    sg_sparse *a = s->sparse;
+    const sg_conv_shape *shape = &a->shape;
+    SG_TRY(sg_sparse_bind(a, pass->dy, pass->dx));
+    axis blocks = {pass->blocks, (ptrdiff_t)pass->dy->block, (ptrdiff_t)pass->dx->block};
+    if (a->linear) { /* one output pixel; every input value is a row */
+        axis one = {1, 0, 0};
+        sum_phase(s, 0, pass->dy->data, pass->dx->data, blocks, one, one, NULL, pass->accumulate);
+        return SG_OK;
+    }
+    int stride = shape->stride;
+    for (int phase = 0; phase < a->phases; phase++) {
+        int y = phase / stride, x = phase % stride;
+        axis height = {sg_sparse_phase_size(a, shape->in_height, y), (ptrdiff_t)pass->dy->row,
+                       stride * (ptrdiff_t)pass->dx->row};
+        axis width = {sg_sparse_phase_size(a, shape->in_width, x), (ptrdiff_t)pass->dy->pixel,
+                      stride * (ptrdiff_t)pass->dx->pixel};
+        sum_phase(s, phase, pass->dy->data, sg_tensor_at(pass->dx, 0, y, x), blocks, height, width, NULL,
+                  pass->accumulate);
+    }
+    return SG_OK;
+}
+
+/* Channels of a chunk: what a tile of 2 x 8 pixels reads of them fits L1, yet a row has some weights in a chunk. */
+static int choose_chunk(const sg_conv_shape *shape, const sg_support *support, bool transposed) {
+    int height = transposed ? shape->in_height : shape->out_height, width = transposed ? shape->in_width : shape->out_width;
+    int step = transposed ? 1 : shape->stride;
+    int kernel_height = transposed ? (shape->kernel_height - 1) / shape->stride + 1 : shape->kernel_height;
+    int kernel_width = transposed ? (shape->kernel_width - 1) / shape->stride + 1 : shape->kernel_width;
+    int columns = lower(width, 8), lines = lower(height, 16 / columns);
+    int pixels = ((columns - 1) * step + kernel_width) * ((lines - 1) * step + kernel_height);
+    double weights = (double)sg_conv_weights(shape);
+    double count = support->index != NULL ? (double)support->count : weights;
+    double each = count / weights * kernel_height * kernel_width; /* weights of a row per channel */
+    double chunk = (double)L1_FLOATS / ((double)pixels * SG_LANES);
+    if (chunk < LEAST_CHUNK) chunk = LEAST_CHUNK;
+    if (chunk * each < ROW_WEIGHTS) chunk = each > 0.0 ? ROW_WEIGHTS / each : INT16_MAX;
+    int channels = (transposed ? shape->out_channels : shape->in_channels) / shape->groups;
+    if (chunk > channels) return channels;
+    int chunks = (int)((double)channels / chunk + 0.5);
+    return (channels + chunks - 1) / chunks;
+}
+
+static int create(void **opaque, const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support,
+                  bool transposed) {
+    *opaque = NULL;
+    state *s;
+    SG_TRY(SG_NEW(&s, 1));
+    s->threads = machine->threads;
+    int status = SG_AT(sg_sparse_create(&s->sparse, shape, support, transposed,
+                                        choose_chunk(shape, support, transposed)));
+    if (status == SG_OK) status = SG_AT(SG_NEW(&s->values, s->sparse->count));
+    *opaque = s;
+    if (status != SG_OK) SG_VARIANT(sg_conv_sparse_destroy)(opaque);
+    return status;
+}
+
+int SG_VARIANT(sg_conv_sparse_create_forward)(void **opaque, const sg_machine *machine, const sg_conv_shape *shape,
+                                              const sg_support *support) {
+    return create(opaque, machine, shape, support, false);
+}
+
+int SG_VARIANT(sg_conv_sparse_create_data)(void **opaque, const sg_machine *machine, const sg_conv_shape *shape,
+                                           const sg_support *support) {
+    return create(opaque, machine, shape, support, true);
+}
+
+int SG_VARIANT(sg_conv_sparse_prepare)(void *opaque, const float *weights) {
+    state *s = opaque;
+    sg_sparse_gather(s->sparse, weights, s->values, s->threads);
+    return SG_OK;
+}
+
+void SG_VARIANT(sg_conv_sparse_destroy)(void **opaque) {
+    if (opaque == NULL || *opaque == NULL) return;
+    state *s = *opaque;
+    sg_sparse_destroy(&s->sparse);
+    free(s->values);
+    free(s);
+    *opaque = NULL;
+}
+
+bool SG_VARIANT(sg_conv_sparse_supports)(const sg_machine *machine, const sg_conv_shape *shape) {
+    return sg_sparse_fits(shape, machine->lanes);
+}
+
+size_t SG_VARIANT(sg_conv_sparse_bytes)(const sg_machine *machine, const sg_conv_shape *shape,
+                                        const sg_support *support) {
+    (void)machine;
+    size_t count = support->index != NULL ? support->count : sg_conv_weights(shape);
+    int chunks = (shape->in_channels > shape->out_channels ? shape->in_channels : shape->out_channels) / LEAST_CHUNK + 1;
+    return sg_sparse_bytes(shape, support, chunks) + count * sizeof(float);
+}

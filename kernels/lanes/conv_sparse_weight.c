@@ -1,0 +1,288 @@
+/* Weight gradient of the sparse convolution, at surviving positions only.
+ *
+ * A group of up to 8 output gradients of one row (output channel) stays in registers; each surviving weight of the
+ * row adds the products with what it reads to its own lane row of sums. At the end of a block of samples the lane
+ * rows are reduced to numbers, and those are combined over blocks in the order of sg_tree_order.
+ *
+ * The order of one sum is fixed: strips of columns from left to right, groups from top to bottom, in a group one
+ * chain over even and one over odd pixels. How many groups are in registers at once is the instruction set's. */
+#include "kernels/lanes/simd.h"
+
+#include <omp.h>
+
+#include "kernels/lanes/conv_sparse.h"
+#include "kernels/memory.h"
+#include "kernels/sparse.h"
+#include "kernels/tree.h"
+
+enum { GROUP_PIXELS = 8, MOST_COLUMNS = 8 };
+/* Groups in registers at once: output gradients, two sums and an operand. */
+enum { GROUPS = SG_VECTOR_BYTES == 64 ? 2 : 1 };
+/* What a chunk of input channels of two groups may take in L1, in floats; lane rows of sums that stay in L2; pieces
+ * per thread. */
+enum { L1_FLOATS = 8192, LEAST_CHUNK = 16, MOST_SUMS = 2048, PIECES = 4 };
+
+/* A piece of work: some rows of one chunk. */
+typedef struct piece {
+    uint32_t begin, end; /* weights in the structure */
+    int chunk, first, last;
+} piece;
+
+typedef struct state {
+    sg_sparse *sparse;
+    piece *pieces;
+    int count, threads, blocks; /* blocks: leaf and merges have room for */
+    size_t most;                /* weights of the largest piece */
+    int *leaf, *merges;
+    float *sums;    /* [threads][most][lanes] */
+    float *numbers; /* [threads][SG_TREE_DEPTH + 1][most] */
+} state;
+
+typedef struct group {
+    const float *in, *dy;
+    ptrdiff_t in_line, in_column, dy_line, dy_column;
+    const uint32_t *start;
+    const int32_t *offset, *row_offset;
+    const float *from; /* where the sums begin: zeros or `to` */
+    size_t from_step;
+    float *to;
+    int first, last;
+} group;
+
+/* lines and columns of one group, and how many groups one below the other, are constants where this is inlined. */
+static inline __attribute__((always_inline)) void sum_groups(const group *t, const int lines, const int columns,
+                                                             const int groups) {
+    const float *from = t->from;
+    float *to = t->to;
+    for (int row = t->first; row < t->last; row++) {
+        size_t begin = t->start[row], end = t->start[row + 1];
+        const float *dy = t->dy + t->row_offset[row];
+        for (int slice = 0; slice < SG_LANES; slice += SG_WIDTH) {
+            sg_vec gradient[GROUPS * GROUP_PIXELS];
+#pragma GCC unroll 16
+            for (int l = 0; l < groups * lines; l++)
+#pragma GCC unroll 8
+                for (int c = 0; c < columns; c++)
+                    gradient[l * columns + c] = sg_load(dy + slice + l * t->dy_line + c * t->dy_column);
+            const float *old = from + slice;
+            float *new = to + slice;
+            for (size_t j = begin; j < end; j++) {
+                const float *p = t->in + slice + t->offset[j];
+                sg_vec even = sg_load(old);
+#pragma GCC unroll 2
+                for (int g = 0; g < groups; g++) {
+                    sg_vec odd = sg_splat(0.0f);
+#pragma GCC unroll 8
+                    for (int l = 0; l < lines; l++)
+#pragma GCC unroll 8
+                        for (int c = 0; c < columns; c++) {
+                            int i = l * columns + c;
+                            sg_vec x = sg_load(p + (g * lines + l) * t->in_line + c * t->in_column);
+                            if (i % 2 == 0)
+                                even = sg_fma(gradient[g * lines * columns + i], x, even);
+                            else
+                                odd = sg_fma(gradient[g * lines * columns + i], x, odd);
+                        }
+                    if (lines * columns > 1) even = even + odd;
+                }
+                sg_store(new, even);
+                old += t->from_step;
+                new += SG_LANES;
+            }
+        }
+        from += (end - begin) * t->from_step;
+        to += (end - begin) * SG_LANES;
+    }
+}
+
+#define GROUP(lines, columns) \
+    static void group_##lines##x##columns(const group *t) { sum_groups(t, lines, columns, 1); }
+#define FULL(lines, columns)                                                                \
+    GROUP(lines, columns)                                                                   \
+    static void full_##columns(const group *t) { sum_groups(t, lines, columns, GROUPS); }
+FULL(8, 1) GROUP(7, 1) GROUP(6, 1) GROUP(5, 1) GROUP(4, 1) GROUP(3, 1) GROUP(2, 1) GROUP(1, 1)
+FULL(4, 2) GROUP(3, 2) GROUP(2, 2) GROUP(1, 2)
+FULL(2, 3) GROUP(1, 3)
+FULL(2, 4) GROUP(1, 4)
+FULL(1, 5) FULL(1, 6) FULL(1, 7) FULL(1, 8)
+
+typedef void (*group_function)(const group *t);
+static const group_function part[MOST_COLUMNS][GROUP_PIXELS] = {
+    {group_1x1, group_2x1, group_3x1, group_4x1, group_5x1, group_6x1, group_7x1, group_8x1},
+    {group_1x2, group_2x2, group_3x2, group_4x2},
+    {group_1x3, group_2x3},
+    {group_1x4, group_2x4},
+    {group_1x5}, {group_1x6}, {group_1x7}, {group_1x8},
+};
+static const group_function full[MOST_COLUMNS] = {full_1, full_2, full_3, full_4, full_5, full_6, full_7, full_8};
+static const int lines_of[MOST_COLUMNS] = {8, 4, 2, 2, 1, 1, 1, 1};
+
+static int lower(int a, int b) { return a < b ? a : b; }
+
+/* The sums of one piece over one block. */
+static void sum_block(const state *s, const piece *work, const sg_conv_pass *pass, int block, float *sums) {
+    static const float zeros[SG_LANES] __attribute__((aligned(64)));
+    const sg_sparse *a = s->sparse;
+    const sg_conv_shape *shape = &a->shape;
+    const sg_tensor *x = pass->x, *dy = pass->dy;
+    int width = shape->out_width, height = shape->out_height;
+    ptrdiff_t in_column = (ptrdiff_t)x->pixel * shape->stride, in_line = (ptrdiff_t)x->row * shape->stride;
+    ptrdiff_t dy_column = (ptrdiff_t)dy->pixel, dy_line = (ptrdiff_t)dy->row;
+    if (width == 1) { /* a column of pixels is a row of them, too */
+        width = height;
+        height = 1;
+        in_column = in_line;
+        dy_column = dy_line;
+    }
+    group t = {.in_line = in_line, .in_column = in_column, .dy_line = dy_line, .dy_column = dy_column,
+               .start = a->start + (size_t)work->chunk * (size_t)a->rows, .offset = a->offset,
+               .row_offset = a->row_offset, .from = zeros, .from_step = 0, .to = sums, .first = work->first,
+               .last = work->last};
+    const float *in = sg_tensor_at(x, block, -shape->padding, -shape->padding), *gradient = sg_tensor_at(dy, block, 0, 0);
+    int strips = (width + MOST_COLUMNS - 1) / MOST_COLUMNS, least = width / strips, wider = width % strips;
+    for (int i = 0; i < strips; i++) {
+        int columns = least + (i < wider), lines = lines_of[columns - 1];
+        for (int line = 0, taken; line < height; line += taken) {
+            t.in = in + line * in_line;
+            t.dy = gradient + line * dy_line;
+            taken = lower(lines, height - line);
+            if (taken == lines && height - line >= GROUPS * lines) {
+                taken = GROUPS * lines;
+                full[columns - 1](&t);
+            } else {
+                part[columns - 1][taken - 1](&t);
+            }
+            t.from = sums;
+            t.from_step = SG_LANES;
+        }
+        in += columns * in_column;
+        gradient += columns * dy_column;
+    }
+}
+
+/* One piece over all blocks, into dw. */
+static void sum_piece(const state *s, const piece *work, const sg_conv_pass *pass, float *sums, float *numbers) {
+    const sg_sparse *a = s->sparse;
+    size_t count = work->end - work->begin, most = s->most;
+    float *top = numbers;
+    for (int i = 0; i < pass->blocks; i++) {
+        sum_block(s, work, pass, s->leaf[i], sums);
+        for (size_t j = 0; j < count; j++) top[j] = sg_row_sum(sums + j * SG_LANES);
+        for (int m = 0; m < s->merges[i]; m++) {
+            top -= most;
+            for (size_t j = 0; j < count; j++) top[j] += top[j + most];
+        }
+        top += most;
+    }
+    size_t bucket = (size_t)work->chunk * (size_t)a->rows;
+    for (int row = work->first; row < work->last; row++) {
+        uint32_t begin = a->start[bucket + (size_t)row], end = a->start[bucket + (size_t)row + 1];
+        float *dw = pass->dw + a->first[bucket + (size_t)row];
+        for (uint32_t j = begin; j < end; j++) dw[j - begin] = numbers[j - work->begin];
+    }
+}
+
+static int make_order(state *s, int blocks) {
+    if (blocks > s->blocks) {
+        SG_FREE(s->leaf);
+        SG_FREE(s->merges);
+        s->blocks = 0;
+        SG_TRY(SG_NEW(&s->leaf, (size_t)blocks));
+        SG_TRY(SG_NEW(&s->merges, (size_t)blocks));
+        s->blocks = blocks;
+    }
+    sg_tree_order(blocks, s->leaf, s->merges);
+    return SG_OK;
+}
+
+int SG_VARIANT(sg_conv_sparse_run_weight)(void *opaque, const sg_conv_pass *pass) {
+    state *s = opaque;
+    if (pass->blocks == 0) {
+        for (size_t i = 0; i < s->sparse->count; i++) pass->dw[i] = 0.0f;
+        return SG_OK;
+    }
+    SG_TRY(sg_sparse_bind(s->sparse, pass->x, pass->dy));
+    SG_TRY(make_order(s, pass->blocks));
+#pragma omp parallel for schedule(dynamic, 1) num_threads(s->threads)
+    for (int i = 0; i < s->count; i++) {
+        size_t thread = (size_t)omp_get_thread_num();
+        sum_piece(s, &s->pieces[i], pass, s->sums + thread * s->most * SG_LANES,
+                  s->numbers + thread * s->most * (SG_TREE_DEPTH + 1));
+    }
+    return SG_OK;
+}
+
+static int choose_chunk(const sg_conv_shape *shape) {
+    int columns = lower(shape->out_width, 8), lines = lower(shape->out_height, 16 / columns);
+    int pixels = ((columns - 1) * shape->stride + shape->kernel_width) *
+                 ((lines - 1) * shape->stride + shape->kernel_height);
+    int chunk = L1_FLOATS / (pixels * SG_LANES), channels = shape->in_channels / shape->groups;
+    if (chunk < LEAST_CHUNK) chunk = LEAST_CHUNK;
+    if (chunk >= channels) return channels;
+    int chunks = (channels + chunk / 2) / chunk;
+    return (channels + chunks - 1) / chunks;
+}
+
+/* Cuts every chunk's rows into pieces of at most `most` weights (or one row). Counts them when pieces is NULL. */
+static int cut(const sg_sparse *a, size_t most, piece *pieces, size_t *largest) {
+    int count = 0;
+    for (int chunk = 0; chunk < a->chunks; chunk++) {
+        const uint32_t *start = a->start + (size_t)chunk * (size_t)a->rows;
+        for (int first = 0, last; first < a->rows; first = last) {
+            last = first + 1;
+            while (last < a->rows && start[last + 1] - start[first] <= most) last++;
+            size_t weights = start[last] - start[first];
+            if (weights == 0) continue;
+            if (pieces != NULL)
+                pieces[count] = (piece){.begin = start[first], .end = start[last], .chunk = chunk, .first = first,
+                                        .last = last};
+            if (weights > *largest) *largest = weights;
+            count++;
+        }
+    }
+    return count;
+}
+
+int SG_VARIANT(sg_conv_sparse_create_weight)(void **opaque, const sg_machine *machine, const sg_conv_shape *shape,
+                                             const sg_support *support) {
+    *opaque = NULL;
+    state *s;
+    SG_TRY(SG_NEW(&s, 1));
+    *opaque = s;
+    s->threads = machine->threads;
+    int status = SG_AT(sg_sparse_create(&s->sparse, shape, support, false, choose_chunk(shape)));
+    if (status != SG_OK) goto failed;
+    size_t most = s->sparse->count / (size_t)(PIECES * s->threads) + 1;
+    if (most > MOST_SUMS) most = MOST_SUMS;
+    s->count = cut(s->sparse, most, NULL, &s->most);
+    if ((status = SG_AT(SG_NEW(&s->pieces, (size_t)s->count)))) goto failed;
+    cut(s->sparse, most, s->pieces, &s->most);
+    size_t threads = (size_t)s->threads;
+    if ((status = SG_AT(SG_NEW(&s->sums, threads * s->most * SG_LANES)))) goto failed;
+    if ((status = SG_AT(SG_NEW(&s->numbers, threads * s->most * (SG_TREE_DEPTH + 1))))) goto failed;
+    return SG_OK;
+failed:
+    SG_VARIANT(sg_conv_sparse_destroy_weight)(opaque);
+    return status;
+}
+
+void SG_VARIANT(sg_conv_sparse_destroy_weight)(void **opaque) {
+    if (opaque == NULL || *opaque == NULL) return;
+    state *s = *opaque;
+    sg_sparse_destroy(&s->sparse);
+    free(s->pieces);
+    free(s->leaf);
+    free(s->merges);
+    free(s->sums);
+    free(s->numbers);
+    free(s);
+    *opaque = NULL;
+}
+
+size_t SG_VARIANT(sg_conv_sparse_bytes_weight)(const sg_machine *machine, const sg_conv_shape *shape,
+                                               const sg_support *support) {
+    size_t count = support->index != NULL ? support->count : sg_conv_weights(shape);
+    size_t most = count < MOST_SUMS ? count : MOST_SUMS;
+    return sg_sparse_bytes(shape, support, shape->in_channels / LEAST_CHUNK + 1) +
+           (size_t)machine->threads * most * (SG_LANES + SG_TREE_DEPTH + 1) * sizeof(float);
+}
