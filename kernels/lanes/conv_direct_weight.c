@@ -14,10 +14,11 @@
 #include "kernels/tree.h"
 
 /* A micro-kernel call sums over PIXELS pixels: the x panel takes 16 KiB of L1 (at 16 lanes). A tile of dw has at most
- * TILE_ROWS x TILE_COLUMNS sums, which sets how often a transposed panel is used. The sums' order depends on PIXELS
- * and the tree alone. BLOCKS is what create provides for; more local blocks take more memory at the first run. */
-enum { PIXELS = 256 / SG_LANES, TILE_ROWS = 96, TILE_COLUMNS = 256, BLOCKS = 16, ITEMS_PER_THREAD = 2 };
-enum { TILE_COLUMN_PANELS = TILE_COLUMNS / SG_LANES };
+ * TILE_SUMS sums, which sets how often a transposed panel is used. The sums' order depends on PIXELS and the tree
+ * alone. BLOCKS is what create provides for; more local blocks take more memory at the first run. */
+enum { PIXELS = 256 / SG_LANES, TILE_SUMS = 24576, TILE_ROWS = 256, TILE_COLUMNS = 256, BLOCKS = 16 };
+enum { ITEMS_PER_THREAD = 2 };
+enum { TILE_COLUMN_PANELS = TILE_COLUMNS / SG_LANES, AHEAD = 3 /* pixels to prefetch */ };
 
 typedef struct weight_gradient {
     const sg_machine *machine;
@@ -41,8 +42,9 @@ static int divide_up(int a, int b) { return (a + b - 1) / b; }
 /* Enough pieces for the threads; their number changes no sum. */
 static void choose_tiles(weight_gradient *g) {
     int rows = g->machine->ukernel.rows;
-    int most_rows = min_int(TILE_ROWS > rows ? TILE_ROWS / rows : 1, g->row_panels);
     int most_columns = min_int(TILE_COLUMN_PANELS, g->column_panels);
+    int most_rows = min_int(TILE_ROWS, TILE_SUMS / (most_columns * SG_LANES)) / rows;
+    most_rows = min_int(most_rows > 0 ? most_rows : 1, g->row_panels);
     int down = divide_up(g->row_panels, most_rows), across = divide_up(g->column_panels, most_columns);
     int wanted = g->machine->threads > 1 ? g->machine->threads * ITEMS_PER_THREAD : 1;
     while (g->shape.groups * down * across < wanted && (down < g->row_panels || across < g->column_panels))
@@ -202,33 +204,65 @@ static void transpose_columns(const float *from, const ptrdiff_t *offset, float 
     }
 }
 
+/* Transposes touch a new line of memory per row, in an order that hardware does not foresee. */
+static void fetch_rows(const float *from, int count) {
+    for (int i = 0; i < count * SG_LANES; i += 16) __builtin_prefetch(from + i);
+}
+
+static void fetch_columns(const float *from, const ptrdiff_t *offset) {
+    for (int c = 0; c < SG_LANES; c++)
+        for (int i = 0; i < SG_LANES; i += 16) __builtin_prefetch(from + offset[c] + i);
+}
+
+/* dy rows of one row panel, count pixels from `first` on. */
+static void pack_rows(const weight_gradient *g, const tile *t, const sg_tensor *dy, int block, int first, int count,
+                      int panel, float *to) {
+    int width = g->shape.out_width, rows = g->machine->ukernel.rows, m = min_int(rows, g->rows - panel * rows);
+    const float *from[PIXELS];
+    for (int p = 0; p < count; p++) {
+        from[p] = sg_tensor_at(dy, block, (first + p) / width, (first + p) % width) +
+                  (size_t)(t->group * g->rows + panel * rows) * SG_LANES;
+        if (p < AHEAD) fetch_rows(from[p], m);
+    }
+    for (int p = 0; p < count; p++) {
+        if (p + AHEAD < count) fetch_rows(from[p + AHEAD], m);
+        transpose_rows(from[p], m, rows, to + (size_t)p * SG_LANES * (size_t)rows);
+    }
+}
+
+/* x rows of one column panel, likewise. */
+static void pack_columns(const weight_gradient *g, const tile *t, const sg_tensor *x, int block, int first, int count,
+                         int panel, float *to) {
+    const sg_conv_shape *s = &g->shape;
+    const ptrdiff_t *offset = g->offset + (size_t)panel * SG_LANES;
+    const float *from[PIXELS];
+    for (int p = 0; p < count; p++) {
+        int i = (first + p) / s->out_width, j = (first + p) % s->out_width;
+        from[p] = sg_tensor_at(x, block, i * s->stride - s->padding, j * s->stride - s->padding) +
+                  (size_t)(t->group * (s->in_channels / s->groups)) * SG_LANES;
+        if (p < AHEAD) fetch_columns(from[p], offset);
+    }
+    for (int p = 0; p < count; p++) {
+        if (p + AHEAD < count) fetch_columns(from[p + AHEAD], offset);
+        transpose_columns(from[p], offset, to + (size_t)p * SG_LANES * SG_LANES);
+    }
+}
+
 /* One block's sums of the tile. */
 static void sum_block(const weight_gradient *g, const tile *t, const sg_conv_pass *pass, int block, float *sums,
                       float *rows_panels, float *column_panel) {
     const sg_conv_shape *s = &g->shape;
     const sg_ukernel *u = &g->machine->ukernel;
     size_t stride = (size_t)g->tile_columns * SG_LANES, panel_size = row_panel_size(g);
-    int pixels = s->out_height * s->out_width, first_out = t->group * g->rows;
-    ptrdiff_t first_in = (ptrdiff_t)t->group * (s->in_channels / s->groups) * SG_LANES;
+    int pixels = s->out_height * s->out_width;
     for (int first = 0; first < pixels; first += PIXELS) {
         int count = min_int(PIXELS, pixels - first);
-        for (int r = t->row_low; r < t->row_high; r++) {
-            if (!t->row_used[r - t->row_low]) continue;
-            int m = min_int(u->rows, g->rows - r * u->rows);
-            float *to = rows_panels + (size_t)(r - t->row_low) * panel_size;
-            for (int p = 0; p < count; p++)
-                transpose_rows(sg_tensor_at(pass->dy, block, (first + p) / s->out_width, (first + p) % s->out_width) +
-                                   (size_t)(first_out + r * u->rows) * SG_LANES,
-                               m, u->rows, to + (size_t)p * SG_LANES * (size_t)u->rows);
-        }
+        for (int r = t->row_low; r < t->row_high; r++)
+            if (t->row_used[r - t->row_low])
+                pack_rows(g, t, pass->dy, block, first, count, r, rows_panels + (size_t)(r - t->row_low) * panel_size);
         for (int c = t->column_low; c < t->column_high; c++) {
             if (!t->column_used[c - t->column_low]) continue;
-            for (int p = 0; p < count; p++) {
-                int i = (first + p) / s->out_width, j = (first + p) % s->out_width;
-                transpose_columns(
-                    sg_tensor_at(pass->x, block, i * s->stride - s->padding, j * s->stride - s->padding) + first_in,
-                    g->offset + (size_t)c * SG_LANES, column_panel + (size_t)p * SG_LANES * SG_LANES);
-            }
+            pack_columns(g, t, pass->x, block, first, count, c, column_panel);
             for (int r = t->row_low; r < t->row_high; r++)
                 if (is_needed(g, t->group, r, c))
                     u->run(u, min_int(u->rows, g->rows - r * u->rows), count * SG_LANES,

@@ -66,8 +66,8 @@ static void digest_bytes(check *k, const void *data, size_t bytes) {
     for (size_t i = 0; i < bytes; i++) k->digest = (k->digest ^ p[i]) * 1099511628211u;
 }
 
-/* A tensor of blocks + 1 blocks whose last block is a guard. Unused lanes hold `unused`, the guard block and
- * the interior hold GARBAGE when nchw is NULL. */
+/* A tensor of blocks + 1 blocks whose last block is a guard of GARBAGE. Unused lanes hold `unused`; without nchw the
+ * interior is not a number, so that a result that still reads what it should overwrite shows. */
 static int make_tensor(check *k, sg_tensor *t, int channels, int height, int width, int halo, const float *nchw,
                        float unused) {
     int lanes = k->machine->lanes;
@@ -78,8 +78,10 @@ static int make_tensor(check *k, sg_tensor *t, int channels, int height, int wid
             for (int x = 0; x < width; x++)
                 for (int c = 0; c < channels; c++)
                     for (int l = 0; l < lanes; l++)
-                        if (b == k->blocks || nchw == NULL)
+                        if (b == k->blocks)
                             sg_tensor_at(t, b, y, x)[c * lanes + l] = GARBAGE;
+                        else if (nchw == NULL)
+                            sg_tensor_at(t, b, y, x)[c * lanes + l] = NAN;
                         else if (b * lanes + l >= k->samples)
                             sg_tensor_at(t, b, y, x)[c * lanes + l] = unused;
     return SG_OK;
