@@ -119,10 +119,10 @@ static size_t add_word(char *text, size_t used, const char *value, size_t length
     return used;
 }
 
-/* "x = VALUE;" in libconfig's syntax, in text[4 * strlen(value) + 32]. */
+/* "train = { lr = VALUE; };" in text[4 * strlen(value) + 2 * strlen(path) + 32]. */
 static void override_text(const sg_key *key, const char *value, char *text) {
-    size_t used = 4;
-    memcpy(text, "x = ", used);
+    const char *leaf = strchr(key->path, '.') + 1;
+    size_t used = (size_t)sprintf(text, "%.*s = { %s = ", (int)(leaf - 1 - key->path), key->path, leaf);
     bool list = takes_lists(key) && value[0] != '(' && value[0] != '[';
     if (!list) {
         bool raw = takes_lists(key) || !takes_words(key);
@@ -141,7 +141,7 @@ static void override_text(const sg_key *key, const char *value, char *text) {
         }
         if (several) text[used++] = ')';
     }
-    memcpy(text + used, ";", 2);
+    memcpy(text + used, "; };", 5);
 }
 
 static int apply_override(state *s, const char *override) {
@@ -153,6 +153,8 @@ static int apply_override(state *s, const char *override) {
     snprintf(path, sizeof path, "%.*s", (int)(length < PATH_LENGTH ? length : PATH_LENGTH - 1), override);
     snprintf(where, sizeof where, "--set %.200s", override);
     int number = sg_key_find(path);
+    SG_CHECK(find_group(path) < 0, SG_CONFIG, "%s: `%s` is a group; set its keys one by one, as in --set train.lr=0.05",
+             where, path);
     if (number < 0) return unknown(where, path, path);
     const sg_key *key = &sg_keys[number];
     const char *value = equals + 1 + strspn(equals + 1, " ");
@@ -160,16 +162,17 @@ static int apply_override(state *s, const char *override) {
 
     source from = {0};
     char *text;
-    SG_TRY(SG_NEW(&text, 4 * strlen(value) + 32));
+    SG_TRY(SG_NEW(&text, 4 * strlen(value) + 2 * strlen(path) + 32));
     override_text(key, value, text);
     int status = SG_AT(sg_config_text_take(&from.text, where, text, strlen(text), false));
     if (status == SG_OK && parse(&from) != SG_OK)
         status = SG_FAIL(SG_CONFIG, "%s: key `%s`: `%.200s` is no value that libconfig can read", where, path, value);
     if (status == SG_OK) {
         const config_setting_t *root = config_root_setting(&from.tree);
-        if (config_setting_length(root) != 1)
+        const config_setting_t *group = config_setting_get_elem(root, 0);
+        if (config_setting_length(root) != 1 || config_setting_length(group) != 1)
             status = SG_FAIL(SG_CONFIG, "%s: key `%s` takes one value; give further keys a --set of their own", where, path);
-        else status = SG_AT(apply_setting(s, config_setting_get_elem(root, 0), path, "", where));
+        else status = SG_AT(apply_setting(s, config_setting_get_elem(group, 0), path, "", where));
     }
     close_source(&from);
     free(text);

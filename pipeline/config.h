@@ -121,7 +121,8 @@ typedef struct sg_run_config {
 int sg_config_load(sg_run_config **config, const char *file, const char *const *overrides, int count);
 
 /* The same from text; `name` stands for the file in messages, includes are refused. NULL text: all defaults. */
-int sg_config_parse(sg_run_config **config, const char *name, const char *text, const char *const *overrides, int count);
+int sg_config_parse(sg_run_config **config, const char *name, const char *text, const char *const *overrides,
+                    int count);
 
 void sg_config_destroy(sg_run_config **config);
 

@@ -43,8 +43,8 @@ static int check_bounds(const reader *r, double value, const char *text) {
     if (key->low == key->high) return SG_OK;
     bool inside = (key->above ? value > key->low : value >= key->low) && (key->below ? value < key->high : value <= key->high);
     char low[32], high[32];
-    sg_format_double(key->low, low);
-    sg_format_double(key->high, high);
+    snprintf(low, sizeof low, "%.15g", key->low);
+    snprintf(high, sizeof high, "%.15g", key->high);
     SG_CHECK(inside, SG_CONFIG, "%s: key `%s` = %s is out of range: it must be %s %s and %s %s", r->where, r->path, text,
              key->above ? "more than" : "at least", low, key->below ? "less than" : "at most", high);
     return SG_OK;

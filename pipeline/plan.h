@@ -1,12 +1,13 @@
 /* The plan: every stage that a configuration asks for, as a graph in topological order, from the configuration alone.
  *
- * For each case, method, alpha range (aws only) and search seed: warmup (state 0) -> round 1 -> ... -> round T. After
- * each round an extract (its signed mask); for each requested round, mode, transfer seed and data order a transfer; then
- * the paths between pairs of trained networks. `dense` needs no search. With a mask file there is no search.
+ * For each case, method, alpha range (aws only) and search seed: warmup (state 0) -> round 1 -> ... -> round T.
+ * After each round an extract (its signed mask); for each requested round, mode, transfer seed and data order a
+ * transfer; then the paths between pairs of trained networks. `dense` needs no search. With a mask file there is no
+ * search.
  *
- * A stage's key is the XXH3-128 of its key text: one line "name = value" for each option that the stage depends on, the
- * data set's fingerprint, the arithmetic, the format version, and one line "parent <id> = <key>" per parent. The text is
- * stored with every result, so what made a result stale can be named. All functions are local. */
+ * A stage's key is the XXH3-128 of its key text: one line "name = value" for each option that the stage depends on,
+ * the data set's fingerprint, the arithmetic, the format version, and one line "parent <id> = <key>" per parent. The
+ * text is stored with every result, so what made a result stale can be named. All functions are local. */
 #ifndef SG_PLAN_H
 #define SG_PLAN_H
 
@@ -30,7 +31,7 @@ enum sg_stage_kind {
     SG_STAGE_KIND_COUNT
 };
 
-/* Where a stage stands; the plan starts with SG_STATE_PENDING everywhere, whoever looks into a run directory sets it. */
+/* Where a stage stands. The plan says SG_STATE_PENDING everywhere; whoever looks into a run directory sets it. */
 enum sg_stage_state {
     SG_STATE_PENDING,
     SG_STATE_DONE,
@@ -76,16 +77,23 @@ typedef struct sg_plan_stage {
     size_t disk;             /* bytes that the finished stage leaves, and its checkpoints' room */
 } sg_plan_stage;
 
+typedef struct sg_plan_case {
+    char id[96];             /* the first part of its stages' ids */
+    int batch, rounds;
+    size_t *kept;            /* [rounds + 1] surviving prunable weights after each round. Owned by the plan */
+} sg_plan_case;
+
 typedef struct sg_plan {
     int count;
     sg_plan_stage *stages;   /* [count] topological order */
     int cases;
     sg_net **nets;           /* [cases] each case's network. Owned */
+    sg_plan_case *about;     /* [cases] */
 } sg_plan;
 
 /* What the configuration cannot know of one case's data. */
 typedef struct sg_plan_case_facts {
-    char fingerprint[64];    /* of the data set's content, one line; "" when nobody looked: keys are then no results' keys */
+    char fingerprint[64];    /* of the data set's content, one line; "": nobody looked, and keys match no results */
     int channels, height, width;
     size_t train_samples, test_samples;
     char mask_digest[33];    /* of transfer.mask_file (sg_plan_file_digest); "" without one */
@@ -95,6 +103,9 @@ typedef struct sg_plan_facts {
     const sg_plan_case_facts *cases; /* [config->count]. Borrowed during the call */
     const char *arithmetic;          /* "BLIS zen3 6x16 lanes 16 winograd 1 sparse 1 selector 1"; NULL or "": unknown */
 } sg_plan_facts;
+
+/* The network of a case, for sg_net_create. The names are borrowed from config. */
+void sg_plan_net_options(const sg_config *config, const sg_plan_case_facts *facts, sg_net_options *options);
 
 /* SG_CONFIG: an unknown network, images too small for it, more rounds than weights last. config is not kept. Owned. */
 int sg_plan_create(sg_plan **plan, const sg_run_config *config, const sg_plan_facts *facts);

@@ -1,0 +1,103 @@
+/* What a stage costs: estimates for people, and for starting the longest chain first. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "pipeline/plan_build.h"
+
+enum { BACKWARD = 2 /* forward passes that a backward pass is worth */, SMALL_FILE = 64 << 10 };
+
+static double layer_flop(const sg_layer *layer) {
+    if (layer->kind != SG_LAYER_CONV) return 0;
+    return 2.0 * (double)sg_conv_weights(&layer->conv) * layer->conv.out_height * layer->conv.out_width;
+}
+
+double sg_plan_flop(const sg_net *net, double density) {
+    double prunable = 0;
+    for (int i = 0; i < net->layers; i++)
+        if (net->layer[i].weight >= 0 && net->param[net->layer[i].weight].role == SG_ROLE_WEIGHT)
+            prunable += layer_flop(&net->layer[i]);
+    return sg_net_flop(net) - (1 - density) * prunable;
+}
+
+static double training_flop(const sg_config *c, const sg_plan_case_facts *facts, int epochs, double forward) {
+    double samples = (double)epochs * (double)facts->train_samples;
+    double limit = (double)c->train.max_steps * c->train.batch;
+    if (c->train.max_steps > 0 && limit < samples) samples = limit;
+    return samples * (1 + BACKWARD) * forward + (double)epochs * (double)facts->test_samples * forward;
+}
+
+/* Outputs and gradients of all layers for a minibatch, in floats. */
+static double activation_values(const sg_net *net, int batch) {
+    double values = 0;
+    for (int i = 0; i < net->layers; i++)
+        values += (double)net->layer[i].channels * net->layer[i].height * net->layer[i].width;
+    return 2 * values * batch;
+}
+
+void sg_plan_make_cost(const sg_plan *plan, const sg_run_config *config, const sg_plan_facts *facts,
+                       sg_plan_stage *stage) {
+    const sg_config *c = &config->cases[stage->config];
+    const sg_plan_case_facts *own = &facts->cases[stage->config];
+    const sg_plan_case *one = &plan->about[stage->config];
+    const sg_net *net = plan->nets[stage->config];
+    double density = stage->density < 0 ? 1 : stage->density; /* a mask file's: nobody looked */
+    double forward = sg_plan_flop(net, density);
+    double data = (double)(own->train_samples + own->test_samples) * own->channels * own->height * own->width;
+    double values = (double)net->values, state = 4 * values + 8 * (double)net->channels_tracked + (double)one->kept[0];
+    int moments = c->train.optimizer == SG_ADAM ? 2 : 1;
+    double training = 4 * values * (4 + moments) + values + 4 * activation_values(net, c->train.batch) + data;
+    double checkpoints = config->run.keep * (2 * state + 4 * values * moments);
+    double memory = 0, disk = 0;
+    switch (stage->kind) {
+    case SG_STAGE_WARMUP:
+    case SG_STAGE_ROUND:
+    case SG_STAGE_TRANSFER: {
+        int epochs = stage->kind == SG_STAGE_WARMUP  ? c->search.warmup_epochs
+                     : stage->kind == SG_STAGE_ROUND ? c->search.round_epochs
+                                                     : c->transfer.epochs;
+        bool rewinds = stage->kind == SG_STAGE_WARMUP && stage->method == SG_METHOD_IMP;
+        stage->flop = training_flop(c, own, epochs, forward);
+        memory = training;
+        disk = state + checkpoints + (rewinds ? 4 * values : 0);
+        break;
+    }
+    case SG_STAGE_EXTRACT:
+        memory = 2 * state;
+        disk = (double)net->values + SMALL_FILE;
+        break;
+    default:
+        stage->flop = c->connect.points * forward *
+                      ((c->connect.recalibrate ? (double)own->train_samples : 0) + (double)own->test_samples);
+        memory = 3 * state + 2 * activation_values(net, c->train.batch) + data;
+        disk = SMALL_FILE;
+    }
+    stage->memory = (size_t)memory;
+    stage->disk = (size_t)disk;
+}
+
+static size_t limited(size_t samples, int limit) { return limit > 0 && (size_t)limit < samples ? (size_t)limit : samples; }
+
+int sg_plan_assume_facts(const sg_config *config, sg_plan_case_facts *facts) {
+    static const struct {
+        const char *kind;
+        int channels, pixels;
+        size_t train, test;
+    } usual[] = {
+        {"shapes", 3, 32, 10000, 2000},  {"cifar10", 3, 32, 50000, 10000},  {"cifar100", 3, 32, 50000, 10000},
+        {"idx", 1, 28, 60000, 10000},    {"folder", 3, 64, 100000, 10000},  {"packed", 3, 64, 100000, 10000},
+    };
+    memset(facts, 0, sizeof *facts);
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
+        if (strcmp(usual[i].kind, config->data.kind) != 0) continue;
+        facts->channels = usual[i].channels;
+        facts->height = facts->width = usual[i].pixels;
+        facts->train_samples = limited(usual[i].train, config->data.train_limit);
+        facts->test_samples = limited(usual[i].test, config->data.test_limit);
+        if (i == 0 && config->data.train_limit > 0) facts->train_samples = (size_t)config->data.train_limit;
+        if (i == 0 && config->data.test_limit > 0) facts->test_samples = (size_t)config->data.test_limit;
+        if (config->transfer.mask_file[0] == '\0') return SG_OK;
+        return SG_AT(sg_plan_file_digest(config->transfer.mask_file, facts->mask_digest));
+    }
+    return SG_FAIL(SG_INTERNAL, "nothing is known of data.kind = \"%s\"", config->data.kind);
+}
