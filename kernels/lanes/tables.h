@@ -3,13 +3,13 @@
 #ifndef SG_TABLES_H
 #define SG_TABLES_H
 
+#include "kernels/lanes/conv_depthwise.h"
 #include "kernels/lanes/conv_direct.h"
 #include "kernels/lanes/conv_sparse.h"
 #include "kernels/lanes/layers_internal.h"
 
 #define SG_CONV_WINOGRAD4 {{0}}
 #define SG_CONV_WINOGRAD2 {{0}}
-#define SG_CONV_DEPTHWISE {{0}}
 #define SG_LAYERS SG_LAYER_TABLE
 
 #endif

@@ -1,0 +1,267 @@
+/* Depthwise convolution (one filter per channel), forward and data gradient: one kernel. Pruned weights are zeros.
+ *
+ * The sums of up to 8 pixels of a row of one channel stay in registers while the filter's positions stream past, row
+ * by row; channels follow each other inside, as they do in memory. The data gradient is the forward pass with the
+ * filter turned round; where the convolution is strided, each phase (row and column of the input pixel modulo the
+ * stride) has a filter of its own, made of the positions that reach it. */
+#include "kernels/lanes/simd.h"
+
+#include "kernels/lanes/conv_depthwise.h"
+#include "kernels/memory.h"
+
+enum { MOST_COLUMNS = 8, MOST_SUMS = SG_VECTOR_BYTES == 64 ? 16 : 8 };
+/* Channels of one piece of work: as many as keep the filter's rows of pixels within this many floats of L2, and
+ * no more than leave so many pieces to each thread. */
+enum { L2_FLOATS = 65536, PIECES = 4 };
+
+/* A filter on its own grid of pixels: position (r, s) reads the pixel at displacement (top + r, left + s). */
+typedef struct filter {
+    int height, width, top, left;
+    float *weights; /* [channels][height][width], within state.weights */
+} filter;
+
+typedef struct state {
+    sg_conv_shape shape;
+    int threads, phases;
+    bool data;
+    filter *filters; /* [phases] */
+    float *weights;
+} state;
+
+/* A strip of pixels: where it reads and writes, for channels first..last. */
+typedef struct strip {
+    const float *in;
+    float *out;
+    ptrdiff_t in_row, in_pixel, in_column, out_column; /* of the filter; of the strip */
+    int height, width;                                 /* of the filter */
+    const float *weights, *bias;
+    int first, last;
+    bool add;
+} strip;
+
+/* height, width, columns and together (vectors of a lane row summed at once) are constants where this is inlined, but
+ * for filters of unusual size. */
+static inline __attribute__((always_inline)) void sum_strip(const strip *t, const int height, const int width,
+                                                            const int columns, const int together) {
+    const float *weights = t->weights + (ptrdiff_t)t->first * height * width;
+    for (int channel = t->first; channel < t->last; channel++) {
+        sg_vec initial = sg_splat(t->bias != NULL ? t->bias[channel] : 0.0f);
+        for (int slice = 0; slice < SG_ROW; slice += together) {
+            const float *in = t->in + channel * SG_LANES + slice * SG_WIDTH;
+            float *out = t->out + channel * SG_LANES + slice * SG_WIDTH;
+            sg_vec sum[MOST_SUMS];
+#pragma GCC unroll 8
+            for (int c = 0; c < columns; c++)
+#pragma GCC unroll 8
+                for (int v = 0; v < together; v++)
+                    sum[c * together + v] = t->add ? sg_load(out + c * t->out_column + v * SG_WIDTH) : initial;
+            for (int r = 0; r < height; r++)
+                for (int s = 0; s < width; s++) {
+                    const float *p = in + r * t->in_row + s * t->in_pixel;
+                    sg_vec w = sg_splat(weights[r * width + s]);
+#pragma GCC unroll 8
+                    for (int c = 0; c < columns; c++)
+#pragma GCC unroll 8
+                        for (int v = 0; v < together; v++)
+                            sum[c * together + v] = sg_fma(w, sg_load(p + c * t->in_column + v * SG_WIDTH),
+                                                           sum[c * together + v]);
+                }
+#pragma GCC unroll 8
+            for (int c = 0; c < columns; c++)
+#pragma GCC unroll 8
+                for (int v = 0; v < together; v++)
+                    sg_store(out + c * t->out_column + v * SG_WIDTH, sum[c * together + v]);
+        }
+        weights += height * width;
+    }
+}
+
+#define TOGETHER(columns) ((columns)*SG_ROW <= MOST_SUMS ? SG_ROW : 1)
+#define STRIP(columns)                                                                                              \
+    static void strip_3_##columns(const strip *t) { sum_strip(t, 3, 3, columns, TOGETHER(columns)); }               \
+    static void strip_5_##columns(const strip *t) { sum_strip(t, 5, 5, columns, TOGETHER(columns)); }               \
+    static void strip_any_##columns(const strip *t) { sum_strip(t, t->height, t->width, columns, TOGETHER(columns)); }
+STRIP(1) STRIP(2) STRIP(3) STRIP(4) STRIP(5) STRIP(6) STRIP(7) STRIP(8)
+
+typedef void (*strip_function)(const strip *t);
+enum { FILTER_3, FILTER_5, FILTER_ANY, FILTER_KINDS };
+static const strip_function strips[FILTER_KINDS][MOST_COLUMNS] = {
+    {strip_3_1, strip_3_2, strip_3_3, strip_3_4, strip_3_5, strip_3_6, strip_3_7, strip_3_8},
+    {strip_5_1, strip_5_2, strip_5_3, strip_5_4, strip_5_5, strip_5_6, strip_5_7, strip_5_8},
+    {strip_any_1, strip_any_2, strip_any_3, strip_any_4, strip_any_5, strip_any_6, strip_any_7, strip_any_8},
+};
+
+static int lower(int a, int b) { return a < b ? a : b; }
+static int higher(int a, int b) { return a > b ? a : b; }
+
+/* One phase of one tensor: pixels (0, 0) of block 0, and strides. */
+typedef struct side {
+    float *data;
+    ptrdiff_t block, row, column;
+} side;
+
+static void sum_rows(const filter *f, const strip *whole, side in, side out, int rows, int columns) {
+    int kind = f->height == 3 && f->width == 3 ? FILTER_3 : f->height == 5 && f->width == 5 ? FILTER_5 : FILTER_ANY;
+    int count = (columns + MOST_COLUMNS - 1) / MOST_COLUMNS, least = columns / count, wider = columns % count;
+    strip t = *whole;
+    for (int row = 0; row < rows; row++) {
+        t.in = in.data + row * in.row;
+        t.out = out.data + row * out.row;
+        for (int i = 0; i < count; i++) {
+            int taken = least + (i < wider);
+            strips[kind][taken - 1](&t);
+            t.in += taken * in.column;
+            t.out += taken * out.column;
+        }
+    }
+}
+
+/* in and out: the pixels that the phase's pixel (0, 0) reads from, before displacement, and writes to. */
+static void sum_phase(const state *s, const filter *f, const sg_tensor *read, side in, side out, int blocks, int rows,
+                      int columns, const float *bias, bool add) {
+    if (rows <= 0 || columns <= 0 || (add && f->height * f->width == 0)) return;
+    int channels = s->shape.in_channels;
+    strip t = {.in_row = (ptrdiff_t)read->row, .in_pixel = (ptrdiff_t)read->pixel, .in_column = in.column,
+               .out_column = out.column, .height = f->height, .width = f->width, .weights = f->weights, .bias = bias,
+               .add = add};
+    in.data += f->top * t.in_row + f->left * t.in_pixel;
+    int fitting = higher(1, L2_FLOATS / (SG_LANES * (f->height + 1) * (columns * s->shape.stride + f->width)));
+    int parts = higher((channels + fitting - 1) / fitting, (PIECES * s->threads + blocks - 1) / higher(blocks, 1));
+    parts = lower(parts, channels);
+#pragma omp parallel for schedule(static) num_threads(s->threads)
+    for (int i = 0; i < blocks * parts; i++) {
+        int block = i / parts, part = i % parts;
+        strip own = t;
+        own.first = (int)((int64_t)channels * part / parts);
+        own.last = (int)((int64_t)channels * (part + 1) / parts);
+        side from = in, to = out;
+        from.data += block * in.block;
+        to.data += block * out.block;
+        sum_rows(f, &own, from, to, rows, columns);
+    }
+}
+
+int SG_VARIANT(sg_conv_depthwise_run_forward)(void *opaque, const sg_conv_pass *pass) {
+    const state *s = opaque;
+    if (pass->blocks == 0) return SG_OK;
+    const sg_tensor *x = pass->x, *y = pass->y;
+    ptrdiff_t stride = s->shape.stride;
+    side in = {x->data, (ptrdiff_t)x->block, stride * (ptrdiff_t)x->row, stride * (ptrdiff_t)x->pixel};
+    side out = {y->data, (ptrdiff_t)y->block, (ptrdiff_t)y->row, (ptrdiff_t)y->pixel};
+    sum_phase(s, s->filters, x, in, out, pass->blocks, s->shape.out_height, s->shape.out_width, pass->bias, false);
+    return SG_OK;
+}
+
+int SG_VARIANT(sg_conv_depthwise_run_data)(void *opaque, const sg_conv_pass *pass) {
+    const state *s = opaque;
+    if (pass->blocks == 0) return SG_OK;
+    const sg_tensor *dy = pass->dy, *dx = pass->dx;
+    int stride = s->shape.stride;
+    for (int phase = 0; phase < s->phases; phase++) {
+        int top = phase / stride, left = phase % stride;
+        side in = {dy->data, (ptrdiff_t)dy->block, (ptrdiff_t)dy->row, (ptrdiff_t)dy->pixel};
+        side out = {sg_tensor_at(dx, 0, top, left), (ptrdiff_t)dx->block, stride * (ptrdiff_t)dx->row,
+                    stride * (ptrdiff_t)dx->pixel};
+        sum_phase(s, &s->filters[phase], dy, in, out, pass->blocks, (s->shape.in_height - top + stride - 1) / stride,
+                  (s->shape.in_width - left + stride - 1) / stride, NULL, pass->accumulate);
+    }
+    return SG_OK;
+}
+
+/* The positions r = first, first - stride, ... >= 0 of the kernel, last one first, reach the input pixels of a phase
+ * from the displacements from, from + 1, ... */
+static void cut_axis(const sg_conv_shape *shape, int kernel, int phase, int *first, int *count, int *from) {
+    int r = kernel - 1;
+    while (r >= 0 && (phase + shape->padding - r) % shape->stride != 0) r--;
+    *first = r;
+    *count = r < 0 ? 0 : r / shape->stride + 1;
+    *from = r < 0 ? 0 : (phase + shape->padding - r) / shape->stride;
+}
+
+static int create(void **opaque, const sg_machine *machine, const sg_conv_shape *shape, bool data) {
+    *opaque = NULL;
+    state *s;
+    SG_TRY(SG_NEW(&s, 1));
+    *opaque = s;
+    s->shape = *shape;
+    s->threads = machine->threads;
+    s->data = data;
+    s->phases = data ? shape->stride * shape->stride : 1;
+    int status = SG_AT(SG_NEW(&s->filters, (size_t)s->phases));
+    if (status == SG_OK) status = SG_AT(SG_NEW(&s->weights, sg_conv_weights(shape)));
+    if (status != SG_OK) {
+        SG_VARIANT(sg_conv_depthwise_destroy)(opaque);
+        return status;
+    }
+    float *weights = s->weights;
+    for (int phase = 0; phase < s->phases; phase++) {
+        filter *f = &s->filters[phase];
+        int first;
+        if (data) {
+            cut_axis(shape, shape->kernel_height, phase / shape->stride, &first, &f->height, &f->top);
+            cut_axis(shape, shape->kernel_width, phase % shape->stride, &first, &f->width, &f->left);
+        } else {
+            *f = (filter){shape->kernel_height, shape->kernel_width, -shape->padding, -shape->padding, NULL};
+        }
+        f->weights = weights;
+        weights += (ptrdiff_t)shape->in_channels * f->height * f->width;
+    }
+    return SG_OK;
+}
+
+int SG_VARIANT(sg_conv_depthwise_create_forward)(void **opaque, const sg_machine *machine, const sg_conv_shape *shape,
+                                                 const sg_support *support) {
+    (void)support;
+    return create(opaque, machine, shape, false);
+}
+
+int SG_VARIANT(sg_conv_depthwise_create_data)(void **opaque, const sg_machine *machine, const sg_conv_shape *shape,
+                                              const sg_support *support) {
+    (void)support;
+    return create(opaque, machine, shape, true);
+}
+
+int SG_VARIANT(sg_conv_depthwise_prepare)(void *opaque, const float *weights) {
+    const state *s = opaque;
+    const sg_conv_shape *shape = &s->shape;
+    if (!s->data) {
+        memcpy(s->weights, weights, sg_conv_weights(shape) * sizeof *weights);
+        return SG_OK;
+    }
+    int taps = shape->kernel_height * shape->kernel_width;
+    for (int phase = 0; phase < s->phases; phase++) {
+        const filter *f = &s->filters[phase];
+        int bottom, right, unused;
+        cut_axis(shape, shape->kernel_height, phase / shape->stride, &bottom, &unused, &unused);
+        cut_axis(shape, shape->kernel_width, phase % shape->stride, &right, &unused, &unused);
+        float *to = f->weights;
+        for (int channel = 0; channel < shape->in_channels; channel++) {
+            const float *from = weights + (ptrdiff_t)channel * taps;
+            for (int r = 0; r < f->height; r++)
+                for (int c = 0; c < f->width; c++)
+                    *to++ = from[(bottom - r * shape->stride) * shape->kernel_width + right - c * shape->stride];
+        }
+    }
+    return SG_OK;
+}
+
+void SG_VARIANT(sg_conv_depthwise_destroy)(void **opaque) {
+    if (opaque == NULL || *opaque == NULL) return;
+    state *s = *opaque;
+    free(s->filters);
+    free(s->weights);
+    free(s);
+    *opaque = NULL;
+}
+
+bool SG_VARIANT(sg_conv_depthwise_supports)(const sg_machine *machine, const sg_conv_shape *shape) {
+    (void)machine;
+    return shape->groups == shape->in_channels && shape->groups == shape->out_channels && !sg_conv_is_linear(shape);
+}
+
+size_t SG_VARIANT(sg_conv_depthwise_bytes)(const sg_machine *machine, const sg_conv_shape *shape,
+                                           const sg_support *support) {
+    (void)machine;
+    (void)support;
+    return sg_conv_weights(shape) * sizeof(float);
+}

@@ -1,0 +1,187 @@
+/* Weight gradient of the depthwise convolution.
+ *
+ * Up to 8 output gradients of a row of one channel stay in registers; each position of the filter adds the products
+ * with what it reads to its own lane row of sums. Strips of columns are done from left to right, each from top to
+ * bottom, pixels of a row in their order; at the end of a block of samples lane rows are reduced to numbers, which are
+ * combined over blocks in the order of sg_tree_order. */
+#include "kernels/lanes/simd.h"
+
+#include <omp.h>
+
+#include "kernels/lanes/conv_depthwise.h"
+#include "kernels/memory.h"
+#include "kernels/tree.h"
+
+enum { MOST_COLUMNS = 8, MOST_CHANNELS = 16, PIECES = 4 };
+
+typedef struct state {
+    sg_conv_shape shape;
+    sg_support support; /* index borrowed */
+    int threads, parts; /* pieces of work: runs of channels */
+    int blocks;         /* leaf and merges have room for */
+    int *leaf, *merges;
+    size_t most;    /* weights of the largest piece */
+    float *sums;    /* [threads][most][lanes] */
+    float *numbers; /* [threads][SG_TREE_DEPTH + 1][most] */
+    float *dense;   /* [weights], when a support compacts them */
+} state;
+
+typedef struct strip {
+    const float *in, *dy; /* channel 0 of the strip's first pixel */
+    ptrdiff_t in_row, in_pixel, in_column, dy_column; /* of the filter; of the strip */
+    int height, width;                                /* of the filter */
+    int first, last;
+    float *sums;
+} strip;
+
+/* height, width and columns are constants where this is inlined, but for filters of unusual size. */
+static inline __attribute__((always_inline)) void sum_strip(const strip *t, const int height, const int width,
+                                                            const int columns) {
+    float *sums = t->sums;
+    for (int channel = t->first; channel < t->last; channel++, sums += height * width * SG_LANES) {
+        for (int slice = 0; slice < SG_LANES; slice += SG_WIDTH) {
+            const float *in = t->in + channel * SG_LANES + slice, *dy = t->dy + channel * SG_LANES + slice;
+            sg_vec gradient[MOST_COLUMNS];
+#pragma GCC unroll 8
+            for (int c = 0; c < columns; c++) gradient[c] = sg_load(dy + c * t->dy_column);
+            for (int r = 0; r < height; r++)
+                for (int s = 0; s < width; s++) {
+                    const float *p = in + r * t->in_row + s * t->in_pixel;
+                    float *to = sums + (r * width + s) * SG_LANES + slice;
+                    sg_vec sum = sg_load(to);
+#pragma GCC unroll 8
+                    for (int c = 0; c < columns; c++) sum = sg_fma(gradient[c], sg_load(p + c * t->in_column), sum);
+                    sg_store(to, sum);
+                }
+        }
+    }
+}
+
+#define STRIP(columns)                                                               \
+    static void strip_3_##columns(const strip *t) { sum_strip(t, 3, 3, columns); }   \
+    static void strip_5_##columns(const strip *t) { sum_strip(t, 5, 5, columns); }   \
+    static void strip_any_##columns(const strip *t) { sum_strip(t, t->height, t->width, columns); }
+STRIP(1) STRIP(2) STRIP(3) STRIP(4) STRIP(5) STRIP(6) STRIP(7) STRIP(8)
+
+typedef void (*strip_function)(const strip *t);
+enum { FILTER_3, FILTER_5, FILTER_ANY, FILTER_KINDS };
+static const strip_function strips[FILTER_KINDS][MOST_COLUMNS] = {
+    {strip_3_1, strip_3_2, strip_3_3, strip_3_4, strip_3_5, strip_3_6, strip_3_7, strip_3_8},
+    {strip_5_1, strip_5_2, strip_5_3, strip_5_4, strip_5_5, strip_5_6, strip_5_7, strip_5_8},
+    {strip_any_1, strip_any_2, strip_any_3, strip_any_4, strip_any_5, strip_any_6, strip_any_7, strip_any_8},
+};
+
+/* The sums of channels first..last over one block. */
+static void sum_block(const state *s, const sg_conv_pass *pass, int block, int first, int last, float *sums) {
+    const sg_conv_shape *shape = &s->shape;
+    const sg_tensor *x = pass->x, *dy = pass->dy;
+    int height = shape->kernel_height, width = shape->kernel_width, stride = shape->stride;
+    int kind = height == 3 && width == 3 ? FILTER_3 : height == 5 && width == 5 ? FILTER_5 : FILTER_ANY;
+    strip t = {.in_row = (ptrdiff_t)x->row, .in_pixel = (ptrdiff_t)x->pixel,
+               .in_column = stride * (ptrdiff_t)x->pixel, .dy_column = (ptrdiff_t)dy->pixel, .height = height,
+               .width = width, .first = first, .last = last, .sums = sums};
+    memset(sums, 0, (size_t)(last - first) * (size_t)(height * width) * SG_LANES * sizeof *sums);
+    int count = (shape->out_width + MOST_COLUMNS - 1) / MOST_COLUMNS;
+    int least = shape->out_width / count, wider = shape->out_width % count;
+    for (int i = 0, column = 0, taken; i < count; i++, column += taken) {
+        taken = least + (i < wider);
+        for (int row = 0; row < shape->out_height; row++) {
+            t.in = sg_tensor_at(x, block, row * stride - shape->padding, column * stride - shape->padding);
+            t.dy = sg_tensor_at(dy, block, row, column);
+            strips[kind][taken - 1](&t);
+        }
+    }
+}
+
+/* Channels first..last over all blocks, into dw[weights of first]. */
+static void sum_piece(const state *s, const sg_conv_pass *pass, int first, int last, float *sums, float *numbers,
+                      float *dw) {
+    size_t count = (size_t)(last - first) * (size_t)(s->shape.kernel_height * s->shape.kernel_width);
+    float *top = numbers;
+    for (int i = 0; i < pass->blocks; i++) {
+        sum_block(s, pass, s->leaf[i], first, last, sums);
+        for (size_t j = 0; j < count; j++) top[j] = sg_row_sum(sums + j * SG_LANES);
+        for (int m = 0; m < s->merges[i]; m++) {
+            top -= s->most;
+            for (size_t j = 0; j < count; j++) top[j] += top[j + s->most];
+        }
+        top += s->most;
+    }
+    memcpy(dw, numbers, count * sizeof *dw);
+}
+
+static int make_order(state *s, int blocks) {
+    if (blocks > s->blocks) {
+        SG_FREE(s->leaf);
+        SG_FREE(s->merges);
+        s->blocks = 0;
+        SG_TRY(SG_NEW(&s->leaf, (size_t)blocks));
+        SG_TRY(SG_NEW(&s->merges, (size_t)blocks));
+        s->blocks = blocks;
+    }
+    sg_tree_order(blocks, s->leaf, s->merges);
+    return SG_OK;
+}
+
+int SG_VARIANT(sg_conv_depthwise_run_weight)(void *opaque, const sg_conv_pass *pass) {
+    state *s = opaque;
+    size_t weights = s->support.index != NULL ? s->support.count : sg_conv_weights(&s->shape);
+    if (pass->blocks == 0) {
+        for (size_t i = 0; i < weights; i++) pass->dw[i] = 0.0f;
+        return SG_OK;
+    }
+    SG_TRY(make_order(s, pass->blocks));
+    float *dw = s->support.index != NULL ? s->dense : pass->dw;
+    int64_t channels = s->shape.in_channels;
+    ptrdiff_t taps = s->shape.kernel_height * s->shape.kernel_width;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(s->threads)
+    for (int part = 0; part < s->parts; part++) {
+        size_t thread = (size_t)omp_get_thread_num();
+        int first = (int)(channels * part / s->parts), last = (int)(channels * (part + 1) / s->parts);
+        sum_piece(s, pass, first, last, s->sums + thread * s->most * SG_LANES,
+                  s->numbers + thread * s->most * (SG_TREE_DEPTH + 1), dw + first * taps);
+    }
+    if (s->support.index != NULL)
+        for (size_t i = 0; i < weights; i++) pass->dw[i] = dw[s->support.index[i]];
+    return SG_OK;
+}
+
+int SG_VARIANT(sg_conv_depthwise_create_weight)(void **opaque, const sg_machine *machine, const sg_conv_shape *shape,
+                                                const sg_support *support) {
+    *opaque = NULL;
+    state *s;
+    SG_TRY(SG_NEW(&s, 1));
+    *opaque = s;
+    s->shape = *shape;
+    s->support = *support;
+    s->threads = machine->threads;
+    int channels = shape->in_channels, most = channels / (PIECES * s->threads);
+    most = most < 1 ? 1 : most > MOST_CHANNELS ? MOST_CHANNELS : most;
+    s->parts = (channels + most - 1) / most;
+    s->most = (size_t)most * (size_t)(shape->kernel_height * shape->kernel_width);
+    size_t threads = (size_t)s->threads;
+    int status = SG_AT(SG_NEW(&s->sums, threads * s->most * SG_LANES));
+    if (status == SG_OK) status = SG_AT(SG_NEW(&s->numbers, threads * s->most * (SG_TREE_DEPTH + 1)));
+    if (status == SG_OK && support->index != NULL) status = SG_AT(SG_NEW(&s->dense, sg_conv_weights(shape)));
+    if (status != SG_OK) SG_VARIANT(sg_conv_depthwise_destroy_weight)(opaque);
+    return status;
+}
+
+void SG_VARIANT(sg_conv_depthwise_destroy_weight)(void **opaque) {
+    if (opaque == NULL || *opaque == NULL) return;
+    state *s = *opaque;
+    free(s->leaf);
+    free(s->merges);
+    free(s->sums);
+    free(s->numbers);
+    free(s->dense);
+    free(s);
+    *opaque = NULL;
+}
+
+size_t SG_VARIANT(sg_conv_depthwise_bytes_weight)(const sg_machine *machine, const sg_conv_shape *shape,
+                                                  const sg_support *support) {
+    size_t most = (size_t)MOST_CHANNELS * (size_t)(shape->kernel_height * shape->kernel_width);
+    size_t dense = support->index != NULL ? sg_conv_weights(shape) : 0;
+    return ((size_t)machine->threads * most * (SG_LANES + SG_TREE_DEPTH + 1) + dense) * sizeof(float);
+}
