@@ -11,7 +11,7 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-pr
             -Wpointer-arith -Wvla -Wno-unknown-pragmas
 OPTIMIZE ?= -O3 -g
 SANITIZE ?=
-CFLAGS_ALL := -std=gnu11 $(OPTIMIZE) -fopenmp -fno-math-errno -ffp-contract=off $(WARNINGS) $(SANITIZE) \
+CFLAGS_ALL := -std=gnu11 -D_GNU_SOURCE $(OPTIMIZE) -fopenmp -fno-math-errno -ffp-contract=off $(WARNINGS) $(SANITIZE) \
               -I. $(LIBRARY_CFLAGS) $(CFLAGS)
 LDFLAGS_ALL := -fopenmp $(SANITIZE) $(LDFLAGS)
 LIBS := $(LIBRARY_LIBS) -lm -lpthread

@@ -19,6 +19,7 @@
 enum sg_tag {
     SG_TAG_TASK = 1,  /* schedule: work handed out, and asked for */
     SG_TAG_REPORT,    /* schedule: what came of it */
+    SG_TAG_STOP,      /* schedule: a group is to save and leave its stage */
     SG_TAG_PROGRESS,  /* live figures on their way to the rank that prints */
     SG_TAG_TEST,      /* tests */
     SG_TAG_SUM = 4096 /* the first of SG_TAG_SUMS: one for each reduction under way */

@@ -1,0 +1,222 @@
+#include "pipeline/progress.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "pipeline/log.h"
+#include "pipeline/paths.h"
+
+enum { LINES = 64, PHASE = 16 };
+
+/* One running stage as its leader sees it; also the message to rank 0. */
+typedef struct running {
+    char id[192], phase[PHASE];
+    int epoch, epochs;
+    uint32_t step, steps;
+    double loss, accuracy, images_per_s;
+    double began; /* on the sender */
+    double elapsed;
+} running;
+
+/* The display belongs to the log: rank 0's terminal. */
+static struct {
+    const sg_plan *plan;
+    bool terminal;
+    int drawn;             /* lines on the screen now */
+    double redrawn;
+    running line[LINES];
+    int lines;
+    int logged_epoch[LINES];
+} display;
+
+/* What this leader sends: its current stage, and when it last did. */
+static struct {
+    char id[192];
+    double began, sent, written;
+} own;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void wipe(void) {
+    for (; display.drawn > 0; display.drawn--) fputs("\033[1A\033[2K", stderr);
+}
+
+static double share(const running *r) {
+    double step = r->steps == 0 ? 0.0 : (double)r->step / r->steps;
+    if (r->epochs == 0) return step;
+    return ((double)r->epoch + (strcmp(r->phase, "train") == 0 ? step : 0.0)) / r->epochs;
+}
+
+static void describe(const running *r, char *text, size_t size) {
+    double part = share(r);
+    char left[32] = "";
+    if (part > 0.02 && part < 1.0) {
+        double eta = r->elapsed * (1.0 - part) / part;
+        snprintf(left, sizeof left, ", %d:%02d left", (int)(eta / 60.0), (int)eta % 60);
+    }
+    char rate[32] = "", place[48] = "";
+    if (r->images_per_s > 0.0) snprintf(rate, sizeof rate, ", %.0f images/s", r->images_per_s);
+    if (r->epochs > 0)
+        snprintf(place, sizeof place, " %d/%d", r->epoch + (strcmp(r->phase, "train") == 0), r->epochs);
+    snprintf(text, size, "%s: %s%s, loss %.4f, accuracy %.1f %%%s%s", r->id, r->phase, place, r->loss,
+             100.0 * r->accuracy, rate, left);
+}
+
+static void bar(char *text, size_t size) {
+    int done = 0, total = display.plan->count, width = 30;
+    double flop = 0.0, all = 0.0;
+    for (int i = 0; i < total; i++) {
+        const sg_plan_stage *stage = &display.plan->stages[i];
+        done += stage->state == SG_STATE_DONE;
+        all += stage->flop;
+        if (stage->state == SG_STATE_DONE) flop += stage->flop;
+    }
+    for (int l = 0; l < display.lines; l++) {
+        int stage = sg_plan_find(display.plan, display.line[l].id);
+        if (stage >= 0) flop += share(&display.line[l]) * display.plan->stages[stage].flop;
+    }
+    int filled = all > 0.0 ? (int)(flop / all * width) : width;
+    if (filled > width) filled = width;
+    char blocks[31];
+    memset(blocks, '.', 30);
+    memset(blocks, '#', (size_t)filled);
+    blocks[30] = '\0';
+    snprintf(text, size, "[%s] %d of %d stages, %.0f %%", blocks, done, total, all > 0.0 ? 100.0 * flop / all : 100.0);
+}
+
+static void draw(void) {
+    struct winsize window;
+    int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 20 ? window.ws_col - 1 : 79;
+    char text[512];
+    if (!display.terminal || display.plan == NULL) return;
+    for (int l = 0; l < display.lines; l++) {
+        describe(&display.line[l], text, sizeof text);
+        fprintf(stderr, "%.*s\n", columns, text);
+    }
+    bar(text, sizeof text);
+    fprintf(stderr, "%.*s\n", columns, text);
+    display.drawn = display.lines + 1;
+}
+
+static void redraw(bool at_once) {
+    if (!display.terminal || (!at_once && now() - display.redrawn < 0.2)) return;
+    display.redrawn = now();
+    wipe();
+    draw();
+}
+
+static int line_of(const char *id) {
+    for (int l = 0; l < display.lines; l++)
+        if (strcmp(display.line[l].id, id) == 0) return l;
+    if (display.lines == LINES) return -1;
+    display.logged_epoch[display.lines] = 0;
+    return display.lines++;
+}
+
+static void update(const running *r) {
+    if (display.plan == NULL) return;
+    int l = line_of(r->id);
+    if (l < 0) return;
+    running before = display.line[l];
+    display.line[l] = *r;
+    /* An epoch's test has just ended when the next epoch, or the path's next point, begins. */
+    bool path = strcmp(r->phase, "path") == 0;
+    int finished = path ? r->epoch : r->epoch - 1;
+    if (!display.terminal && (path || strcmp(r->phase, "train") == 0) && r->epoch > display.logged_epoch[l]) {
+        char text[512];
+        display.logged_epoch[l] = r->epoch;
+        describe(path ? r : &before, text, sizeof text);
+        if (finished >= 0) sg_log_info("%s", text);
+    }
+    redraw(false);
+}
+
+void sg_progress_open(const sg_plan *plan) {
+    memset(&display, 0, sizeof display);
+    display.plan = plan;
+    display.terminal = isatty(STDERR_FILENO);
+    if (display.terminal) sg_log_set_overlay(wipe, draw);
+}
+
+void sg_progress_close(void) {
+    if (display.terminal) {
+        wipe();
+        sg_log_set_overlay(NULL, NULL);
+    }
+    display.plan = NULL;
+}
+
+static void write_file(const char *dir, const running *r) {
+    char text[512];
+    describe(r, text, sizeof text);
+    strcat(text, "\n");
+    if (sg_write_text(sg_stage_path(dir, r->id, "progress").text, text) != SG_OK) sg_error_clear();
+}
+
+void sg_progress_show(sg_comm *world, const char *dir, const sg_plan_stage *stage, const sg_progress *progress) {
+    double time = now();
+    if (strcmp(own.id, stage->id) != 0) {
+        snprintf(own.id, sizeof own.id, "%s", stage->id);
+        own.began = time;
+        own.sent = own.written = 0.0;
+    }
+    bool boundary = progress->step == progress->steps;
+    if (!boundary && time - own.sent < 0.2) return;
+    own.sent = time;
+    running r = {.epoch = progress->epoch, .epochs = progress->epochs, .step = progress->step, .steps = progress->steps,
+                 .loss = progress->loss, .accuracy = progress->accuracy, .images_per_s = progress->images_per_s,
+                 .elapsed = time - own.began};
+    snprintf(r.id, sizeof r.id, "%s", stage->id);
+    snprintf(r.phase, sizeof r.phase, "%s", progress->phase);
+    if (time - own.written > 2.0) {
+        write_file(dir, &r);
+        own.written = time;
+    }
+    if (sg_comm_rank(world) == 0) update(&r);
+    else if (sg_comm_send(world, &r, sizeof r, 0, SG_TAG_PROGRESS) != SG_OK) sg_error_clear();
+}
+
+int sg_progress_receive(sg_comm *world) {
+    for (;;) {
+        bool arrived;
+        int from;
+        size_t bytes;
+        running r;
+        if (sg_comm_size(world) == 1) return SG_OK;
+        SG_TRY(sg_comm_wait_quietly(world, MPI_ANY_SOURCE, SG_TAG_PROGRESS, 0.0, &arrived, &from, &bytes));
+        if (!arrived) return SG_OK;
+        SG_TRY(sg_comm_receive(world, &r, sizeof r, from, SG_TAG_PROGRESS, &bytes));
+        update(&r);
+    }
+}
+
+void sg_progress_end(const char *id, bool done) {
+    if (display.plan == NULL) return;
+    for (int l = 0; l < display.lines; l++) {
+        if (strcmp(display.line[l].id, id) != 0) continue;
+        display.line[l] = display.line[--display.lines];
+        display.logged_epoch[l] = display.logged_epoch[display.lines];
+        break;
+    }
+    if (done) {
+        char text[160];
+        bar(text, sizeof text);
+        sg_log_info("%s done %s", id, text);
+    }
+    redraw(true);
+}
+
+void sg_progress_read(const char *dir, const char *id, char *line, size_t size) {
+    if (sg_read_text(sg_stage_path(dir, id, "progress").text, line, size) != SG_OK) {
+        sg_error_clear();
+        *line = '\0';
+    }
+    line[strcspn(line, "\n")] = '\0';
+}

@@ -1,0 +1,70 @@
+#include "pipeline/signals.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Signal handlers reach nothing else; set once, read between minibatches. */
+static volatile sig_atomic_t signal_seen;
+static double deadline; /* of CLOCK_MONOTONIC; 0: none */
+
+static void remember(int number) {
+    if (signal_seen == 0) signal_seen = number;
+}
+
+int sg_signals_install(void) {
+    const int numbers[] = {SIGUSR1, SIGUSR2, SIGTERM, SIGINT};
+    struct sigaction action = {.sa_handler = remember, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        SG_CHECK(sigaction(numbers[i], &action, NULL) == 0, SG_INTERNAL, "sigaction: %s", strerror(errno));
+    signal(SIGPIPE, SIG_IGN);
+    return SG_OK;
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Seconds that Slurm leaves this job, or -1: "%L" prints [days-][[hours:]minutes:]seconds, or a word. */
+static double slurm_seconds(void) {
+    const char *job = getenv("SLURM_JOB_ID");
+    char command[128], text[64] = "";
+    if (job == NULL || *job == '\0' || strspn(job, "0123456789") != strlen(job) || strlen(job) > 20) return -1.0;
+    snprintf(command, sizeof command, "timeout 20 squeue -h -j %s -o %%L 2>/dev/null", job);
+    FILE *answer = popen(command, "re");
+    if (answer == NULL) return -1.0;
+    bool read = fgets(text, sizeof text, answer) != NULL;
+    pclose(answer);
+    if (!read || strspn(text, "0123456789:-\n ") != strlen(text)) return -1.0;
+    double days = 0.0, seconds = 0.0;
+    char *clock = strchr(text, '-');
+    if (clock != NULL) days = atof(text), clock++;
+    else clock = text;
+    for (char *part = strtok(clock, ":"); part != NULL; part = strtok(NULL, ":")) seconds = 60.0 * seconds + atof(part);
+    return 86400.0 * days + seconds;
+}
+
+void sg_signals_limit(double minutes, double margin) {
+    double left = minutes > 0.0 ? 60.0 * minutes : slurm_seconds();
+    if (left < 0.0) return;
+    if (margin > left / 2.0) margin = left / 2.0;
+    deadline = now() + left - margin;
+}
+
+bool sg_stop_requested(void) { return signal_seen != 0 || (deadline > 0.0 && now() >= deadline); }
+
+const char *sg_stop_reason(void) {
+    switch (signal_seen) {
+    case 0: return sg_stop_requested() ? "the time limit" : "";
+    case SIGUSR1: return "SIGUSR1";
+    case SIGUSR2: return "SIGUSR2";
+    case SIGTERM: return "SIGTERM";
+    default: return "SIGINT";
+    }
+}
