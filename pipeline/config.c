@@ -280,6 +280,7 @@ static int build(sg_run_config **config, const char *name, sg_config_text *text,
     if ((status = SG_AT(SG_NEW(&base, 1)))) goto done;
     if ((status = SG_AT(SG_NEW(&made, 1)))) goto done;
     base->places.name = name;
+    snprintf(made->name, sizeof made->name, "%s", name);
     if ((status = SG_AT(apply_defaults(base)))) goto done;
     if (text != NULL) {
         if ((status = SG_AT(parse(&from)))) goto done;

@@ -110,6 +110,7 @@ typedef struct sg_kernel_options {
 /* What a file gives: one case per entry of net.arch (a name or a list of names) and, where the file has `sweeps` (a
  * list of groups, each with keys of its own), per sweep. */
 typedef struct sg_run_config {
+    char name[SG_CONFIG_PATH]; /* of the file, for messages */
     sg_run_options run;
     sg_kernel_options kernels;
     int count;

@@ -347,6 +347,7 @@ int sg_plan_create(sg_plan **plan, const sg_run_config *config, const sg_plan_fa
     if ((status = SG_AT(check_ids(b.plan)))) goto done;
     make_chains(b.plan);
 done:
+    if (status == SG_CONFIG) sg_error_prefix(status, "%s: ", config->name);
     if (status != SG_OK) sg_plan_destroy(&b.plan);
     *plan = b.plan;
     return status;

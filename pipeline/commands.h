@@ -1,0 +1,8 @@
+/* The commands: each gets its own name as argv[0], and returns an exit code (kernels/error.h) with the error record
+ * filled unless that is SG_OK. Those that need MPI start and end it themselves. */
+#ifndef SG_COMMANDS_H
+#define SG_COMMANDS_H
+
+int sg_cmd_plan(int argc, char **argv);
+
+#endif

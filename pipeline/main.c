@@ -1,0 +1,72 @@
+/* signet: dispatches to a command, prints its error, ends the process. */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/error.h"
+#include "pipeline/cli.h"
+#include "pipeline/commands.h"
+#include "pipeline/config.h"
+
+#ifndef SG_VERSION
+#define SG_VERSION "1.0.0"
+#endif
+#ifndef SG_REVISION
+#define SG_REVISION "unknown"
+#endif
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"plan", sg_cmd_plan},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+/* Every rank of an mpirun comes here with the same error: one of them tells it. */
+static bool is_first_rank(void) {
+    static const char *const variables[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"};
+    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
+        const char *rank = getenv(variables[i]);
+        if (rank != NULL) return strcmp(rank, "0") == 0;
+    }
+    return true;
+}
+
+static int finish(int status) {
+    if (status == SG_OK && (fflush(stdout) != 0 || ferror(stdout)))
+        status = SG_FAIL(SG_IO, "writing to standard output: %s", strerror(errno));
+    if (status == SG_OK) return SG_OK;
+    const char *trace = getenv("SIGNET_TRACE");
+    bool traced = trace != NULL && strcmp(trace, "1") == 0;
+    if ((is_first_rank() || traced) && sg_error_message()[0] != '\0') {
+        fprintf(stderr, "signet: %s\n", sg_error_message());
+        if (traced) fputs(sg_error_trace(), stderr);
+    }
+    return status;
+}
+
+static int dispatch(int argc, char **argv) {
+    const char *names[COMMANDS];
+    for (int i = 0; i < COMMANDS; i++) names[i] = commands[i].name;
+    SG_CHECK(argc > 1, SG_USAGE, "a command is missing; see signet --help");
+    const char *name = argv[1];
+    bool help = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0;
+    if (help && argc > 2) return SG_AT(sg_cli_print_command_help(stdout, argv[2]));
+    if (help) {
+        sg_cli_print_help(stdout, names, COMMANDS);
+        return SG_OK;
+    }
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+        printf("signet %s (revision %s, %s)\n", SG_VERSION, SG_REVISION, __VERSION__);
+        return SG_OK;
+    }
+    for (int i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0) return commands[i].run(argc - 1, argv + 1);
+    return SG_FAIL(SG_USAGE, "`%s` is not a command; nearest: %s; see signet --help", name,
+                   sg_nearest(name, names, COMMANDS));
+}
+
+int main(int argc, char **argv) { return finish(dispatch(argc, argv)); }
