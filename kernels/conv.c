@@ -3,14 +3,18 @@
 #include "kernels/memory.h"
 #include "kernels/variant.h"
 
-/* Where one algorithm overtakes another. Results depend on these numbers through rounding, so a changed number is
- * a changed arithmetic. Measured per core on AVX2 and AVX-512: sparse sums run at 45 to 75 GFLOP/s on the surviving
- * weights alone, direct sums at 70 to 105 on all of them, Winograd at the equivalent of 150 to 350. */
+/* Where one algorithm overtakes another. Results depend on these numbers through rounding, so a changed
+ * number is a changed arithmetic. Measured per core on AVX2 and AVX-512: sparse sums run at 45 to 75 GFLOP/s
+ * on the surviving weights alone, direct sums at 70 to 110 on all of them, Winograd at the equivalent of 150
+ * to 350. */
 static const double SPARSE_BELOW_WINOGRAD = 0.2, SPARSE_BELOW_DIRECT = 0.5;
-/* F(4x4,3x3) makes 36 products where direct sums make 144, F(2x2,3x3) 16 of 36. The larger tile loses its lead on
- * images of few tiles, where the transformed weights stream from memory, and where much of the last tiles is waste. */
+/* F(4x4,3x3) makes 36 products where direct sums make 144. It loses its lead on images of few tiles, where
+ * the transformed weights stream from memory, and where the last tiles are mostly waste. */
 enum { WINOGRAD4_PIXELS = 8 };
 static const double WINOGRAD4_WASTE = 1.3;
+/* F(2x2,3x3) makes 16 products of 36: it must save more than its transforms cost, which a single pixel does
+ * not. */
+static const double WINOGRAD2_GAIN = 1.25;
 /* Transforms cost as much per channel as this many channels of products. */
 enum { WINOGRAD_CHANNELS = 8 };
 
@@ -41,7 +45,8 @@ static int gradient_reach(const sg_conv_shape *shape, int kernel, int in, int ou
 }
 
 bool sg_conv_is_linear(const sg_conv_shape *shape) {
-    return shape->padding == 0 && shape->kernel_height == shape->in_height && shape->kernel_width == shape->in_width;
+    return shape->padding == 0 && shape->kernel_height == shape->in_height &&
+           shape->kernel_width == shape->in_width;
 }
 
 int sg_conv_gradient_halo(const sg_conv_shape *shape) {
@@ -51,17 +56,18 @@ int sg_conv_gradient_halo(const sg_conv_shape *shape) {
     return rows > columns ? rows : columns;
 }
 
-static bool usable(const sg_conv_algorithm *algorithm, const sg_machine *machine, const sg_conv_shape *shape) {
+static bool usable(const sg_conv_algorithm *algorithm, const sg_machine *machine,
+                   const sg_conv_shape *shape) {
     return algorithm->name != NULL && algorithm->supports(machine, shape);
 }
 
 static int round_up(int value, int unit) { return (value + unit - 1) / unit * unit; }
 
-/* The output of a 3x3, stride 1, padding 1 convolution has its input's size, so the data gradient has the same
- * tiles as the forward pass. */
+/* The output of a 3x3, stride 1, padding 1 convolution has its input's size, so the data gradient has the
+ * same tiles as the forward pass. */
 static bool suits_winograd(const sg_conv_shape *s) {
-    return s->kernel_height == 3 && s->kernel_width == 3 && s->stride == 1 && s->padding == 1 && s->groups == 1 &&
-           s->in_channels >= WINOGRAD_CHANNELS && s->out_channels >= WINOGRAD_CHANNELS;
+    return s->kernel_height == 3 && s->kernel_width == 3 && s->stride == 1 && s->padding == 1 &&
+           s->groups == 1 && s->in_channels >= WINOGRAD_CHANNELS && s->out_channels >= WINOGRAD_CHANNELS;
 }
 
 static bool suits_winograd4(const sg_conv_shape *s) {
@@ -70,24 +76,32 @@ static bool suits_winograd4(const sg_conv_shape *s) {
            tiled <= WINOGRAD4_WASTE * (double)s->out_height * (double)s->out_width;
 }
 
+static bool suits_winograd2(const sg_conv_shape *s) {
+    double tiles = (double)round_up(s->out_height, 2) * (double)round_up(s->out_width, 2) / 4.0;
+    return WINOGRAD2_GAIN * 16.0 * tiles <= 9.0 * (double)s->out_height * (double)s->out_width;
+}
+
 const sg_conv_algorithm *sg_conv_choose(const sg_machine *machine, const sg_conv_shape *shape,
                                         const sg_support *support, enum sg_conv_pass_kind kind) {
     const sg_variant *v = machine->variant;
     double density = 1.0;
-    if (support != NULL && support->index != NULL) density = (double)support->count / (double)sg_conv_weights(shape);
+    if (support != NULL && support->index != NULL)
+        density = (double)support->count / (double)sg_conv_weights(shape);
 
-    bool depthwise = shape->groups > 1 && shape->groups == shape->in_channels && shape->groups == shape->out_channels;
+    bool depthwise =
+        shape->groups > 1 && shape->groups == shape->in_channels && shape->groups == shape->out_channels;
     if (depthwise && usable(&v->depthwise[kind], machine, shape)) return &v->depthwise[kind];
 
     const sg_conv_algorithm *dense = &v->direct[kind];
     if (machine->winograd && suits_winograd(shape)) {
         if (suits_winograd4(shape) && usable(&v->winograd4[kind], machine, shape))
             dense = &v->winograd4[kind];
-        else if (usable(&v->winograd2[kind], machine, shape))
+        else if (suits_winograd2(shape) && usable(&v->winograd2[kind], machine, shape))
             dense = &v->winograd2[kind];
     }
     double below = dense == &v->direct[kind] ? SPARSE_BELOW_DIRECT : SPARSE_BELOW_WINOGRAD;
-    if (machine->sparse && density < below && usable(&v->sparse[kind], machine, shape)) return &v->sparse[kind];
+    if (machine->sparse && density < below && usable(&v->sparse[kind], machine, shape))
+        return &v->sparse[kind];
     return dense;
 }
 
@@ -98,11 +112,14 @@ static int extent(int in, int kernel, const sg_conv_shape *s) {
 static int check_shape(const sg_conv_shape *s) {
     SG_CHECK(s->in_channels >= 1 && s->out_channels >= 1 && s->kernel_height >= 1 && s->kernel_width >= 1 &&
                  s->stride >= 1 && s->padding >= 0,
-             SG_INTERNAL, "convolution %d -> %d, kernel %dx%d, stride %d, padding %d: every size must be positive",
+             SG_INTERNAL,
+             "convolution %d -> %d, kernel %dx%d, stride %d, padding %d: every size must be positive",
              s->in_channels, s->out_channels, s->kernel_height, s->kernel_width, s->stride, s->padding);
-    SG_CHECK(s->groups >= 1 && s->in_channels % s->groups == 0 && s->out_channels % s->groups == 0, SG_INTERNAL,
-             "convolution %d -> %d: %d groups do not divide the channels", s->in_channels, s->out_channels, s->groups);
-    SG_CHECK(s->in_height + 2 * s->padding >= s->kernel_height && s->in_width + 2 * s->padding >= s->kernel_width,
+    SG_CHECK(s->groups >= 1 && s->in_channels % s->groups == 0 && s->out_channels % s->groups == 0,
+             SG_INTERNAL, "convolution %d -> %d: %d groups do not divide the channels", s->in_channels,
+             s->out_channels, s->groups);
+    SG_CHECK(s->in_height + 2 * s->padding >= s->kernel_height &&
+                 s->in_width + 2 * s->padding >= s->kernel_width,
              SG_INTERNAL, "convolution kernel %dx%d is larger than its input of %dx%d pixels with padding %d",
              s->kernel_height, s->kernel_width, s->in_height, s->in_width, s->padding);
     int height = extent(s->in_height, s->kernel_height, s), width = extent(s->in_width, s->kernel_width, s);
@@ -130,7 +147,8 @@ static int make_state(sg_conv *conv, int kind) {
     return conv->algorithm[kind]->create(&conv->state[kind], conv->machine, &conv->shape, &conv->support);
 }
 
-int sg_conv_create(sg_conv **conv, const sg_machine *machine, const sg_conv_shape *shape, bool needs_data_gradient) {
+int sg_conv_create(sg_conv **conv, const sg_machine *machine, const sg_conv_shape *shape,
+                   bool needs_data_gradient) {
     *conv = NULL;
     SG_TRY(check_shape(shape));
     sg_conv *made;
@@ -182,20 +200,22 @@ static int check_tensor(const char *name, const sg_tensor *t, int blocks, int ch
     SG_CHECK(t->channels == channels && t->height == height && t->width == width && t->blocks >= blocks &&
                  t->halo >= halo,
              SG_INTERNAL,
-             "convolution tensor %s has %d blocks of %dx%d pixels, %d channels, halo %d; needed are %d blocks of %dx%d "
-             "pixels, %d channels, halo %d", name, t->blocks, t->height, t->width, t->channels, t->halo, blocks, height,
-             width, channels, halo);
+             "convolution tensor %s has %d blocks of %dx%d pixels, %d channels, halo %d; needed are %d "
+             "blocks of %dx%d "
+             "pixels, %d channels, halo %d",
+             name, t->blocks, t->height, t->width, t->channels, t->halo, blocks, height, width, channels,
+             halo);
     return SG_OK;
 }
 
 int sg_conv_run(sg_conv *conv, enum sg_conv_pass_kind kind, const sg_conv_pass *pass) {
     const sg_conv_shape *s = &conv->shape;
-    SG_CHECK(conv->prepared[kind], SG_INTERNAL,
-             "convolution pass %d runs before sg_conv_set_weights%s", (int)kind,
-             kind == SG_CONV_FORWARD ? "" : " with gradients");
+    SG_CHECK(conv->prepared[kind], SG_INTERNAL, "convolution pass %d runs before sg_conv_set_weights%s",
+             (int)kind, kind == SG_CONV_FORWARD ? "" : " with gradients");
     int blocks = pass->blocks;
     if (kind != SG_CONV_DATA_GRADIENT)
-        SG_TRY(check_tensor("x", pass->x, blocks, s->in_channels, s->in_height, s->in_width, sg_conv_input_halo(s)));
+        SG_TRY(check_tensor("x", pass->x, blocks, s->in_channels, s->in_height, s->in_width,
+                            sg_conv_input_halo(s)));
     if (kind == SG_CONV_FORWARD)
         SG_TRY(check_tensor("y", pass->y, blocks, s->out_channels, s->out_height, s->out_width, 0));
     else
