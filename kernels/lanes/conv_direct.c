@@ -1,26 +1,27 @@
 /* Direct convolution on the micro-kernel: forward, and the data gradient as the transposed operation.
  *
- * A column is one output pixel of one block: a sum over k = (tap row, tap column, channel of the group) of packed
- * weights times lane rows. With a single tap those rows are the tensor itself; with more they are gathered into a
- * panel that stays in L1 and L2 while all output channels use it.
+ * A column is one output pixel of one block: a sum over k = (tap row, tap column, channel of the group) of
+ * packed weights times lane rows. With a single tap those rows are the tensor itself; with more they are
+ * gathered into a panel that stays in L1 and L2 while all output channels use it.
  *
- * The data gradient of stride s falls into s x s parts, one per parity of the pixel: inside a part it is a stride-1
- * convolution with every s-th tap, so no product with an inserted zero is made:
- *     dx[i] = sum over r = rho (mod s) of w[r] dy[(i + padding - r) / s],   rho = (i + padding) mod s.
- * In a linear layer every pixel is a part of one tap. */
+ * The data gradient of stride s falls into s x s parts, one per parity of the pixel: inside a part it is a
+ * stride-1 convolution with every s-th tap, so no product with an inserted zero is made: dx[i] = sum over r =
+ * rho (mod s) of w[r] dy[(i + padding - r) / s],   rho = (i + padding) mod s. In a linear layer every pixel
+ * is a part of one tap. */
 #include <omp.h>
 
 #include "kernels/lanes/conv_direct.h"
 #include "kernels/lanes/tables.h"
 #include "kernels/memory.h"
 
-/* DEPTH steps of k at a time: B panels of a tile then stay in L2 and an A panel in L1. TILE columns share an A panel
- * unless all A panels of a step fit into L1 together (SMALL floats). ITEM columns are one piece of parallel work. The
- * sums' order depends on DEPTH alone. */
+/* DEPTH steps of k at a time: B panels of a tile then stay in L2 and an A panel in L1. TILE columns share an
+ * A panel unless all A panels of a step fit into L1 together (SMALL floats). ITEM columns are one piece of
+ * parallel work. The sums' order depends on DEPTH alone. */
 enum { DEPTH = 512, TILE = 8, ITEM = 32, SMALL = 4096, ITEMS_PER_THREAD = 4 };
 
-/* Output pixels (out_row + i * out_step, out_column + j * out_step), i < rows, j < columns, with their taps: tap (t, u)
- * reads input pixel (in_row + i * in_step + t, ...) with kernel element (tap_row + t * tap_step, ...). */
+/* Output pixels (out_row + i * out_step, out_column + j * out_step), i < rows, j < columns, with their taps:
+ * tap (t, u) reads input pixel (in_row + i * in_step + t, ...) with kernel element (tap_row + t * tap_step,
+ * ...). */
 typedef struct direct_part {
     int taps_high, taps_wide;
     int rows, columns;
@@ -68,8 +69,12 @@ static void describe_forward(direct *d) {
     const sg_conv_shape *s = &d->shape;
     d->out_step = d->tap_step = 1;
     d->in_step = s->stride;
-    d->part[0] = (direct_part){.taps_high = s->kernel_height, .taps_wide = s->kernel_width, .rows = s->out_height,
-                               .columns = s->out_width, .in_row = -s->padding, .in_column = -s->padding};
+    d->part[0] = (direct_part){.taps_high = s->kernel_height,
+                               .taps_wide = s->kernel_width,
+                               .rows = s->out_height,
+                               .columns = s->out_width,
+                               .in_row = -s->padding,
+                               .in_column = -s->padding};
 }
 
 static int rows_of_parts(const sg_conv_shape *s) {
@@ -84,8 +89,8 @@ static void describe_data_gradient(direct *d) {
     const sg_conv_shape *s = &d->shape;
     int high = rows_of_parts(s), wide = columns_of_parts(s);
     bool linear = sg_conv_is_linear(s);
-    /* A linear layer has one output pixel, so that any step beyond the kernel describes it; rows and columns then
-     * differ, but no part has a second pixel. */
+    /* A linear layer has one output pixel, so that any step beyond the kernel describes it; rows and columns
+     * then differ, but no part has a second pixel. */
     int row_step = linear ? s->in_height : s->stride, column_step = linear ? s->in_width : s->stride;
     d->out_step = s->stride;
     d->in_step = 1;
@@ -94,10 +99,16 @@ static void describe_data_gradient(direct *d) {
         for (int b = 0; b < wide; b++) {
             parity row = parity_of(a, row_step, s->padding, s->kernel_height, s->in_height);
             parity column = parity_of(b, column_step, s->padding, s->kernel_width, s->in_width);
-            d->part[a * wide + b] =
-                (direct_part){.taps_high = row.taps, .taps_wide = column.taps, .rows = row.count,
-                              .columns = column.count, .out_row = a, .out_column = b, .in_row = row.in,
-                              .in_column = column.in, .tap_row = row.tap, .tap_column = column.tap};
+            d->part[a * wide + b] = (direct_part){.taps_high = row.taps,
+                                                  .taps_wide = column.taps,
+                                                  .rows = row.count,
+                                                  .columns = column.count,
+                                                  .out_row = a,
+                                                  .out_column = b,
+                                                  .in_row = row.in,
+                                                  .in_column = column.in,
+                                                  .tap_row = row.tap,
+                                                  .tap_column = column.tap};
         }
 }
 
@@ -112,7 +123,8 @@ static void describe(direct *d, const sg_machine *machine, const sg_conv_shape *
 
 static size_t packed_size(const direct *d) {
     size_t taps = (size_t)d->shape.kernel_height * (size_t)d->shape.kernel_width;
-    return (size_t)d->shape.groups * (size_t)d->panels * (size_t)d->machine->ukernel.rows * (size_t)d->inner * taps;
+    return (size_t)d->shape.groups * (size_t)d->panels * (size_t)d->machine->ukernel.rows * (size_t)d->inner *
+           taps;
 }
 
 /* A single tap is never gathered; the data gradient's parts are smaller than the whole kernel. */
@@ -148,14 +160,14 @@ done:
     return status;
 }
 
-int SG_VARIANT(sg_conv_direct_create_forward)(void **state, const sg_machine *machine, const sg_conv_shape *shape,
-                                              const sg_support *support) {
+int SG_VARIANT(sg_conv_direct_create_forward)(void **state, const sg_machine *machine,
+                                              const sg_conv_shape *shape, const sg_support *support) {
     (void)support; /* pruned weights are zeros among the others */
     return create(state, machine, shape, false);
 }
 
-int SG_VARIANT(sg_conv_direct_create_data)(void **state, const sg_machine *machine, const sg_conv_shape *shape,
-                                           const sg_support *support) {
+int SG_VARIANT(sg_conv_direct_create_data)(void **state, const sg_machine *machine,
+                                           const sg_conv_shape *shape, const sg_support *support) {
     (void)support;
     return create(state, machine, shape, true);
 }
@@ -193,7 +205,8 @@ size_t SG_VARIANT(sg_conv_direct_bytes_data)(const sg_machine *machine, const sg
     return bytes(machine, shape, true);
 }
 
-/* One A panel: [k][rows]; k runs over (tap row, tap column, channel). Rows past the last channel stay zero. */
+/* One A panel: [k][rows]; k runs over (tap row, tap column, channel). Rows past the last channel stay zero.
+ */
 static void pack_panel(const direct *d, const direct_part *p, int group, int panel, const float *weights) {
     const sg_conv_shape *s = &d->shape;
     size_t rows = (size_t)d->machine->ukernel.rows, inner = (size_t)d->inner;
@@ -202,7 +215,8 @@ static void pack_panel(const direct *d, const direct_part *p, int group, int pan
     size_t inner_stride = d->transposed ? filter : taps, outer_stride = d->transposed ? taps : filter;
     const float *from = weights + (size_t)group * (size_t)(s->out_channels / s->groups) * filter +
                         (size_t)panel * rows * outer_stride;
-    float *to = d->packed + p->packed + ((size_t)group * (size_t)d->panels + (size_t)panel) * rows * part_depth(d, p);
+    float *to =
+        d->packed + p->packed + ((size_t)group * (size_t)d->panels + (size_t)panel) * rows * part_depth(d, p);
     size_t m = (size_t)min_int((int)rows, d->outer - panel * (int)rows);
     for (size_t c = 0; c < inner; c++)
         for (int t = 0; t < p->taps_high; t++)
@@ -237,8 +251,9 @@ static inline void copy_rows(float *restrict to, const float *restrict from, siz
     for (size_t i = 0; i < rows * SG_LANES; i += SG_WIDTH) sg_store(to + i, sg_load(from + i));
 }
 
-/* Lane rows of k in [first, first + count) of the column whose tap (0, 0) is at `from`. A run is what lies together in
- * memory: a pixel's channels of the group, or a whole row of taps where a pixel has nothing else. */
+/* Lane rows of k in [first, first + count) of the column whose tap (0, 0) is at `from`. A run is what lies
+ * together in memory: a pixel's channels of the group, or a whole row of taps where a pixel has nothing else.
+ */
 static void gather(const direct *d, const direct_part *p, const sg_tensor *t, const float *from, size_t first,
                    size_t count, float *panel) {
     bool joined = t->pixel == (size_t)d->inner * SG_LANES;
@@ -247,7 +262,8 @@ static void gather(const direct *d, const direct_part *p, const sg_tensor *t, co
     size_t number = first / run, skip = first % run;
     while (count > 0) {
         size_t length = run - skip < count ? run - skip : count;
-        copy_rows(panel, from + number / runs_per_row * t->row + number % runs_per_row * t->pixel + skip * SG_LANES,
+        copy_rows(panel,
+                  from + number / runs_per_row * t->row + number % runs_per_row * t->pixel + skip * SG_LANES,
                   length);
         panel += length * SG_LANES;
         count -= length;
@@ -271,8 +287,8 @@ static void fill_rows(float *to, const float *values, int count) {
 }
 
 /* Up to TILE columns, output panels [low, high) of one group. */
-static void run_tile(const direct_run *r, const direct_part *p, int group, int first, int columns, int low, int high,
-                     float *scratch) {
+static void run_tile(const direct_run *r, const direct_part *p, int group, int first, int columns, int low,
+                     int high, float *scratch) {
     const direct *d = r->d;
     const sg_ukernel *u = &d->machine->ukernel;
     size_t depth = part_depth(d, p), pad = (size_t)u->rows;
@@ -302,21 +318,25 @@ static void run_tile(const direct_run *r, const direct_part *p, int group, int f
             int m = min_int(u->rows, d->outer - panel * u->rows);
             const float *weights = a + (size_t)(panel - low) * pad * depth + k * pad;
             for (int t = 0; t < columns; t++)
-                u->run(u, m, (int)steps, weights, b[t], to[t] + (size_t)(panel - low) * pad * SG_LANES, SG_LANES, add);
+                u->run(u, m, (int)steps, weights, b[t], to[t] + (size_t)(panel - low) * pad * SG_LANES,
+                       SG_LANES, add);
         }
     }
 }
 
 static void run_item(const direct_run *r, const direct_part *p, size_t item, int blocks, float *scratch) {
     const direct *d = r->d;
-    int chunk = (int)(item % (size_t)r->chunks), group = (int)(item / (size_t)r->chunks % (size_t)d->shape.groups);
+    int chunk = (int)(item % (size_t)r->chunks),
+        group = (int)(item / (size_t)r->chunks % (size_t)d->shape.groups);
     int first = (int)(item / (size_t)r->chunks / (size_t)d->shape.groups) * ITEM;
     int end = min_int(first + ITEM, blocks * p->rows * p->columns);
     int low = d->panels * chunk / r->chunks, high = d->panels * (chunk + 1) / r->chunks;
     size_t depth = part_depth(d, p);
-    bool small = (size_t)(high - low) * (size_t)d->machine->ukernel.rows * (depth < DEPTH ? depth : DEPTH) <= SMALL;
+    bool small =
+        (size_t)(high - low) * (size_t)d->machine->ukernel.rows * (depth < DEPTH ? depth : DEPTH) <= SMALL;
     int tile = small ? 1 : TILE;
-    for (; first < end; first += tile) run_tile(r, p, group, first, min_int(tile, end - first), low, high, scratch);
+    for (; first < end; first += tile)
+        run_tile(r, p, group, first, min_int(tile, end - first), low, high, scratch);
 }
 
 /* Numbers the pieces of work; returns how many there are. */
@@ -333,8 +353,11 @@ static size_t count_items(direct *d, int blocks, int chunks) {
 
 int SG_VARIANT(sg_conv_direct_run)(void *state, const sg_conv_pass *pass) {
     direct *d = state;
-    direct_run r = {.d = d, .from = d->transposed ? pass->dy : pass->x, .to = d->transposed ? pass->dx : pass->y,
-                    .bias = d->transposed ? NULL : pass->bias, .accumulate = d->transposed && pass->accumulate,
+    direct_run r = {.d = d,
+                    .from = d->transposed ? pass->dy : pass->x,
+                    .to = d->transposed ? pass->dx : pass->y,
+                    .bias = d->transposed ? NULL : pass->bias,
+                    .accumulate = d->transposed && pass->accumulate,
                     .chunks = 1};
     size_t wanted = d->machine->threads > 1 ? (size_t)d->machine->threads * ITEMS_PER_THREAD : 1;
     size_t items = count_items(d, pass->blocks, 1);

@@ -8,10 +8,10 @@
 bool SG_VARIANT(sg_conv_direct_supports)(const sg_machine *machine, const sg_conv_shape *shape);
 
 /* Forward and data gradient, conv_direct.c. */
-int SG_VARIANT(sg_conv_direct_create_forward)(void **state, const sg_machine *machine, const sg_conv_shape *shape,
-                                              const sg_support *support);
-int SG_VARIANT(sg_conv_direct_create_data)(void **state, const sg_machine *machine, const sg_conv_shape *shape,
-                                           const sg_support *support);
+int SG_VARIANT(sg_conv_direct_create_forward)(void **state, const sg_machine *machine,
+                                              const sg_conv_shape *shape, const sg_support *support);
+int SG_VARIANT(sg_conv_direct_create_data)(void **state, const sg_machine *machine,
+                                           const sg_conv_shape *shape, const sg_support *support);
 int SG_VARIANT(sg_conv_direct_prepare)(void *state, const float *weights);
 int SG_VARIANT(sg_conv_direct_run)(void *state, const sg_conv_pass *pass);
 void SG_VARIANT(sg_conv_direct_destroy)(void **state);
@@ -21,24 +21,36 @@ size_t SG_VARIANT(sg_conv_direct_bytes_data)(const sg_machine *machine, const sg
                                              const sg_support *support);
 
 /* Weight gradient, conv_direct_weight.c. */
-int SG_VARIANT(sg_conv_direct_create_weight)(void **state, const sg_machine *machine, const sg_conv_shape *shape,
-                                             const sg_support *support);
+int SG_VARIANT(sg_conv_direct_create_weight)(void **state, const sg_machine *machine,
+                                             const sg_conv_shape *shape, const sg_support *support);
 int SG_VARIANT(sg_conv_direct_run_weight)(void *state, const sg_conv_pass *pass);
 void SG_VARIANT(sg_conv_direct_destroy_weight)(void **state);
 size_t SG_VARIANT(sg_conv_direct_bytes_weight)(const sg_machine *machine, const sg_conv_shape *shape,
                                                const sg_support *support);
 
-#define SG_CONV_DIRECT                                                                                            \
-    {                                                                                                             \
-        {"direct", SG_VARIANT(sg_conv_direct_supports), SG_VARIANT(sg_conv_direct_create_forward),                \
-         SG_VARIANT(sg_conv_direct_prepare), SG_VARIANT(sg_conv_direct_run), SG_VARIANT(sg_conv_direct_destroy),  \
-         SG_VARIANT(sg_conv_direct_bytes_forward)},                                                               \
-        {"direct", SG_VARIANT(sg_conv_direct_supports), SG_VARIANT(sg_conv_direct_create_data),                   \
-         SG_VARIANT(sg_conv_direct_prepare), SG_VARIANT(sg_conv_direct_run), SG_VARIANT(sg_conv_direct_destroy),  \
-         SG_VARIANT(sg_conv_direct_bytes_data)},                                                                  \
-        {"direct", SG_VARIANT(sg_conv_direct_supports), SG_VARIANT(sg_conv_direct_create_weight), NULL,           \
-         SG_VARIANT(sg_conv_direct_run_weight), SG_VARIANT(sg_conv_direct_destroy_weight),                        \
-         SG_VARIANT(sg_conv_direct_bytes_weight)},                                                                \
+#define SG_CONV_DIRECT                                                                                       \
+    {                                                                                                        \
+        {"direct",                                                                                           \
+         SG_VARIANT(sg_conv_direct_supports),                                                                \
+         SG_VARIANT(sg_conv_direct_create_forward),                                                          \
+         SG_VARIANT(sg_conv_direct_prepare),                                                                 \
+         SG_VARIANT(sg_conv_direct_run),                                                                     \
+         SG_VARIANT(sg_conv_direct_destroy),                                                                 \
+         SG_VARIANT(sg_conv_direct_bytes_forward)},                                                          \
+            {"direct",                                                                                       \
+             SG_VARIANT(sg_conv_direct_supports),                                                            \
+             SG_VARIANT(sg_conv_direct_create_data),                                                         \
+             SG_VARIANT(sg_conv_direct_prepare),                                                             \
+             SG_VARIANT(sg_conv_direct_run),                                                                 \
+             SG_VARIANT(sg_conv_direct_destroy),                                                             \
+             SG_VARIANT(sg_conv_direct_bytes_data)},                                                         \
+            {"direct",                                                                                       \
+             SG_VARIANT(sg_conv_direct_supports),                                                            \
+             SG_VARIANT(sg_conv_direct_create_weight),                                                       \
+             NULL,                                                                                           \
+             SG_VARIANT(sg_conv_direct_run_weight),                                                          \
+             SG_VARIANT(sg_conv_direct_destroy_weight),                                                      \
+             SG_VARIANT(sg_conv_direct_bytes_weight)},                                                       \
     }
 
 #endif

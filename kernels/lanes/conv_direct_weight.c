@@ -1,9 +1,9 @@
 /* Weight gradient of the direct convolution:
  *     dw[o, q] = sum over blocks, output pixels, lanes of dy[o] x[q],
- * where a column q = (channel, tap row, tap column) in canonical order names one shifted input row. The sum runs over
- * lanes, so both sides are transposed into panels [pixel][lane][channel]: dy for the micro-kernel's rows, x for its
- * lanes. A tile of dw is finished over all blocks before the next one begins, so that the partial sums of the tree
- * over blocks stay in cache. Tiles without a surviving weight are skipped. */
+ * where a column q = (channel, tap row, tap column) in canonical order names one shifted input row. The sum
+ * runs over lanes, so both sides are transposed into panels [pixel][lane][channel]: dy for the micro-kernel's
+ * rows, x for its lanes. A tile of dw is finished over all blocks before the next one begins, so that the
+ * partial sums of the tree over blocks stay in cache. Tiles without a surviving weight are skipped. */
 #include <omp.h>
 #include <string.h>
 
@@ -13,9 +13,10 @@
 #include "kernels/memory.h"
 #include "kernels/tree.h"
 
-/* A micro-kernel call sums over PIXELS pixels: the x panel takes 16 KiB of L1 (at 16 lanes). A tile of dw has at most
- * TILE_SUMS sums, which sets how often a transposed panel is used. The sums' order depends on PIXELS and the tree
- * alone. BLOCKS is what create provides for; more local blocks take more memory at the first run. */
+/* A micro-kernel call sums over PIXELS pixels: the x panel takes 16 KiB of L1 (at 16 lanes). A tile of dw has
+ * at most TILE_SUMS sums, which sets how often a transposed panel is used. The sums' order depends on PIXELS
+ * and the tree alone. BLOCKS is what create provides for; more local blocks take more memory at the first
+ * run. */
 enum { PIXELS = 256 / SG_LANES, TILE_SUMS = 24576, TILE_ROWS = 256, TILE_COLUMNS = 256, BLOCKS = 16 };
 enum { ITEMS_PER_THREAD = 2 };
 enum { TILE_COLUMN_PANELS = TILE_COLUMNS / SG_LANES, AHEAD = 3 /* pixels to prefetch */ };
@@ -27,10 +28,10 @@ typedef struct weight_gradient {
     int rows, columns;             /* of a group's dw: output channels, weights per output channel */
     int row_panels, column_panels; /* of a group */
     int tile_rows, tile_columns;   /* of a tile, in panels */
-    uint8_t *needed;               /* [group][row panel][column panel]: a weight survives here; NULL when dense */
-    size_t *row_start;             /* [out_channels + 1]: where in the support a row begins; NULL when dense */
-    ptrdiff_t *offset;             /* [columns, whole panels] from a pixel's first tap to the row of a column */
-    int blocks, capacity;          /* leaf and merges are for `blocks`; the stack is deep enough for `capacity` */
+    uint8_t *needed;      /* [group][row panel][column panel]: a weight survives here; NULL when dense */
+    size_t *row_start;    /* [out_channels + 1]: where in the support a row begins; NULL when dense */
+    ptrdiff_t *offset;    /* [columns, whole panels] from a pixel's first tap to the row of a column */
+    int blocks, capacity; /* leaf and merges are for `blocks`; the stack is deep enough for `capacity` */
     int *leaf, *merges;
     float *scratch;
     size_t scratch_size, tile_size; /* floats per thread, floats of a tile */
@@ -48,7 +49,8 @@ static void choose_tiles(weight_gradient *g) {
     int down = divide_up(g->row_panels, most_rows), across = divide_up(g->column_panels, most_columns);
     int wanted = g->machine->threads > 1 ? g->machine->threads * ITEMS_PER_THREAD : 1;
     while (g->shape.groups * down * across < wanted && (down < g->row_panels || across < g->column_panels))
-        if (down < g->row_panels && (g->row_panels / down >= g->column_panels / across || across == g->column_panels))
+        if (down < g->row_panels &&
+            (g->row_panels / down >= g->column_panels / across || across == g->column_panels))
             down++;
         else
             across++;
@@ -76,7 +78,8 @@ static void describe(weight_gradient *g, const sg_machine *machine, const sg_con
     g->tile_size = (size_t)g->tile_rows * (size_t)machine->ukernel.rows * (size_t)g->tile_columns * SG_LANES;
 }
 
-/* Panels of one chunk of pixels: dy's rows of a tile (a transpose spills up to three floats behind), x's lanes. */
+/* Panels of one chunk of pixels: dy's rows of a tile (a transpose spills up to three floats behind), x's
+ * lanes. */
 static size_t row_panel_size(const weight_gradient *g) {
     return (size_t)PIXELS * SG_LANES * (size_t)g->machine->ukernel.rows;
 }
@@ -111,8 +114,10 @@ static int index_support(weight_gradient *g) {
     SG_TRY(SG_NEW(&g->needed, panels));
     SG_TRY(SG_NEW(&g->row_start, (size_t)g->shape.out_channels + 1));
     for (size_t i = 0; i < g->support.count; i++) {
-        size_t row = g->support.index[i] / (size_t)g->columns, column = g->support.index[i] % (size_t)g->columns;
-        size_t group = row / (size_t)g->rows, panel = row % (size_t)g->rows / (size_t)g->machine->ukernel.rows;
+        size_t row = g->support.index[i] / (size_t)g->columns,
+               column = g->support.index[i] % (size_t)g->columns;
+        size_t group = row / (size_t)g->rows,
+               panel = row % (size_t)g->rows / (size_t)g->machine->ukernel.rows;
         g->needed[(group * (size_t)g->row_panels + panel) * (size_t)g->column_panels + column / SG_LANES] = 1;
         g->row_start[row + 1] = i + 1;
     }
@@ -121,8 +126,8 @@ static int index_support(weight_gradient *g) {
     return SG_OK;
 }
 
-int SG_VARIANT(sg_conv_direct_create_weight)(void **state, const sg_machine *machine, const sg_conv_shape *shape,
-                                             const sg_support *support) {
+int SG_VARIANT(sg_conv_direct_create_weight)(void **state, const sg_machine *machine,
+                                             const sg_conv_shape *shape, const sg_support *support) {
     weight_gradient *g;
     *state = NULL;
     SG_TRY(SG_NEW(&g, 1));
@@ -183,14 +188,16 @@ static bool describe_tile(const weight_gradient *g, int item, tile *t) {
     return any;
 }
 
-/* to[lane][rows] from `count` lane rows. The last four rows come first: what they spill into the next lane's first
- * rows is overwritten after it. Rows past `count` repeat the last one; the micro-kernel leaves their sums out. */
+/* to[lane][rows] from `count` lane rows. The last four rows come first: what they spill into the next lane's
+ * first rows is overwritten after it. Rows past `count` repeat the last one; the micro-kernel leaves their
+ * sums out. */
 static void transpose_rows(const float *from, int count, int rows, float *to) {
     for (int low = (rows - 1) / 4 * 4; low >= 0; low -= 4) {
         const float *row[4];
         for (int i = 0; i < 4; i++) row[i] = from + (size_t)min_int(low + i, count - 1) * SG_LANES;
         for (int n = 0; n < SG_LANES; n += 4)
-            sg_transpose_4x4(row[0] + n, row[1] + n, row[2] + n, row[3] + n, to + n * rows + low, (size_t)rows);
+            sg_transpose_4x4(row[0] + n, row[1] + n, row[2] + n, row[3] + n, to + n * rows + low,
+                             (size_t)rows);
     }
 }
 
@@ -215,9 +222,10 @@ static void fetch_columns(const float *from, const ptrdiff_t *offset) {
 }
 
 /* dy rows of one row panel, count pixels from `first` on. */
-static void pack_rows(const weight_gradient *g, const tile *t, const sg_tensor *dy, int block, int first, int count,
-                      int panel, float *to) {
-    int width = g->shape.out_width, rows = g->machine->ukernel.rows, m = min_int(rows, g->rows - panel * rows);
+static void pack_rows(const weight_gradient *g, const tile *t, const sg_tensor *dy, int block, int first,
+                      int count, int panel, float *to) {
+    int width = g->shape.out_width, rows = g->machine->ukernel.rows,
+        m = min_int(rows, g->rows - panel * rows);
     const float *from[PIXELS];
     for (int p = 0; p < count; p++) {
         from[p] = sg_tensor_at(dy, block, (first + p) / width, (first + p) % width) +
@@ -231,8 +239,8 @@ static void pack_rows(const weight_gradient *g, const tile *t, const sg_tensor *
 }
 
 /* x rows of one column panel, likewise. */
-static void pack_columns(const weight_gradient *g, const tile *t, const sg_tensor *x, int block, int first, int count,
-                         int panel, float *to) {
+static void pack_columns(const weight_gradient *g, const tile *t, const sg_tensor *x, int block, int first,
+                         int count, int panel, float *to) {
     const sg_conv_shape *s = &g->shape;
     const ptrdiff_t *offset = g->offset + (size_t)panel * SG_LANES;
     const float *from[PIXELS];
@@ -249,8 +257,8 @@ static void pack_columns(const weight_gradient *g, const tile *t, const sg_tenso
 }
 
 /* One block's sums of the tile. */
-static void sum_block(const weight_gradient *g, const tile *t, const sg_conv_pass *pass, int block, float *sums,
-                      float *rows_panels, float *column_panel) {
+static void sum_block(const weight_gradient *g, const tile *t, const sg_conv_pass *pass, int block,
+                      float *sums, float *rows_panels, float *column_panel) {
     const sg_conv_shape *s = &g->shape;
     const sg_ukernel *u = &g->machine->ukernel;
     size_t stride = (size_t)g->tile_columns * SG_LANES, panel_size = row_panel_size(g);
@@ -259,7 +267,8 @@ static void sum_block(const weight_gradient *g, const tile *t, const sg_conv_pas
         int count = min_int(PIXELS, pixels - first);
         for (int r = t->row_low; r < t->row_high; r++)
             if (t->row_used[r - t->row_low])
-                pack_rows(g, t, pass->dy, block, first, count, r, rows_panels + (size_t)(r - t->row_low) * panel_size);
+                pack_rows(g, t, pass->dy, block, first, count, r,
+                          rows_panels + (size_t)(r - t->row_low) * panel_size);
         for (int c = t->column_low; c < t->column_high; c++) {
             if (!t->column_used[c - t->column_low]) continue;
             pack_columns(g, t, pass->x, block, first, count, c, column_panel);
@@ -304,7 +313,8 @@ static void store_tile(const weight_gradient *g, const tile *t, const float *sum
         }
         const uint32_t *index = g->support.index;
         size_t last = g->row_start[row + 1];
-        for (size_t w = lower_bound(index, g->row_start[row], last, base + first); w < last && index[w] < base + end; w++)
+        for (size_t w = lower_bound(index, g->row_start[row], last, base + first);
+             w < last && index[w] < base + end; w++)
             dw[w] = from[index[w] - base - first];
     }
 }

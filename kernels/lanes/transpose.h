@@ -14,8 +14,8 @@ typedef int sg_quad_index __attribute__((vector_size(16)));
 #endif
 
 /* to[n * to_stride + i] = row[i][n], i, n < 4. */
-static inline void sg_transpose_4x4(const float *row0, const float *row1, const float *row2, const float *row3,
-                                    float *to, size_t to_stride) {
+static inline void sg_transpose_4x4(const float *row0, const float *row1, const float *row2,
+                                    const float *row3, float *to, size_t to_stride) {
     sg_quad a = *(const sg_quad *)row0, b = *(const sg_quad *)row1;
     sg_quad c = *(const sg_quad *)row2, d = *(const sg_quad *)row3;
     sg_quad ab_low = SG_SHUFFLE(a, b, 0, 4, 1, 5), ab_high = SG_SHUFFLE(a, b, 2, 6, 3, 7);

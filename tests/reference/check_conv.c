@@ -36,12 +36,13 @@ static const char *const pass_names[SG_CONV_PASSES] = {"forward", "data gradient
 static int fail(check *k, const char *format, ...) __attribute__((format(printf, 2, 3)));
 static int fail(check *k, const char *format, ...) {
     const sg_conv_shape *s = &k->shape;
-    int used = snprintf(k->message, k->size,
-                        "conv %d->%d groups %d kernel %dx%d stride %d padding %d on %dx%d, %d samples, density %g, "
-                        "seed %llu, isa %s, lanes %d: ", s->in_channels, s->out_channels, s->groups, s->kernel_height,
-                        s->kernel_width, s->stride, s->padding, s->in_height, s->in_width, k->samples, k->density,
-                        (unsigned long long)k->seed, k->machine->isa,
-                        k->machine->lanes);
+    int used =
+        snprintf(k->message, k->size,
+                 "conv %d->%d groups %d kernel %dx%d stride %d padding %d on %dx%d, %d samples, density %g, "
+                 "seed %llu, isa %s, lanes %d: ",
+                 s->in_channels, s->out_channels, s->groups, s->kernel_height, s->kernel_width, s->stride,
+                 s->padding, s->in_height, s->in_width, k->samples, k->density, (unsigned long long)k->seed,
+                 k->machine->isa, k->machine->lanes);
     if (used < 0 || (size_t)used >= k->size) return 1;
     va_list arguments;
     va_start(arguments, format);
@@ -66,10 +67,10 @@ static void digest_bytes(check *k, const void *data, size_t bytes) {
     for (size_t i = 0; i < bytes; i++) k->digest = (k->digest ^ p[i]) * 1099511628211u;
 }
 
-/* A tensor of blocks + 1 blocks whose last block is a guard of GARBAGE. Unused lanes hold `unused`; without nchw the
- * interior is not a number, so that a result that still reads what it should overwrite shows. */
-static int make_tensor(check *k, sg_tensor *t, int channels, int height, int width, int halo, const float *nchw,
-                       float unused) {
+/* A tensor of blocks + 1 blocks whose last block is a guard of GARBAGE. Unused lanes hold `unused`; without
+ * nchw the interior is not a number, so that a result that still reads what it should overwrite shows. */
+static int make_tensor(check *k, sg_tensor *t, int channels, int height, int width, int halo,
+                       const float *nchw, float unused) {
     int lanes = k->machine->lanes;
     SG_TRY(sg_tensor_init(t, lanes, k->blocks + 1, channels, height, width, halo));
     if (nchw != NULL) sg_tensor_from_nchw(t, nchw, k->samples);
@@ -100,26 +101,29 @@ static int check_borders(check *k, const sg_tensor *t, const char *what) {
                 float *pixel = copy + (sg_tensor_at(t, b, y, x) - t->base);
                 for (int i = 0; i < t->channels * lanes; i++) {
                     if (b == k->blocks && pixel[i] != GARBAGE && !bad)
-                        bad = fail(k, "%s: block %d is behind pass->blocks but element %d of pixel (%d, %d) became %g",
-                                   what, b, i, y, x, (double)pixel[i]);
+                        bad = fail(
+                            k,
+                            "%s: block %d is behind pass->blocks but element %d of pixel (%d, %d) became %g",
+                            what, b, i, y, x, (double)pixel[i]);
                     pixel[i] = 0.0f;
                 }
             }
     for (size_t i = 0; i < count && !bad; i++)
         if (copy[i] != 0.0f)
-            bad = fail(k, "%s: expected zero in halo and pad rows, float %zu of the allocation is %g", what, i,
-                       (double)copy[i]);
+            bad = fail(k, "%s: expected zero in halo and pad rows, float %zu of the allocation is %g", what,
+                       i, (double)copy[i]);
     SG_FREE(copy);
     return bad;
 }
 
-static int compare(check *k, const char *what, const float *got, const double *want, size_t count, double products) {
+static int compare(check *k, const char *what, const float *got, const double *want, size_t count,
+                   double products) {
     double scale = sqrt(products < 1.0 ? 1.0 : products) / 3.0;
     for (size_t i = 0; i < count; i++) scale = fmax(scale, fabs(want[i]));
     for (size_t i = 0; i < count; i++)
         if (!(fabs((double)got[i] - want[i]) <= k->tolerance * scale))
-            return fail(k, "%s: element %zu of %zu: expected %.9g, got %.9g, tolerance %g", what, i, count, want[i],
-                        (double)got[i], k->tolerance * scale);
+            return fail(k, "%s: element %zu of %zu: expected %.9g, got %.9g, tolerance %g", what, i, count,
+                        want[i], (double)got[i], k->tolerance * scale);
     return 0;
 }
 
@@ -141,8 +145,9 @@ static int check_unused_lanes(check *k, const sg_tensor *t, bool gradient, const
                 for (int c = 0; c < t->channels; c++) {
                     float value = sg_tensor_at(t, s / lanes, y, x)[c * lanes + s % lanes];
                     if (gradient ? value != 0.0f : !isfinite(value))
-                        return fail(k, "%s: expected %s in the unused lane %d, got %g at pixel (%d, %d), channel %d",
-                                    what, gradient ? "zero" : "a finite value", s % lanes, (double)value, y, x, c);
+                        return fail(
+                            k, "%s: expected %s in the unused lane %d, got %g at pixel (%d, %d), channel %d",
+                            what, gradient ? "zero" : "a finite value", s % lanes, (double)value, y, x, c);
                 }
     return 0;
 }
@@ -169,21 +174,25 @@ static int run_forward(check *k, const sg_conv_algorithm *a, void *state, output
     int halo = sg_conv_input_halo(s), out_halo = (int)(k->seed % 3), lanes = k->machine->lanes;
     sg_tensor x = {0};
     float *scratch = NULL;
-    int bad = call(k, make_tensor(k, &x, s->in_channels, s->in_height, s->in_width, halo + (int)(k->seed % 2), k->x,
-                                  3.0f), "making x") ||
-              call(k, make_tensor(k, &o->first, s->out_channels, s->out_height, s->out_width, out_halo, NULL, 0.0f),
-                   "making y") ||
-              call(k, make_tensor(k, &o->second, s->out_channels, s->out_height, s->out_width, 0, NULL, 0.0f),
-                   "making y") ||
-              call(k, SG_NEW(&scratch, (size_t)k->blocks * (size_t)lanes * k->out_size), "making scratch");
+    int bad =
+        call(k,
+             make_tensor(k, &x, s->in_channels, s->in_height, s->in_width, halo + (int)(k->seed % 2), k->x,
+                         3.0f),
+             "making x") ||
+        call(k, make_tensor(k, &o->first, s->out_channels, s->out_height, s->out_width, out_halo, NULL, 0.0f),
+             "making y") ||
+        call(k, make_tensor(k, &o->second, s->out_channels, s->out_height, s->out_width, 0, NULL, 0.0f),
+             "making y") ||
+        call(k, SG_NEW(&scratch, (size_t)k->blocks * (size_t)lanes * k->out_size), "making scratch");
     sg_conv_pass with_bias = {.blocks = k->blocks, .x = &x, .y = &o->first, .bias = k->bias};
     sg_conv_pass without = {.blocks = k->blocks, .x = &x, .y = &o->second};
     size_t count = (size_t)k->samples * k->out_size;
-    bad = bad || call(k, a->run(state, &with_bias), "forward with bias") ||
-          call(k, a->run(state, &without), "forward without bias") ||
-          compare_tensor(k, "forward with bias", &o->first, k->want, count, products, scratch) ||
-          compare_tensor(k, "forward without bias", &o->second, k->zero_bias_want, count, products, scratch) ||
-          check_unused_lanes(k, &o->first, false, "forward");
+    bad =
+        bad || call(k, a->run(state, &with_bias), "forward with bias") ||
+        call(k, a->run(state, &without), "forward without bias") ||
+        compare_tensor(k, "forward with bias", &o->first, k->want, count, products, scratch) ||
+        compare_tensor(k, "forward without bias", &o->second, k->zero_bias_want, count, products, scratch) ||
+        check_unused_lanes(k, &o->first, false, "forward");
     SG_FREE(scratch);
     sg_tensor_release(&x);
     return bad;
@@ -198,14 +207,17 @@ static int run_data_gradient(check *k, const sg_conv_algorithm *a, void *state, 
     float *scratch = NULL, *before = NULL;
     double *sum = NULL;
     int bad = call(k, SG_NEW(&scratch, (size_t)k->blocks * (size_t)lanes * k->in_size), "making scratch") ||
-              call(k, SG_NEW(&before, count), "making scratch") || call(k, SG_NEW(&sum, count), "making scratch");
+              call(k, SG_NEW(&before, count), "making scratch") ||
+              call(k, SG_NEW(&sum, count), "making scratch");
     for (size_t i = 0; i < count && !bad; i++) {
         before[i] = k->before[i];
         sum[i] = k->want[i] + (double)before[i];
     }
     bad = bad ||
-          call(k, make_tensor(k, &dy, s->out_channels, s->out_height, s->out_width, halo + (int)(k->seed % 2), k->dy,
-                              0.0f), "making dy") ||
+          call(k,
+               make_tensor(k, &dy, s->out_channels, s->out_height, s->out_width, halo + (int)(k->seed % 2),
+                           k->dy, 0.0f),
+               "making dy") ||
           call(k, make_tensor(k, &o->first, s->in_channels, s->in_height, s->in_width, in_halo, NULL, 0.0f),
                "making dx") ||
           call(k, make_tensor(k, &o->second, s->in_channels, s->in_height, s->in_width, 0, before, 0.0f),
@@ -230,18 +242,24 @@ static int run_weight_gradient(check *k, const sg_conv_algorithm *a, void *state
     size_t count = k->support.index != NULL ? k->support.count : k->weights;
     sg_tensor x = {0}, dy = {0};
     double *want = NULL;
-    int bad = call(k, SG_NEW(&o->dw, count + 1), "making dw") || call(k, SG_NEW(&want, count + 1), "making scratch") ||
-              call(k, make_tensor(k, &x, s->in_channels, s->in_height, s->in_width,
-                                  sg_conv_input_halo(s) + (int)(k->seed % 2), k->x, 3.0f), "making x") ||
-              call(k, make_tensor(k, &dy, s->out_channels, s->out_height, s->out_width,
-                                  sg_conv_gradient_halo(s) + (int)(k->seed % 2), k->dy, 0.0f), "making dy");
+    int bad = call(k, SG_NEW(&o->dw, count + 1), "making dw") ||
+              call(k, SG_NEW(&want, count + 1), "making scratch") ||
+              call(k,
+                   make_tensor(k, &x, s->in_channels, s->in_height, s->in_width,
+                               sg_conv_input_halo(s) + (int)(k->seed % 2), k->x, 3.0f),
+                   "making x") ||
+              call(k,
+                   make_tensor(k, &dy, s->out_channels, s->out_height, s->out_width,
+                               sg_conv_gradient_halo(s) + (int)(k->seed % 2), k->dy, 0.0f),
+                   "making dy");
     for (size_t i = 0; i <= count && !bad; i++) o->dw[i] = GARBAGE;
     for (size_t i = 0; i < count && !bad; i++)
         want[i] = k->want[k->support.index != NULL ? k->support.index[i] : i];
     sg_conv_pass pass = {.blocks = k->blocks, .x = &x, .dy = &dy, .dw = o->dw};
-    bad = bad || call(k, a->run(state, &pass), "weight gradient") || call(k, a->run(state, &pass), "weight gradient") ||
-          compare(k, "weight gradient", o->dw, want, count,
-                  (double)k->samples * s->out_height * s->out_width);
+    bad =
+        bad || call(k, a->run(state, &pass), "weight gradient") ||
+        call(k, a->run(state, &pass), "weight gradient") ||
+        compare(k, "weight gradient", o->dw, want, count, (double)k->samples * s->out_height * s->out_width);
     if (!bad && o->dw[count] != GARBAGE) bad = fail(k, "weight gradient: wrote behind its %zu sums", count);
     if (!bad) digest_bytes(k, o->dw, count * sizeof(float));
     SG_FREE(want);
@@ -260,7 +278,8 @@ static int run_pass(check *k, enum sg_conv_pass_kind kind, const sg_machine *mac
         float *old;
         bad = call(k, SG_NEW(&old, k->weights), "making weights");
         for (size_t i = 0; i < k->weights && !bad; i++) old[i] = 2.0f * k->w[i];
-        bad = bad || call(k, a->prepare(state, old), "prepare") || call(k, a->prepare(state, k->w), "prepare");
+        bad =
+            bad || call(k, a->prepare(state, old), "prepare") || call(k, a->prepare(state, k->w), "prepare");
         SG_FREE(old);
     }
     if (!bad)
@@ -286,8 +305,8 @@ static int check_pass(check *k, enum sg_conv_pass_kind kind) {
     uint64_t after_one = k->digest;
     k->digest = digest;
     bad = bad || run_pass(k, kind, &many, &with_many);
-    if (!bad && (!same_tensor(&with_one.first, &with_many.first) || !same_tensor(&with_one.second, &with_many.second) ||
-                 k->digest != after_one))
+    if (!bad && (!same_tensor(&with_one.first, &with_many.first) ||
+                 !same_tensor(&with_one.second, &with_many.second) || k->digest != after_one))
         bad = fail(k, "%s: expected the same bits with 1 and %d threads", pass_names[kind], THREADS_MANY);
     release_output(&with_one);
     release_output(&with_many);
@@ -335,10 +354,17 @@ static void release_data(check *k) {
 }
 
 int sg_check_conv_digest(const sg_machine *machine, const sg_conv_algorithm table[SG_CONV_PASSES],
-                         const sg_conv_shape *shape, int samples, double density, uint64_t seed, double tolerance,
-                         uint64_t *digest, char *message, size_t size) {
-    check k = {.machine = machine, .table = table, .shape = *shape, .samples = samples, .density = density,
-               .seed = seed, .tolerance = tolerance, .message = message, .size = size};
+                         const sg_conv_shape *shape, int samples, double density, uint64_t seed,
+                         double tolerance, uint64_t *digest, char *message, size_t size) {
+    check k = {.machine = machine,
+               .table = table,
+               .shape = *shape,
+               .samples = samples,
+               .density = density,
+               .seed = seed,
+               .tolerance = tolerance,
+               .message = message,
+               .size = size};
     k.blocks = (samples + machine->lanes - 1) / machine->lanes;
     k.digest = 14695981039346656037u;
     k.weights = (size_t)shape->out_channels * (size_t)(shape->in_channels / shape->groups) *
@@ -366,14 +392,21 @@ int sg_check_conv_digest(const sg_machine *machine, const sg_conv_algorithm tabl
 int sg_check_conv_algorithm(const sg_machine *machine, const sg_conv_algorithm table[SG_CONV_PASSES],
                             const sg_conv_shape *shape, int samples, double density, uint64_t seed,
                             double tolerance, char *message, size_t size) {
-    return sg_check_conv_digest(machine, table, shape, samples, density, seed, tolerance, NULL, message, size);
+    return sg_check_conv_digest(machine, table, shape, samples, density, seed, tolerance, NULL, message,
+                                size);
 }
 
 sg_conv_shape sg_check_conv_shape(int in_channels, int out_channels, int groups, int kernel_height,
                                   int kernel_width, int stride, int padding, int in_height, int in_width) {
-    return (sg_conv_shape){.in_channels = in_channels, .out_channels = out_channels, .groups = groups,
-                           .kernel_height = kernel_height, .kernel_width = kernel_width, .stride = stride,
-                           .padding = padding, .in_height = in_height, .in_width = in_width,
+    return (sg_conv_shape){.in_channels = in_channels,
+                           .out_channels = out_channels,
+                           .groups = groups,
+                           .kernel_height = kernel_height,
+                           .kernel_width = kernel_width,
+                           .stride = stride,
+                           .padding = padding,
+                           .in_height = in_height,
+                           .in_width = in_width,
                            .out_height = (in_height + 2 * padding - kernel_height) / stride + 1,
                            .out_width = (in_width + 2 * padding - kernel_width) / stride + 1};
 }

@@ -7,9 +7,10 @@
 #include "kernels/conv.h"
 
 /* Runs every pass of `table` that exists and supports the shape, on random data, and compares:
- *   - the numbers with reference_conv.h: |difference| <= tolerance * max(largest reference value, sqrt(products) / 3),
- *     where a product of two uniform numbers in (-1, 1) has the standard deviation 1/3;
- *   - with and without bias, into a dirty and into an accumulating data gradient, with old weights prepared before;
+ *   - the numbers with reference_conv.h: |difference| <= tolerance * max(largest reference value,
+ * sqrt(products) / 3), where a product of two uniform numbers in (-1, 1) has the standard deviation 1/3;
+ *   - with and without bias, into a dirty and into an accumulating data gradient, with old weights prepared
+ * before;
  *   - unused lanes of x hold garbage, of dy zeros; dx must keep zeros there, y must stay finite;
  *   - halo and pad rows of y and dx stay zero, and the block behind pass->blocks is untouched;
  *   - 1 and 3 threads give the same bits.
@@ -21,8 +22,8 @@ int sg_check_conv_algorithm(const sg_machine *machine, const sg_conv_algorithm t
 
 /* The same; *digest becomes a hash of all bits that the passes wrote, for comparing instruction sets. */
 int sg_check_conv_digest(const sg_machine *machine, const sg_conv_algorithm table[SG_CONV_PASSES],
-                         const sg_conv_shape *shape, int samples, double density, uint64_t seed, double tolerance,
-                         uint64_t *digest, char *message, size_t size);
+                         const sg_conv_shape *shape, int samples, double density, uint64_t seed,
+                         double tolerance, uint64_t *digest, char *message, size_t size);
 
 /* out_height and out_width from the rest. */
 sg_conv_shape sg_check_conv_shape(int in_channels, int out_channels, int groups, int kernel_height,

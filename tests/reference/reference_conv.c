@@ -25,13 +25,15 @@ static void visit_products(const sg_conv_shape *s, int samples, product_visitor 
                                 size_t in_plane = (size_t)n * (size_t)s->in_channels + (size_t)channel;
                                 size_t out_plane = (size_t)n * (size_t)s->out_channels + (size_t)o;
                                 size_t filter = (size_t)o * (size_t)in_group + (size_t)c;
-                                visit(context,
-                                      (product){(out_plane * (size_t)s->out_height + (size_t)i) *
-                                                        (size_t)s->out_width + (size_t)j,
-                                                (filter * (size_t)s->kernel_height + (size_t)r) *
-                                                        (size_t)s->kernel_width + (size_t)q,
-                                                (in_plane * (size_t)s->in_height + (size_t)y) *
-                                                        (size_t)s->in_width + (size_t)x});
+                                visit(context, (product){(out_plane * (size_t)s->out_height + (size_t)i) *
+                                                                 (size_t)s->out_width +
+                                                             (size_t)j,
+                                                         (filter * (size_t)s->kernel_height + (size_t)r) *
+                                                                 (size_t)s->kernel_width +
+                                                             (size_t)q,
+                                                         (in_plane * (size_t)s->in_height + (size_t)y) *
+                                                                 (size_t)s->in_width +
+                                                             (size_t)x});
                             }
 }
 
@@ -55,25 +57,26 @@ static void add_weight_gradient(void *context, product p) {
     a->dw[p.weight] += a->dy[p.out] * a->x[p.in];
 }
 
-void sg_ref_conv_forward(const sg_conv_shape *s, int samples, const double *x, const double *w, const double *bias,
-                         double *y) {
+void sg_ref_conv_forward(const sg_conv_shape *s, int samples, const double *x, const double *w,
+                         const double *bias, double *y) {
     size_t plane = (size_t)s->out_height * (size_t)s->out_width, channels = (size_t)s->out_channels;
     for (size_t i = 0; i < (size_t)samples * channels * plane; i++)
         y[i] = bias != NULL ? bias[i / plane % channels] : 0.0;
     visit_products(s, samples, add_forward, &(operands){.x = x, .w = w, .y = y});
 }
 
-void sg_ref_conv_data_gradient(const sg_conv_shape *s, int samples, const double *dy, const double *w, double *dx) {
+void sg_ref_conv_data_gradient(const sg_conv_shape *s, int samples, const double *dy, const double *w,
+                               double *dx) {
     size_t pixels = (size_t)s->in_height * (size_t)s->in_width;
     memset(dx, 0, (size_t)samples * (size_t)s->in_channels * pixels * sizeof *dx);
     visit_products(s, samples, add_data_gradient, &(operands){.dy = dy, .w = w, .dx = dx});
 }
 
-void sg_ref_conv_weight_gradient(const sg_conv_shape *s, int samples, const double *x, const double *dy, double *dw,
-                                 double *dbias) {
+void sg_ref_conv_weight_gradient(const sg_conv_shape *s, int samples, const double *x, const double *dy,
+                                 double *dw, double *dbias) {
     size_t plane = (size_t)s->out_height * (size_t)s->out_width, channels = (size_t)s->out_channels;
-    size_t weights = channels * (size_t)(s->in_channels / s->groups) * (size_t)s->kernel_height *
-                     (size_t)s->kernel_width;
+    size_t weights =
+        channels * (size_t)(s->in_channels / s->groups) * (size_t)s->kernel_height * (size_t)s->kernel_width;
     memset(dw, 0, weights * sizeof *dw);
     visit_products(s, samples, add_weight_gradient, &(operands){.x = x, .dy = dy, .dw = dw});
     if (dbias == NULL) return;

@@ -12,8 +12,9 @@
 #include "kernels/variant.h"
 #include "tests/reference/check_conv.h"
 
-/* Sums of at most a few thousand products in float: rounding errors grow with the square root of their number, and the
- * checker's scale does too, which leaves a few units of 2^-24 = 6e-8; the largest seen is below 5e-7. */
+/* Sums of at most a few thousand products in float: rounding errors grow with the square root of their
+ * number, and the checker's scale does too, which leaves a few units of 2^-24 = 6e-8; the largest seen is
+ * below 5e-7. */
 static const double TOLERANCE = 2e-6;
 
 enum { MACHINES = 8, MESSAGE = 1024 };
@@ -23,8 +24,8 @@ typedef struct machines {
     int count;
 } machines;
 
-/* A machine per variant. sg_machine_create refuses what the CPU cannot run and knows only the lanes that suit BLIS;
- * the other lane count is served by Signet's own micro-kernel. */
+/* A machine per variant. sg_machine_create refuses what the CPU cannot run and knows only the lanes that suit
+ * BLIS; the other lane count is served by Signet's own micro-kernel. */
 static int make_machines(void **state) {
     machines *all;
     if (SG_NEW(&all, 1) != SG_OK) return 1;
@@ -135,8 +136,10 @@ static void a_stride_beyond_the_kernel_skips_pixels(void **state) {
 
 static void avx2_and_avx512_give_the_same_bits(void **state) {
     const machines *all = *state;
-    static const int shapes[][9] = {{19, 23, 1, 3, 3, 1, 1, 6, 5}, {16, 32, 1, 3, 3, 2, 1, 8, 8},
-                                    {64, 48, 1, 1, 1, 1, 0, 4, 4}, {8, 10, 1, 4, 4, 1, 0, 4, 4},
+    static const int shapes[][9] = {{19, 23, 1, 3, 3, 1, 1, 6, 5},
+                                    {16, 32, 1, 3, 3, 2, 1, 8, 8},
+                                    {64, 48, 1, 1, 1, 1, 0, 4, 4},
+                                    {8, 10, 1, 4, 4, 1, 0, 4, 4},
                                     {12, 12, 12, 5, 5, 1, 2, 7, 7}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const int *s = shapes[i];
@@ -148,8 +151,8 @@ static void avx2_and_avx512_give_the_same_bits(void **state) {
             if (m->lanes != 16 || strcmp(m->isa, "portable") == 0) continue;
             char message[MESSAGE];
             uint64_t digest;
-            if (sg_check_conv_digest(m, m->variant->direct, &shape, 35, 0.7, i + 1, TOLERANCE, &digest, message,
-                                     sizeof message))
+            if (sg_check_conv_digest(m, m->variant->direct, &shape, 35, 0.7, i + 1, TOLERANCE, &digest,
+                                     message, sizeof message))
                 fail_msg("%s", message);
             if (name != NULL && digest != first)
                 fail_msg("shape %zu: bits of %s (%016llx) differ from those of %s (%016llx)", i, m->isa,
@@ -179,7 +182,8 @@ static void memory_estimates_count_the_packed_weights(void **state) {
     sg_conv_shape shape = sg_check_conv_shape(64, 128, 1, 3, 3, 2, 1, 16, 16);
     sg_support dense = {.count = sg_conv_weights(&shape)};
     for (int kind = 0; kind < SG_CONV_WEIGHT_GRADIENT; kind++)
-        assert_in_range(m->variant->direct[kind].bytes(m, &shape, &dense), dense.count * sizeof(float), 16 << 20);
+        assert_in_range(m->variant->direct[kind].bytes(m, &shape, &dense), dense.count * sizeof(float),
+                        16 << 20);
     assert_in_range(m->variant->direct[SG_CONV_WEIGHT_GRADIENT].bytes(m, &shape, &dense), 1 << 16, 16 << 20);
 }
 
