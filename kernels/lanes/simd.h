@@ -56,6 +56,18 @@ static inline sg_vec sg_pick(sg_ivec condition, sg_vec a, sg_vec b) {
 static inline sg_vec sg_vmax(sg_vec a, sg_vec b) { return sg_pick((sg_ivec)(a > b), a, b); }
 static inline sg_vec sg_vmin(sg_vec a, sg_vec b) { return sg_pick((sg_ivec)(a < b), a, b); }
 
+/* Square roots, correctly rounded. */
+static inline sg_vec sg_sqrt(sg_vec a) {
+#if SG_VECTOR_BYTES == 64
+    return (sg_vec)_mm512_sqrt_ps((__m512)a);
+#elif SG_VECTOR_BYTES == 32
+    return (sg_vec)_mm256_sqrt_ps((__m256)a);
+#else
+    for (int i = 0; i < SG_WIDTH; i++) a[i] = sqrtf(a[i]);
+    return a;
+#endif
+}
+
 /* The sum of a lane row: halves added until one is left, the same tree at every vector width. */
 static inline float sg_row_sum(const float *row) {
     float part[SG_LANES];
