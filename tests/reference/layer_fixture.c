@@ -28,6 +28,7 @@ static uint64_t run_case(layer_case test, const sg_variant *v, int threads) {
     snprintf(m.isa, sizeof m.isa, "%s", v->isa);
     layer_run run = {.m = &m, .k = &v->layers, .digest = 14695981039346656037u};
     test(&run);
+    while (run.owned_count > 0) free(run.owned[--run.owned_count]);
     return run.digest;
 }
 
@@ -56,14 +57,20 @@ static sg_random draw(layer_run *run) {
 
 int layer_draw(layer_run *run, int below) { return (int)sg_below(draw(run).word[0], (uint32_t)below); }
 
-double *layer_zeros(size_t count) {
-    double *made = calloc(count > 0 ? count : 1, sizeof *made);
-    assert_non_null(made);
-    return made;
+static void *keep(layer_run *run, void *memory) {
+    assert_non_null(memory);
+    assert_in_range(run->owned_count, 0, LAYER_OWNED - 1);
+    return run->owned[run->owned_count++] = memory;
+}
+
+double *layer_zeros(layer_run *run, size_t count) { return keep(run, sg_alloc(count, sizeof(double))); }
+
+double *layer_copy(layer_run *run, const double *from, size_t count) {
+    return memcpy(layer_zeros(run, count), from, count * sizeof *from);
 }
 
 double *layer_random(layer_run *run, size_t count, double mean, double sd) {
-    double *made = layer_zeros(count);
+    double *made = layer_zeros(run, count);
     for (size_t i = 0; i < count; i++) {
         sg_random four = draw(run);
         double sum = -2; /* four uniforms: variance 1/3 */
@@ -73,9 +80,8 @@ double *layer_random(layer_run *run, size_t count, double mean, double sd) {
     return made;
 }
 
-float *layer_floats(const double *from, size_t count) {
-    float *made = calloc(count > 0 ? count : 1, sizeof *made);
-    assert_non_null(made);
+float *layer_floats(layer_run *run, const double *from, size_t count) {
+    float *made = keep(run, sg_alloc(count, sizeof *made));
     for (size_t i = 0; i < count && from != NULL; i++) made[i] = (float)from[i];
     return made;
 }
@@ -87,10 +93,11 @@ sg_extent layer_extent(const layer_run *run, int samples) {
     return (sg_extent){.blocks = blocks, .samples = samples, .global_blocks = blocks, .reduce = &sg_reduce_alone};
 }
 
-sg_tensor layer_tensor(const layer_run *run, ref_shape s, int halo, const double *values, float unused) {
-    sg_tensor t;
+sg_tensor *layer_tensor(layer_run *run, ref_shape s, int halo, const double *values, float unused) {
+    sg_tensor *t = keep(run, sg_alloc(1, sizeof *t));
     int lanes = run->m->lanes, blocks = layer_blocks(run, s.samples);
-    assert_int_equal(sg_tensor_init(&t, lanes, blocks, s.channels, s.height, s.width, halo), SG_OK);
+    assert_int_equal(sg_tensor_init(t, lanes, blocks, s.channels, s.height, s.width, halo), SG_OK);
+    keep(run, t->base);
     for (int n = 0; n < blocks * lanes; n++)
         for (int c = 0; c < s.channels; c++)
             for (int y = 0; y < s.height; y++)
@@ -98,7 +105,7 @@ sg_tensor layer_tensor(const layer_run *run, ref_shape s, int halo, const double
                     size_t at = (((size_t)n * (size_t)s.channels + (size_t)c) * (size_t)s.height + (size_t)y) *
                                     (size_t)s.width + (size_t)x;
                     float value = n >= s.samples ? unused : values != NULL ? (float)values[at] : 0.0f;
-                    sg_tensor_at(&t, n / lanes, y, x)[c * lanes + n % lanes] = value;
+                    sg_tensor_at(t, n / lanes, y, x)[c * lanes + n % lanes] = value;
                 }
     return t;
 }
