@@ -7,59 +7,30 @@
 #include <xxhash.h>
 
 #include "kernels/memory.h"
+#include "pipeline/comm.h"
 #include "pipeline/data_kind.h"
 
-enum { ALIGN = 64, BROADCAST_PIECE = 1 << 30 };
+enum { ALIGN = 64 };
 
 struct sg_data_memory {
-    MPI_Comm team;      /* the ranks that share one copy */
-    int rank, size;     /* in the team */
+    MPI_Comm team;      /* the node's ranks */
+    int rank, size;     /* among those that share one copy */
     MPI_Win window;     /* MPI_WIN_NULL when the copy is this rank's own */
     unsigned char *own; /* that copy */
     sg_data_scan scan;
     char **class_name;
 };
 
-/* The lowest failing rank's code and message on every rank. Collective. */
-static int agree(int status, MPI_Comm world) {
-    int rank, size, first, mine;
-    MPI_Comm_rank(world, &rank);
-    MPI_Comm_size(world, &size);
-    mine = status != SG_OK ? rank : size;
-    MPI_Allreduce(&mine, &first, 1, MPI_INT, MPI_MIN, world);
-    if (first == size) return SG_OK;
-    struct {
-        int code;
-        char message[2048], trace[2048];
-    } record = {.code = status};
-    if (rank == first) {
-        snprintf(record.message, sizeof record.message, "%s", sg_error_message());
-        snprintf(record.trace, sizeof record.trace, "%s", sg_error_trace());
-    }
-    MPI_Bcast(&record, (int)sizeof record, MPI_BYTE, first, world);
-    if (rank != first) sg_error_adopt(record.code, record.message, record.trace);
-    return record.code;
-}
-
-/* Collective; the receivers' memory is there already. */
-static void broadcast(void *bytes, size_t size, MPI_Comm world) {
-    for (size_t done = 0; done < size; done += BROADCAST_PIECE) {
-        size_t piece = size - done < BROADCAST_PIECE ? size - done : BROADCAST_PIECE;
-        MPI_Bcast((char *)bytes + done, (int)piece, MPI_BYTE, 0, world);
-    }
-}
-
-static int broadcast_blob(sg_blob *blob, int rank, MPI_Comm world) {
+static int broadcast_blob(sg_blob *blob, sg_comm *world) {
     uint64_t size = blob->size;
-    MPI_Bcast(&size, 1, MPI_UINT64_T, 0, world);
+    SG_TRY(sg_comm_broadcast(world, &size, sizeof size, 0));
     int status = SG_OK;
-    if (rank != 0) {
+    if (sg_comm_rank(world) != 0) {
         *blob = (sg_blob){0};
         status = SG_AT(sg_blob_add(blob, NULL, (size_t)size));
     }
-    SG_TRY(agree(status, world));
-    broadcast(blob->bytes, (size_t)size, world);
-    return SG_OK;
+    SG_TRY(sg_comm_agree(world, status));
+    return SG_AT(sg_comm_broadcast(world, blob->bytes, (size_t)size, 0));
 }
 
 /* What was found must be something that memory can be laid out for and that the options ask for. */
@@ -86,20 +57,19 @@ static int validate(const sg_data_options *options, const sg_data_scan *scan) {
 }
 
 /* One rank scans; the result, or its error, becomes every rank's. Collective. */
-static int scan_once(const sg_data_kind *kind, const sg_data_options *options, sg_data_scan *scan, MPI_Comm world) {
-    int rank, status = SG_OK;
-    MPI_Comm_rank(world, &rank);
-    if (rank == 0) {
+static int scan_once(const sg_data_kind *kind, const sg_data_options *options, sg_data_scan *scan, sg_comm *world) {
+    int status = SG_OK;
+    if (sg_comm_rank(world) == 0) {
         status = SG_AT(kind->scan(options, scan));
         if (status == SG_OK) status = SG_AT(validate(options, scan));
     }
-    SG_TRY(agree(status, world));
+    SG_TRY(sg_comm_agree(world, status));
     sg_blob names = scan->class_names, manifest = scan->manifest;
-    MPI_Bcast(scan, (int)sizeof *scan, MPI_BYTE, 0, world);
+    SG_TRY(sg_comm_broadcast(world, scan, sizeof *scan, 0));
     scan->class_names = names; /* the sender's pointers mean nothing here */
     scan->manifest = manifest;
-    SG_TRY(broadcast_blob(&scan->class_names, rank, world));
-    return SG_AT(broadcast_blob(&scan->manifest, rank, world));
+    SG_TRY(broadcast_blob(&scan->class_names, world));
+    return SG_AT(broadcast_blob(&scan->manifest, world));
 }
 
 /* True when the node's shared-memory file system holds `bytes` more: touching pages beyond it kills the process. */
@@ -109,36 +79,44 @@ static bool shared_memory_fits(size_t bytes) {
     return (uint64_t)found.f_bavail * found.f_frsize > bytes + bytes / 16 + (8u << 20);
 }
 
+/* A window that the team shares; *base NULL where there can be none. Collective over the team. */
+static int get_window(struct sg_data_memory *memory, size_t bytes, unsigned char **base) {
+    int fits = shared_memory_fits(bytes), failed;
+    *base = NULL;
+    SG_TRY(sg_comm_check(MPI_Bcast(&fits, 1, MPI_INT, 0, memory->team), "MPI_Bcast"));
+    if (!fits) return SG_OK;
+    failed = MPI_Win_allocate_shared(memory->rank == 0 ? (MPI_Aint)bytes : 0, 1, MPI_INFO_NULL, memory->team, base,
+                                     &memory->window) != MPI_SUCCESS;
+    SG_TRY(sg_comm_check(MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, memory->team), "MPI_Allreduce"));
+    if (failed) {
+        memory->window = MPI_WIN_NULL;
+        *base = NULL;
+        return SG_OK;
+    }
+    MPI_Aint size;
+    int unit;
+    SG_TRY(sg_comm_check(MPI_Win_shared_query(memory->window, 0, &size, &unit, base), "MPI_Win_shared_query"));
+    return SG_AT(sg_comm_check(MPI_Win_lock_all(MPI_MODE_NOCHECK, memory->window), "MPI_Win_lock_all"));
+}
+
 /* Memory for `bytes`: a window that the node's ranks share or, for a rank alone on its node and where shared memory
  * is too small, this rank's own. Collective. */
-static int get_memory(struct sg_data_memory *memory, size_t bytes, MPI_Comm world, unsigned char **base) {
-    int fits, status = SG_OK, failed = 1;
-    MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &memory->team);
+static int get_memory(struct sg_data_memory *memory, size_t bytes, sg_comm *world, unsigned char **base) {
+    SG_TRY(sg_comm_check(MPI_Comm_split_type(sg_comm_mpi(world), MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &memory->team),
+                         "MPI_Comm_split_type"));
+    MPI_Comm_set_errhandler(memory->team, MPI_ERRORS_RETURN);
     MPI_Comm_size(memory->team, &memory->size);
     MPI_Comm_rank(memory->team, &memory->rank);
-    fits = memory->size > 1 && shared_memory_fits(bytes);
-    MPI_Bcast(&fits, 1, MPI_INT, 0, memory->team);
-    if (fits) {
-        MPI_Comm_set_errhandler(memory->team, MPI_ERRORS_RETURN);
-        int bad = MPI_Win_allocate_shared(memory->rank == 0 ? (MPI_Aint)bytes : 0, 1, MPI_INFO_NULL, memory->team,
-                                          base, &memory->window) != MPI_SUCCESS;
-        MPI_Allreduce(&bad, &failed, 1, MPI_INT, MPI_MAX, memory->team);
-        if (failed) memory->window = MPI_WIN_NULL;
-    }
-    if (!failed) {
-        MPI_Aint size;
-        int unit;
-        MPI_Win_shared_query(memory->window, 0, &size, &unit, base);
-        MPI_Win_lock_all(MPI_MODE_NOCHECK, memory->window);
-    } else {
-        MPI_Comm_free(&memory->team);
-        MPI_Comm_dup(MPI_COMM_SELF, &memory->team);
+    *base = NULL;
+    int status = SG_OK;
+    if (memory->size > 1) status = SG_AT(get_window(memory, bytes, base));
+    if (status == SG_OK && *base == NULL) {
         memory->rank = 0;
         memory->size = 1;
         status = SG_AT(SG_NEW(&memory->own, bytes));
         *base = memory->own;
     }
-    return SG_AT(agree(status, world));
+    return SG_AT(sg_comm_agree(world, status));
 }
 
 static size_t aligned(size_t bytes) { return (bytes + ALIGN - 1) / ALIGN * ALIGN; }
@@ -181,19 +159,19 @@ static int find_fingerprint(const sg_data *data, const sg_data_scan *scan, bool 
 }
 
 /* The fingerprint on every rank; an error when nodes have read different content. Collective. */
-static int agree_on_fingerprint(sg_data *data, const struct sg_data_memory *memory, bool manifest, MPI_Comm world) {
+static int agree_on_fingerprint(sg_data *data, const struct sg_data_memory *memory, bool manifest, sg_comm *world) {
     int status = SG_OK;
-    uint64_t print = 0, low, high;
-    if (memory->rank == 0) status = SG_AT(find_fingerprint(data, &memory->scan, manifest, &print));
-    SG_TRY(agree(status, world));
-    MPI_Bcast(&print, 1, MPI_UINT64_T, 0, memory->team);
-    MPI_Allreduce(&print, &low, 1, MPI_UINT64_T, MPI_MIN, world);
-    MPI_Allreduce(&print, &high, 1, MPI_UINT64_T, MPI_MAX, world);
-    SG_CHECK(low == high, SG_DATA,
-             "data set %s: nodes read different content (fingerprints %016" PRIx64 " and %016" PRIx64
-             "): is the path the same directory on every node?", data->name, low, high);
-    data->fingerprint = print;
-    return SG_OK;
+    uint64_t first;
+    if (memory->rank == 0) status = SG_AT(find_fingerprint(data, &memory->scan, manifest, &data->fingerprint));
+    SG_TRY(sg_comm_agree(world, status));
+    if (data->shared)
+        SG_TRY(sg_comm_check(MPI_Bcast(&data->fingerprint, 1, MPI_UINT64_T, 0, memory->team), "MPI_Bcast"));
+    first = data->fingerprint;
+    SG_TRY(sg_comm_broadcast(world, &first, sizeof first, 0));
+    if (first != data->fingerprint)
+        status = SG_FAIL(SG_DATA, "data set %s: nodes read different content (fingerprints %016" PRIx64 " and %016" PRIx64
+                            "): is the path the same directory on every node?", data->name, first, data->fingerprint);
+    return SG_AT(sg_comm_agree(world, status));
 }
 
 /* The data set's public face of what was scanned. Local. */
@@ -222,7 +200,7 @@ static int describe(sg_data *data, const sg_data_options *options, struct sg_dat
 }
 
 /* Collective. */
-static int open_all(sg_data *data, const sg_data_options *options, MPI_Comm world) {
+static int open_all(sg_data *data, const sg_data_options *options, sg_comm *world) {
     struct sg_data_memory *memory = data->memory;
     const sg_data_kind *kind;
     SG_TRY(sg_data_kind_find(options->kind ? options->kind : "shapes", &kind)); /* alike on every rank */
@@ -230,7 +208,7 @@ static int open_all(sg_data *data, const sg_data_options *options, MPI_Comm worl
              "data.kind = \"%s\" needs data.path, the place where the data set is", kind->name);
     SG_TRY(scan_once(kind, options, &memory->scan, world));
     int status = SG_AT(describe(data, options, memory));
-    SG_TRY(agree(status, world));
+    SG_TRY(sg_comm_agree(world, status));
 
     size_t sample = (size_t)data->height * (size_t)data->width * (size_t)data->channels, bytes = 0;
     size_t image_at[SG_SPLITS], label_at[SG_SPLITS];
@@ -251,26 +229,33 @@ static int open_all(sg_data *data, const sg_data_options *options, MPI_Comm worl
     }
     status = SG_AT(read_slices(kind, options, memory, data, image, label));
     if (data->shared) MPI_Win_sync(memory->window);
-    SG_TRY(agree(status, world));
+    SG_TRY(sg_comm_agree(world, status));
     if (data->shared) MPI_Win_sync(memory->window);
     return SG_AT(agree_on_fingerprint(data, memory, kind->manifest_counts, world));
 }
 
+/* A closed data set with its private part. Local. */
+static int create(sg_data **data) {
+    SG_TRY(SG_NEW(data, 1));
+    SG_TRY(SG_NEW(&(*data)->memory, 1));
+    (*data)->memory->team = MPI_COMM_NULL;
+    (*data)->memory->window = MPI_WIN_NULL;
+    return SG_OK;
+}
+
 int sg_data_open(sg_data **data, const sg_data_options *options, MPI_Comm world) {
     *data = NULL;
+    sg_comm *comm;
     sg_data *opened = NULL;
-    int status = SG_AT(SG_NEW(&opened, 1));
-    if (status == SG_OK) status = SG_AT(SG_NEW(&opened->memory, 1));
-    if (status == SG_OK) {
-        opened->memory->team = MPI_COMM_NULL;
-        opened->memory->window = MPI_WIN_NULL;
-    }
-    status = SG_AT(agree(status, world));
-    if (status == SG_OK) status = SG_AT(open_all(opened, options, world));
+    SG_TRY(sg_comm_create(&comm, world));
+    int status = SG_AT(create(&opened));
+    status = SG_AT(sg_comm_agree(comm, status));
+    if (status == SG_OK) status = SG_AT(open_all(opened, options, comm));
     if (status == SG_OK)
         *data = opened;
     else
         sg_data_close(&opened);
+    sg_comm_destroy(&comm);
     return status;
 }
 
