@@ -34,10 +34,18 @@ static float uniform(stream *s, float low, float high) { return low + (high - lo
 
 typedef struct point { float x, y; } point;
 
+/* One draw a statement, here and below: C leaves the order of arguments and initialisers open. */
+static point random_point(stream *s, float low, float high) {
+    point p;
+    p.x = uniform(s, low, high);
+    p.y = uniform(s, low, high);
+    return p;
+}
+
 /* A direction, uniform on the circle: a point of the disc, scaled. */
 static point direction(stream *s) {
     for (;;) {
-        point p = {uniform(s, -1.0f, 1.0f), uniform(s, -1.0f, 1.0f)};
+        point p = random_point(s, -1.0f, 1.0f);
         float square = p.x * p.x + p.y * p.y;
         if (square > 1.0f || square < 0.01f) continue;
         float length = sqrtf(square);
@@ -178,9 +186,13 @@ static void draw_polygon(const polygon *p, mask *m) {
 
 typedef struct colour { float channel[3]; } colour;
 
-static colour random_colour(stream *s) {
+/* Backgrounds are darker than shapes, with an overlap; clutter is either. */
+typedef struct range { float low, high; } range;
+static const range dark = {0.0f, 150.0f}, light = {105.0f, 255.0f}, any = {0.0f, 255.0f};
+
+static colour random_colour(stream *s, range r) {
     colour c;
-    for (int i = 0; i < 3; i++) c.channel[i] = uniform(s, 0.0f, 255.0f);
+    for (int i = 0; i < 3; i++) c.channel[i] = uniform(s, r.low, r.high);
     return c;
 }
 
@@ -191,10 +203,10 @@ static float distance(colour a, colour b) {
 }
 
 /* A colour at least `apart` from another: the farthest of a few when none is. */
-static colour contrasting(stream *s, colour other, float apart) {
-    colour best = random_colour(s);
+static colour contrasting(stream *s, range r, colour other, float apart) {
+    colour best = random_colour(s, r);
     for (int tries = 0; tries < 6 && distance(best, other) < apart; tries++) {
-        colour c = random_colour(s);
+        colour c = random_colour(s, r);
         if (distance(c, other) > distance(best, other)) best = c;
     }
     return best;
@@ -243,9 +255,9 @@ static void paint(float image[PIXELS][3], const mask *m, const texture *t) {
         }
 }
 
-static texture random_texture(stream *s, int kind, colour one, float apart, point centre, float size) {
+static texture random_texture(stream *s, int kind, colour one, range r, float apart, point centre, float size) {
     texture t = {.kind = kind, .one = one, .centre = centre};
-    t.two = contrasting(s, one, apart);
+    t.two = contrasting(s, r, one, apart);
     t.frequency = uniform(s, 1.2f, 2.0f);
     t.phase = uniform(s, 0.0f, 1.0f);
     point axis = direction(s);
@@ -265,19 +277,21 @@ static void random_fragment(stream *s, polygon *p, point centre, float size) {
         p->at[i] = (point){corner[i].x * radius, corner[i].y * radius};
     }
     float squeeze = uniform(s, 0.25f, 1.0f);
-    place(p, direction(s), size, size * squeeze, direction(s), centre);
+    point first = direction(s), second = direction(s);
+    place(p, first, size, size * squeeze, second, centre);
 }
 
 static void draw_fragments(stream *s, float image[PIXELS][3], int count, float low, float high) {
     for (int i = 0; i < count; i++) {
         polygon p;
         mask m;
-        point centre = {uniform(s, 0.0f, SIDE), uniform(s, 0.0f, SIDE)};
+        point centre = random_point(s, 0.0f, SIDE);
         float size = uniform(s, low, high);
         random_fragment(s, &p, centre, size);
         draw_polygon(&p, &m);
         int kind = sg_below(next_word(s), 2) ? (int)sg_below(next_word(s), TEXTURES) : 0;
-        texture t = random_texture(s, kind, random_colour(s), 60.0f, centre, size);
+        colour body = random_colour(s, any);
+        texture t = random_texture(s, kind, body, any, 60.0f, centre, size);
         paint(image, &m, &t);
     }
 }
@@ -310,33 +324,36 @@ static void add_noise(stream *s, float image[PIXELS][3], float amplitude, uint8_
 
 static void make_sample(uint64_t seed, uint32_t split, uint32_t sample, int classes, uint8_t *out, int32_t *label) {
     stream s = {.seed = seed, .split = split, .sample = sample};
-    float image[PIXELS][3];
+    float image[PIXELS][3] = {{0.0f}};
     *label = label_of(seed, split, sample, classes);
     int outline = classes == OUTLINES ? *label : *label / TEXTURES;
     int kind = classes == OUTLINES ? (int)sg_below(next_word(&s), TEXTURES) : *label % TEXTURES;
 
     const point middle = {SIDE / 2.0f, SIDE / 2.0f};
-    colour ground = random_colour(&s);
-    texture back = random_texture(&s, (int)sg_below(next_word(&s), TEXTURES), ground, 0.0f, middle, 10.0f);
+    colour ground = random_colour(&s, dark);
+    texture back = random_texture(&s, (int)sg_below(next_word(&s), TEXTURES), ground, dark, 0.0f, middle, 10.0f);
     float blend = uniform(&s, 0.1f, 0.6f); /* the background's texture is fainter than the shape's */
     for (int c = 0; c < 3; c++)
         back.two.channel[c] = ground.channel[c] + blend * (back.two.channel[c] - ground.channel[c]);
     paint(image, NULL, &back);
-    draw_fragments(&s, image, 3 + (int)sg_below(next_word(&s), 5), 2.0f, 6.0f);
+    int behind = 3 + (int)sg_below(next_word(&s), 5);
+    draw_fragments(&s, image, behind, 2.0f, 6.0f);
 
     polygon p;
     mask m;
     float size = uniform(&s, 6.0f, 11.5f), squeeze = uniform(&s, 0.75f, 1.3f);
-    point centre = {uniform(&s, 10.0f, 22.0f), uniform(&s, 10.0f, 22.0f)};
+    point centre = random_point(&s, 10.0f, 22.0f), first = direction(&s), second = direction(&s);
     make_outline(&p, outline);
-    place(&p, direction(&s), size * squeeze, size / squeeze, direction(&s), centre);
+    place(&p, first, size * squeeze, size / squeeze, second, centre);
     draw_polygon(&p, &m);
-    colour body = contrasting(&s, ground, 110.0f);
-    texture skin = random_texture(&s, kind, body, classes == OUTLINES ? 30.0f : 110.0f, centre, size);
+    colour body = contrasting(&s, light, ground, 110.0f);
+    texture skin = random_texture(&s, kind, body, light, classes == OUTLINES ? 30.0f : 90.0f, centre, size);
     paint(image, &m, &skin);
 
-    draw_fragments(&s, image, (int)sg_below(next_word(&s), 3), 2.0f, 5.0f); /* in front */
-    add_noise(&s, image, uniform(&s, 8.0f, 40.0f), out);
+    int before = (int)sg_below(next_word(&s), 3);
+    draw_fragments(&s, image, before, 2.0f, 5.0f);
+    float amplitude = uniform(&s, 8.0f, 40.0f);
+    add_noise(&s, image, amplitude, out);
 }
 
 static int scan_shapes(const sg_data_options *options, sg_data_scan *scan) {
