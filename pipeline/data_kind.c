@@ -5,7 +5,7 @@
 #include "kernels/memory.h"
 
 /* Every kind there is; the order is that of messages. */
-#define KINDS(X) X(shapes) X(cifar10) X(cifar100)
+#define KINDS(X) X(shapes) X(cifar10) X(cifar100) X(idx) X(folder)
 #define KIND_NAME(name) #name,
 #define KIND_TABLE(name) &sg_data_##name,
 
@@ -70,6 +70,13 @@ void sg_data_failure_note(sg_data_failure *failure, uint32_t sample, int code) {
         snprintf(failure->message, sizeof failure->message, "%s", sg_error_message());
         snprintf(failure->trace, sizeof failure->trace, "%s", sg_error_trace());
     }
+}
+
+bool sg_data_failure_before(sg_data_failure *failure, uint32_t sample) {
+    bool before;
+#pragma omp critical(sg_data_failure)
+    before = failure->code != SG_OK && failure->sample < sample;
+    return before;
 }
 
 int sg_data_failure_result(const sg_data_failure *failure) {

@@ -68,6 +68,7 @@ typedef struct sg_data_failure {
 } sg_data_failure;
 
 void sg_data_failure_note(sg_data_failure *failure, uint32_t sample, int code); /* thread-safe */
+bool sg_data_failure_before(sg_data_failure *failure, uint32_t sample);         /* one before sample: go no further */
 int sg_data_failure_result(const sg_data_failure *failure);                     /* adopts it; SG_OK if none */
 
 /* ---- Files (data_file.c). */

@@ -1,0 +1,400 @@
+/* Image folders: JPEG and PNG of every colour space, Tiny-ImageNet's layout, and what is refused. */
+#include <mpi.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "pipeline/data.h"
+#include "pipeline/data_kind.h"
+#include "tests/reference/temporary.h"
+
+enum { SIDE = 16, PIXELS = SIDE * SIDE };
+
+static char *directory;
+
+static int set_up(void **state) {
+    (void)state;
+    directory = temporary_create();
+    return 0;
+}
+static int tear_down(void **state) {
+    (void)state;
+    temporary_remove(&directory);
+    return 0;
+}
+
+/* A smooth image, which JPEG keeps to within a few levels; differs with `which`. */
+static const uint8_t *picture(int which, int channels) {
+    static uint8_t pixels[PIXELS * 4];
+    for (int p = 0; p < PIXELS; p++)
+        for (int c = 0; c < channels; c++)
+            pixels[p * channels + c] = (uint8_t)(40 + 5 * (p % SIDE) + 4 * (p / SIDE) + 20 * (which % 5) + 15 * c);
+    return pixels;
+}
+
+static int open_folder(sg_data **data) {
+    sg_data_options options = {.kind = "folder", .path = directory, .threads = 2};
+    return sg_data_open(data, &options, MPI_COMM_WORLD);
+}
+
+/* Two classes, 3 training images and 2 test images each; class ant is PNG, class bee JPEG. */
+static void write_folder(const char *test) {
+    char name[128];
+    for (int i = 0; i < 3; i++) {
+        snprintf(name, sizeof name, "train/ant/%d.png", i);
+        temporary_png(directory, name, picture(i, 3), SIDE, SIDE, 3, 8);
+        snprintf(name, sizeof name, "train/bee/%d.jpg", i);
+        temporary_jpeg(directory, name, picture(i + 2, 3), SIDE, SIDE, 3, 95);
+    }
+    for (int i = 0; i < 2; i++) {
+        snprintf(name, sizeof name, "%s/ant/%d.PNG", test, i);
+        temporary_png(directory, name, picture(i + 1, 3), SIDE, SIDE, 3, 8);
+        snprintf(name, sizeof name, "%s/bee/%d.JPEG", test, i);
+        temporary_jpeg(directory, name, picture(i + 3, 3), SIDE, SIDE, 3, 95);
+    }
+}
+
+static void reads_a_folder(void **state) {
+    (void)state;
+    sg_data *data;
+    write_folder("test");
+    temporary_text(directory, "train/ant/notes.txt", "not an image");
+    temporary_text(directory, "train/.hidden/x.jpg", "not looked at");
+    assert_int_equal(open_folder(&data), SG_OK);
+    assert_int_equal(data->classes, 2);
+    assert_string_equal(data->class_name[0], "ant");
+    assert_string_equal(data->class_name[1], "bee");
+    assert_int_equal(data->channels, 3);
+    assert_int_equal(data->height, SIDE);
+    assert_int_equal(data->width, SIDE);
+    assert_int_equal(data->part[0].samples, 6);
+    assert_int_equal(data->part[1].samples, 4);
+    assert_true(data->mean[0] == 0.485f && data->deviation[2] == 0.225f);
+    int ants[3] = {0};
+    for (int s = 0; s < 6; s++) {
+        if (data->part[0].label[s] != 0) continue;
+        for (int i = 0; i < 3; i++) /* PNG keeps every byte */
+            if (memcmp(data->part[0].image + s * PIXELS * 3, picture(i, 3), PIXELS * 3) == 0) ants[i]++;
+    }
+    for (int i = 0; i < 3; i++) assert_int_equal(ants[i], 1);
+    sg_data_close(&data);
+}
+
+static void val_serves_as_test(void **state) {
+    (void)state;
+    sg_data *data;
+    write_folder("val");
+    assert_int_equal(open_folder(&data), SG_OK);
+    assert_int_equal(data->part[1].samples, 4);
+    sg_data_close(&data);
+}
+
+/* Neither sorted by class nor different next time; a limit takes a mixture. */
+static void the_order_is_a_fixed_shuffle(void **state) {
+    (void)state;
+    sg_data *data;
+    char name[128];
+    int32_t label[40];
+    write_folder("test");
+    for (int i = 3; i < 20; i++) {
+        snprintf(name, sizeof name, "train/ant/%d.png", i);
+        temporary_png(directory, name, picture(i, 3), SIDE, SIDE, 3, 8);
+        snprintf(name, sizeof name, "train/bee/%d.png", i);
+        temporary_png(directory, name, picture(i, 3), SIDE, SIDE, 3, 8);
+    }
+    assert_int_equal(open_folder(&data), SG_OK);
+    assert_int_equal(data->part[0].samples, 40);
+    memcpy(label, data->part[0].label, sizeof label);
+    uint64_t fingerprint = data->fingerprint;
+    sg_data_close(&data);
+    int first_half = 0;
+    for (int s = 0; s < 20; s++) first_half += label[s];
+    assert_in_range(first_half, 5, 15); /* 10 on average, deviation 1.6; 0 if it were sorted */
+    assert_int_equal(open_folder(&data), SG_OK);
+    assert_memory_equal(label, data->part[0].label, sizeof label);
+    assert_true(data->fingerprint == fingerprint);
+    sg_data_close(&data);
+    assert_int_equal(rename(temporary_path(directory, "train/ant/3.png"), temporary_path(directory, "train/ant/zz.png")),
+                     0);
+    assert_int_equal(open_folder(&data), SG_OK);
+    assert_true(data->fingerprint != fingerprint);
+    sg_data_close(&data);
+}
+
+static void reads_tiny_imagenet_as_it_unpacks(void **state) {
+    (void)state;
+    sg_data *data;
+    char name[128];
+    temporary_text(directory, "wnids.txt", "n02\nn01\n");
+    temporary_text(directory, "words.txt", "n01\tgoldfish\nn02\tfrog\n");
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "train/n0%d/images/n0%d_%d.JPEG", i % 2 + 1, i % 2 + 1, i / 2);
+        temporary_jpeg(directory, name, picture(i, 3), SIDE, SIDE, 3, 95);
+        snprintf(name, sizeof name, "val/images/val_%d.JPEG", i);
+        temporary_jpeg(directory, name, picture(i, 3), SIDE, SIDE, 3, 100);
+        snprintf(name, sizeof name, "test/images/test_%d.JPEG", i); /* has no labels: not read */
+        temporary_text(directory, name, "no image");
+    }
+    temporary_text(directory, "train/n01/n01_boxes.txt", "n01_0.JPEG\t0\t10\t63\t58\n");
+    temporary_text(directory, "val/val_annotations.txt",
+                   "val_0.JPEG\tn01\t0\t32\t44\t62\nval_1.JPEG\tn02\t52\t55\t57\t59\n"
+                   "val_2.JPEG\tn02\t4\t0\t60\t55\r\nval_3.JPEG\tn02\t3\t3\t63\t63\n");
+    assert_int_equal(open_folder(&data), SG_OK);
+    assert_int_equal(data->classes, 2);
+    assert_string_equal(data->class_name[0], "n01");
+    assert_int_equal(data->part[0].samples, 4);
+    assert_int_equal(data->part[1].samples, 4);
+    static const int expected[] = {0, 1, 1, 1};
+    int seen[4] = {0};
+    for (int s = 0; s < 4; s++) {
+        int which = (data->part[1].image[s * PIXELS * 3] - 40 + 10) / 20; /* the corner's level tells which it is */
+        assert_in_range(which, 0, 3);
+        assert_int_equal(data->part[1].label[s], expected[which]);
+        seen[which]++;
+    }
+    for (int i = 0; i < 4; i++) assert_int_equal(seen[i], 1);
+    sg_data_close(&data);
+}
+
+/* One image as the only one of its class, and what becomes of it. */
+static void read_one(const char *name, uint8_t *rgb) {
+    assert_int_equal(sg_data_image_read(temporary_path(directory, name), SIDE, SIDE, rgb), SG_OK);
+}
+
+static void grey_becomes_rgb(void **state) {
+    (void)state;
+    uint8_t rgb[PIXELS * 3];
+    temporary_png(directory, "a.png", picture(0, 1), SIDE, SIDE, 1, 8);
+    read_one("a.png", rgb);
+    for (int p = 0; p < PIXELS; p++)
+        for (int c = 0; c < 3; c++) assert_int_equal(rgb[3 * p + c], picture(0, 1)[p]);
+    temporary_jpeg(directory, "a.jpg", picture(0, 1), SIDE, SIDE, 1, 100);
+    read_one("a.jpg", rgb);
+    for (int p = 0; p < PIXELS; p++)
+        for (int c = 0; c < 3; c++) assert_in_range(rgb[3 * p + c], picture(0, 1)[p] - 2, picture(0, 1)[p] + 2);
+}
+
+static void alpha_is_dropped(void **state) {
+    (void)state;
+    uint8_t rgb[PIXELS * 3];
+    temporary_png(directory, "a.png", picture(1, 4), SIDE, SIDE, 4, 8);
+    read_one("a.png", rgb);
+    const uint8_t *rgba = picture(1, 4);
+    for (int p = 0; p < PIXELS; p++)
+        for (int c = 0; c < 3; c++) assert_int_equal(rgb[3 * p + c], rgba[4 * p + c]);
+}
+
+static void sixteen_bits_become_eight(void **state) {
+    (void)state;
+    uint8_t deep[PIXELS * 6], rgb[PIXELS * 3];
+    for (int i = 0; i < PIXELS * 6; i++) deep[i] = (uint8_t)(i * 7);
+    temporary_png(directory, "a.png", deep, SIDE, SIDE, 3, 16);
+    read_one("a.png", rgb);
+    for (int i = 0; i < PIXELS * 3; i++) assert_int_equal(rgb[i], deep[2 * i]);
+}
+
+/* libjpeg marks CMYK files as Adobe's, whose inks are inverted: light = 255 - ink, times the same of black. */
+static void cmyk_becomes_rgb(void **state) {
+    (void)state;
+    uint8_t rgb[PIXELS * 3];
+    temporary_jpeg(directory, "a.jpg", picture(2, 4), SIDE, SIDE, 4, 100);
+    read_one("a.jpg", rgb);
+    const uint8_t *cmyk = picture(2, 4);
+    for (int p = 0; p < PIXELS; p++)
+        for (int c = 0; c < 3; c++) {
+            int expected = cmyk[4 * p + c] * cmyk[4 * p + 3] / 255;
+            assert_in_range(rgb[3 * p + c], expected > 3 ? expected - 3 : 0, expected + 3); /* quality 100: 1 or 2 levels */
+        }
+}
+
+/* ImageNet has such a file. */
+static void a_png_may_be_named_jpeg(void **state) {
+    (void)state;
+    uint8_t rgb[PIXELS * 3];
+    temporary_png(directory, "a.JPEG", picture(3, 3), SIDE, SIDE, 3, 8);
+    read_one("a.JPEG", rgb);
+    assert_memory_equal(rgb, picture(3, 3), PIXELS * 3);
+}
+
+static void missing_directories_are_named(void **state) {
+    (void)state;
+    sg_data *data;
+    assert_int_equal(open_folder(&data), SG_NOINPUT);
+    expect_message("%s: holds no train directory; train and test (or val) were expected, with one subdirectory for each "
+                   "class", directory);
+    temporary_png(directory, "train/ant/0.png", picture(0, 3), SIDE, SIDE, 3, 8);
+    assert_int_equal(open_folder(&data), SG_NOINPUT);
+    expect_message("%s: holds no test or val directory; train and test (or val) were expected, with one subdirectory for "
+                   "each class", directory);
+}
+
+static void empty_classes_are_refused(void **state) {
+    (void)state;
+    sg_data *data;
+    write_folder("test");
+    temporary_text(directory, "train/cow/readme.txt", "later");
+    assert_int_equal(open_folder(&data), SG_DATA);
+    expect_message("%s/train/cow: holds no JPEG or PNG file; remove the class from train and test, or fetch its images",
+                   directory);
+}
+
+static void unknown_test_classes_are_refused(void **state) {
+    (void)state;
+    sg_data *data;
+    write_folder("test");
+    temporary_png(directory, "test/cow/0.png", picture(0, 3), SIDE, SIDE, 3, 8);
+    assert_int_equal(open_folder(&data), SG_DATA);
+    expect_message("%s/test/cow: is a class that %s/train does not have; both need the same subdirectories", directory,
+                   directory);
+}
+
+static void unknown_annotated_classes_are_refused(void **state) {
+    (void)state;
+    sg_data *data;
+    write_folder("val");
+    temporary_text(directory, "val/val_annotations.txt", "0.png\tant\t0\n1.png\tcow\t0\n");
+    assert_int_equal(open_folder(&data), SG_DATA);
+    expect_message("%s/val/val_annotations.txt: the line at byte 12 names the class \"cow\", which %s/train does not have",
+                   directory, directory);
+    temporary_text(directory, "val/val_annotations.txt", "0.png ant\n");
+    assert_int_equal(open_folder(&data), SG_DATA);
+    expect_message("%s/val/val_annotations.txt: the line at byte 0 is \"0.png ant\"; a file name, a tab and a class were "
+                   "expected", directory);
+}
+
+static void foreign_formats_are_refused(void **state) {
+    (void)state;
+    sg_data *data;
+    write_folder("test");
+    temporary_text(directory, "train/ant/x.webp", "RIFF");
+    assert_int_equal(open_folder(&data), SG_DATA);
+    expect_message("%s/train/ant/x.webp: is of a kind that cannot be read; convert it to PNG or JPEG", directory);
+}
+
+static void other_sizes_are_refused(void **state) {
+    (void)state;
+    sg_data *data;
+    write_folder("test");
+    temporary_png(directory, "test/ant/0.PNG", picture(0, 3), SIDE, SIDE / 2, 3, 8);
+    assert_int_equal(open_folder(&data), SG_DATA);
+    expect_message("%s/test/ant/0.PNG: has 8 x 16 pixels (width x height), but the data set's first image has 16 x 16; all "
+                   "images of a folder must have one size: resize them first", directory);
+}
+
+static void expect_broken(const char *start, const char *within) {
+    uint8_t rgb[PIXELS * 3];
+    char prefix[4096];
+    assert_int_equal(sg_data_image_read(temporary_path(directory, "a.jpg"), SIDE, SIDE, rgb), SG_DATA);
+    snprintf(prefix, sizeof prefix, "%s/a.jpg: %s", directory, start);
+    const char *message = sg_error_message();
+    if (strncmp(message, prefix, strlen(prefix)) != 0 || strstr(message, within) == NULL)
+        fail_msg("message \"%s\" does not begin with \"%s\" and contain \"%s\"", message, prefix, within);
+}
+
+static void truncated_images_are_refused(void **state) {
+    (void)state;
+    size_t size;
+    temporary_jpeg(directory, "a.jpg", picture(0, 3), SIDE, SIDE, 3, 95);
+    free(temporary_read(directory, "a.jpg", &size));
+    assert_int_equal(truncate(temporary_path(directory, "a.jpg"), (off_t)size - 40), 0);
+    expect_broken("is damaged or truncated at or before byte ", "Premature end of JPEG file");
+    temporary_png(directory, "a.jpg", picture(0, 3), SIDE, SIDE, 3, 8);
+    free(temporary_read(directory, "a.jpg", &size));
+    assert_int_equal(truncate(temporary_path(directory, "a.jpg"), (off_t)size - 20), 0);
+    expect_broken("is damaged or truncated at or before byte ", "the file ends too early");
+}
+
+static void damaged_images_are_refused(void **state) {
+    (void)state;
+    size_t size;
+    temporary_png(directory, "a.jpg", picture(0, 3), SIDE, SIDE, 3, 8);
+    unsigned char *bytes = temporary_read(directory, "a.jpg", &size);
+    bytes[size / 2] ^= 0x10;
+    temporary_write(directory, "a.jpg", bytes, size);
+    free(bytes);
+    expect_broken("is damaged or truncated at or before byte ", "fetch it again or remove it");
+}
+
+static void what_is_no_image_is_refused(void **state) {
+    (void)state;
+    temporary_text(directory, "a.jpg", "<html>404</html>");
+    expect_broken("is neither JPEG nor PNG by its first bytes (byte 0: 3c 68 74)", "convert or remove it");
+    temporary_text(directory, "a.jpg", "");
+    expect_broken("is empty (0 bytes)", "fetch it again or remove it");
+}
+
+/* A small file may claim any size; nothing is allocated or decoded on its word. */
+static void bombs_are_refused(void **state) {
+    (void)state;
+    size_t size;
+    int height, width;
+    temporary_jpeg(directory, "a.jpg", picture(0, 3), SIDE, SIDE, 3, 95);
+    unsigned char *bytes = temporary_read(directory, "a.jpg", &size);
+    size_t at = 0;
+    while (!(bytes[at] == 0xff && bytes[at + 1] == 0xc0)) at++; /* SOF0: length, precision, height, width */
+    bytes[at + 5] = bytes[at + 7] = 0x3f;
+    bytes[at + 6] = bytes[at + 8] = 0xf0;
+    temporary_write(directory, "a.jpg", bytes, size);
+    assert_int_equal(sg_data_image_size(temporary_path(directory, "a.jpg"), &height, &width), SG_DATA);
+    expect_message("%s/a.jpg: claims 16368 x 16368 pixels in %zu bytes, which cannot be: it is damaged; remove it",
+                   directory, size);
+    bytes[at + 5] = bytes[at + 7] = 0x7f;
+    temporary_write(directory, "a.jpg", bytes, size);
+    assert_int_equal(sg_data_image_size(temporary_path(directory, "a.jpg"), &height, &width), SG_DATA);
+    expect_message("%s/a.jpg: claims 32752 x 32752 pixels; sides of 1 to 16384 and 268435456 pixels in all are the limit",
+                   directory);
+    free(bytes);
+}
+
+/* Of several broken files the same one is reported, whatever the threads. */
+static void the_first_broken_file_is_reported(void **state) {
+    (void)state;
+    sg_data *data;
+    char first[2048] = "";
+    write_folder("test");
+    temporary_text(directory, "train/ant/0.png", "x");
+    temporary_text(directory, "train/ant/1.png", "x");
+    temporary_text(directory, "train/bee/1.jpg", "x");
+    for (int threads = 1; threads <= 4; threads++) {
+        sg_data_options options = {.kind = "folder", .path = directory, .threads = threads};
+        assert_int_equal(sg_data_open(&data, &options, MPI_COMM_WORLD), SG_DATA);
+        if (threads > 1) assert_string_equal(sg_error_message(), first);
+        snprintf(first, sizeof first, "%s", sg_error_message());
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(int argc, char **argv) {
+    MPI_Init(&argc, &argv);
+    const struct CMUnitTest tests[] = {
+        TEST(reads_a_folder),
+        TEST(val_serves_as_test),
+        TEST(the_order_is_a_fixed_shuffle),
+        TEST(reads_tiny_imagenet_as_it_unpacks),
+        TEST(grey_becomes_rgb),
+        TEST(alpha_is_dropped),
+        TEST(sixteen_bits_become_eight),
+        TEST(cmyk_becomes_rgb),
+        TEST(a_png_may_be_named_jpeg),
+        TEST(missing_directories_are_named),
+        TEST(empty_classes_are_refused),
+        TEST(unknown_test_classes_are_refused),
+        TEST(unknown_annotated_classes_are_refused),
+        TEST(foreign_formats_are_refused),
+        TEST(other_sizes_are_refused),
+        TEST(truncated_images_are_refused),
+        TEST(damaged_images_are_refused),
+        TEST(what_is_no_image_is_refused),
+        TEST(bombs_are_refused),
+        TEST(the_first_broken_file_is_reported),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    MPI_Finalize();
+    return failed != 0;
+}
