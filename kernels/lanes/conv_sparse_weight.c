@@ -11,31 +11,35 @@
 #include <omp.h>
 
 #include "kernels/lanes/conv_sparse.h"
+#include "kernels/lanes/row_sums.h"
 #include "kernels/memory.h"
 #include "kernels/sparse.h"
-#include "kernels/tree.h"
+
+/* Keeps the compiler from turning offsets that sit in registers back into chains of additions. */
+#define SG_OPAQUE(x) __asm__("" : "+r"(x))
 
 enum { GROUP_PIXELS = 8, MOST_COLUMNS = 8 };
 /* Groups in registers at once: output gradients, two sums and an operand. */
 enum { GROUPS = SG_VECTOR_BYTES == 64 ? 2 : 1 };
-/* What a chunk of input channels of two groups may take in L1, in floats; lane rows of sums that stay in L2; pieces
+/* What a chunk of input channels of two groups may take in L1, in floats; how many weights of a row a chunk should
+ * have on average (each chunk loads the output gradients anew); lane rows of sums that stay in L2; pieces of work
  * per thread. */
-enum { L1_FLOATS = 8192, LEAST_CHUNK = 16, MOST_SUMS = 2048, PIECES = 4 };
+enum { L1_FLOATS = 8192, LEAST_CHUNK = 16, ROW_WEIGHTS = 12, MOST_SUMS = 2048, PIECES = 4 };
 
-/* A piece of work: some rows of one chunk. */
+/* Some rows of one chunk: weights begin..end of the structure. */
 typedef struct piece {
-    uint32_t begin, end; /* weights in the structure */
+    uint32_t begin, end;
     int chunk, first, last;
 } piece;
 
 typedef struct state {
     sg_sparse *sparse;
     piece *pieces;
-    int count, threads, blocks; /* blocks: leaf and merges have room for */
-    size_t most;                /* weights of the largest piece */
-    int *leaf, *merges;
-    float *sums;    /* [threads][most][lanes] */
-    float *numbers; /* [threads][SG_TREE_DEPTH + 1][most] */
+    int count, threads;
+    size_t most;     /* weights of the largest piece, rounded up */
+    float *sums;     /* [threads][most][lanes] */
+    float *numbers;  /* [capacity][most]: of one wave of pieces, [piece][block][most] */
+    size_t capacity;
 } state;
 
 typedef struct group {
@@ -52,10 +56,21 @@ typedef struct group {
 /* lines and columns of one group, and how many groups one below the other, are constants where this is inlined. */
 static inline __attribute__((always_inline)) void sum_groups(const group *t, const int lines, const int columns,
                                                              const int groups) {
+    /* Copies: a store to the sums might change *t, for all the compiler knows. */
+    const uint32_t *start = t->start;
+    const int32_t *offset = t->offset;
+    const size_t from_step = t->from_step;
+    const ptrdiff_t in_line = t->in_line;
+    ptrdiff_t in_column[MOST_COLUMNS];
+#pragma GCC unroll 8
+    for (int c = 0; c < columns; c++) {
+        in_column[c] = c * t->in_column;
+        SG_OPAQUE(in_column[c]);
+    }
     const float *from = t->from;
     float *to = t->to;
-    for (int row = t->first; row < t->last; row++) {
-        size_t begin = t->start[row], end = t->start[row + 1];
+    for (int row = t->first, last = t->last; row < last; row++) {
+        size_t begin = start[row], end = start[row + 1];
         const float *dy = t->dy + t->row_offset[row];
         for (int slice = 0; slice < SG_LANES; slice += SG_WIDTH) {
             sg_vec gradient[GROUPS * GROUP_PIXELS];
@@ -64,33 +79,37 @@ static inline __attribute__((always_inline)) void sum_groups(const group *t, con
 #pragma GCC unroll 8
                 for (int c = 0; c < columns; c++)
                     gradient[l * columns + c] = sg_load(dy + slice + l * t->dy_line + c * t->dy_column);
-            const float *old = from + slice;
+            const float *in = t->in + slice, *old = from + slice;
             float *new = to + slice;
             for (size_t j = begin; j < end; j++) {
-                const float *p = t->in + slice + t->offset[j];
+                const float *p = in + offset[j];
                 sg_vec even = sg_load(old);
 #pragma GCC unroll 2
                 for (int g = 0; g < groups; g++) {
                     sg_vec odd = sg_splat(0.0f);
 #pragma GCC unroll 8
-                    for (int l = 0; l < lines; l++)
+                    for (int l = 0; l < lines; l++) {
 #pragma GCC unroll 8
                         for (int c = 0; c < columns; c++) {
                             int i = l * columns + c;
-                            sg_vec x = sg_load(p + (g * lines + l) * t->in_line + c * t->in_column);
+                            sg_vec x = sg_load(p + in_column[c]);
                             if (i % 2 == 0)
                                 even = sg_fma(gradient[g * lines * columns + i], x, even);
+                            else if (i == 1)
+                                odd = gradient[g * lines * columns + i] * x;
                             else
                                 odd = sg_fma(gradient[g * lines * columns + i], x, odd);
                         }
+                        p += in_line;
+                    }
                     if (lines * columns > 1) even = even + odd;
                 }
                 sg_store(new, even);
-                old += t->from_step;
+                old += from_step;
                 new += SG_LANES;
             }
         }
-        from += (end - begin) * t->from_step;
+        from += (end - begin) * from_step;
         to += (end - begin) * SG_LANES;
     }
 }
@@ -107,7 +126,7 @@ FULL(2, 4) GROUP(1, 4)
 FULL(1, 5) FULL(1, 6) FULL(1, 7) FULL(1, 8)
 
 typedef void (*group_function)(const group *t);
-static const group_function part[MOST_COLUMNS][GROUP_PIXELS] = {
+static const group_function partial[MOST_COLUMNS][GROUP_PIXELS] = {
     {group_1x1, group_2x1, group_3x1, group_4x1, group_5x1, group_6x1, group_7x1, group_8x1},
     {group_1x2, group_2x2, group_3x2, group_4x2},
     {group_1x3, group_2x3},
@@ -118,6 +137,7 @@ static const group_function full[MOST_COLUMNS] = {full_1, full_2, full_3, full_4
 static const int lines_of[MOST_COLUMNS] = {8, 4, 2, 2, 1, 1, 1, 1};
 
 static int lower(int a, int b) { return a < b ? a : b; }
+static int higher(int a, int b) { return a > b ? a : b; }
 
 /* The sums of one piece over one block. */
 static void sum_block(const state *s, const piece *work, const sg_conv_pass *pass, int block, float *sums) {
@@ -150,7 +170,7 @@ static void sum_block(const state *s, const piece *work, const sg_conv_pass *pas
                 taken = GROUPS * lines;
                 full[columns - 1](&t);
             } else {
-                part[columns - 1][taken - 1](&t);
+                partial[columns - 1][taken - 1](&t);
             }
             t.from = sums;
             t.from_step = SG_LANES;
@@ -160,77 +180,102 @@ static void sum_block(const state *s, const piece *work, const sg_conv_pass *pas
     }
 }
 
-/* One piece over all blocks, into dw. */
-static void sum_piece(const state *s, const piece *work, const sg_conv_pass *pass, float *sums, float *numbers) {
+/* Adds up a piece's numbers over blocks in the order of tree.h, and puts them into dw. */
+static void combine_piece(const state *s, const piece *work, const sg_conv_pass *pass, float *numbers) {
     const sg_sparse *a = s->sparse;
-    size_t count = work->end - work->begin, most = s->most;
-    float *top = numbers;
-    for (int i = 0; i < pass->blocks; i++) {
-        sum_block(s, work, pass, s->leaf[i], sums);
-        for (size_t j = 0; j < count; j++) top[j] = sg_row_sum(sums + j * SG_LANES);
-        for (int m = 0; m < s->merges[i]; m++) {
-            top -= most;
-            for (size_t j = 0; j < count; j++) top[j] += top[j + most];
+    size_t count = work->end - work->begin;
+    int top = 1;
+    while (top < pass->blocks) top *= 2;
+    for (int distance = top / 2; distance > 0; distance /= 2)
+        for (int block = 0; block < distance && block + distance < pass->blocks; block++) {
+            float *low = numbers + (size_t)block * s->most;
+            const float *high = low + (size_t)distance * s->most;
+            for (size_t j = 0; j < count; j++) low[j] += high[j];
         }
-        top += most;
-    }
     size_t bucket = (size_t)work->chunk * (size_t)a->rows;
     for (int row = work->first; row < work->last; row++) {
         uint32_t begin = a->start[bucket + (size_t)row], end = a->start[bucket + (size_t)row + 1];
-        float *dw = pass->dw + a->first[bucket + (size_t)row];
-        for (uint32_t j = begin; j < end; j++) dw[j - begin] = numbers[j - work->begin];
+        if (begin < end)
+            memcpy(pass->dw + a->first[bucket + (size_t)row], numbers + (begin - work->begin),
+                   (end - begin) * sizeof *numbers);
     }
 }
 
-static int make_order(state *s, int blocks) {
-    if (blocks > s->blocks) {
-        SG_FREE(s->leaf);
-        SG_FREE(s->merges);
-        s->blocks = 0;
-        SG_TRY(SG_NEW(&s->leaf, (size_t)blocks));
-        SG_TRY(SG_NEW(&s->merges, (size_t)blocks));
-        s->blocks = blocks;
-    }
-    sg_tree_order(blocks, s->leaf, s->merges);
-    return SG_OK;
+/* Part `part` of `parts` of a piece: some of its rows. */
+static piece part_of(const state *s, piece whole, int part, int parts) {
+    const uint32_t *start = s->sparse->start + (size_t)whole.chunk * (size_t)s->sparse->rows;
+    int rows = whole.last - whole.first;
+    piece p = {.chunk = whole.chunk, .first = whole.first + (int)((int64_t)rows * part / parts),
+               .last = whole.first + (int)((int64_t)rows * (part + 1) / parts)};
+    p.begin = start[p.first];
+    p.end = start[p.last];
+    return p;
 }
 
+/* Pieces go in waves, so that the numbers of a wave stay small. Within one, each (piece, block) is a task of its
+ * own, cut into parts only where there are too few for the threads: what a tile reads is read once per task. */
 int SG_VARIANT(sg_conv_sparse_run_weight)(void *opaque, const sg_conv_pass *pass) {
     state *s = opaque;
-    if (pass->blocks == 0) {
+    int blocks = pass->blocks;
+    if (blocks == 0) {
         for (size_t i = 0; i < s->sparse->count; i++) pass->dw[i] = 0.0f;
         return SG_OK;
     }
     SG_TRY(sg_sparse_bind(s->sparse, pass->x, pass->dy));
-    SG_TRY(make_order(s, pass->blocks));
-#pragma omp parallel for schedule(dynamic, 1) num_threads(s->threads)
-    for (int i = 0; i < s->count; i++) {
-        size_t thread = (size_t)omp_get_thread_num();
-        sum_piece(s, &s->pieces[i], pass, s->sums + thread * s->most * SG_LANES,
-                  s->numbers + thread * s->most * (SG_TREE_DEPTH + 1));
+    int wanted = s->threads > 1 ? PIECES * s->threads : 1;
+    int wave = lower(s->count, (wanted + blocks - 1) / blocks);
+    int parts = wave * blocks < wanted ? (wanted + wave * blocks - 1) / higher(1, wave * blocks) : 1;
+    if (s->capacity < (size_t)wave * (size_t)blocks) {
+        SG_FREE(s->numbers);
+        s->capacity = 0;
+        SG_TRY(SG_NEW(&s->numbers, (size_t)wave * (size_t)blocks * s->most));
+        s->capacity = (size_t)wave * (size_t)blocks;
+    }
+#pragma omp parallel num_threads(s->threads)
+    for (int first = 0; first < s->count; first += wave) {
+        int pieces = lower(wave, s->count - first);
+        float *sums = s->sums + (size_t)omp_get_thread_num() * s->most * SG_LANES;
+#pragma omp for schedule(dynamic, 1)
+        for (int task = 0; task < pieces * blocks * parts; task++) {
+            int i = task / parts / blocks, block = task / parts % blocks;
+            const piece *whole = &s->pieces[first + i];
+            piece work = part_of(s, *whole, task % parts, parts);
+            if (work.begin == work.end) continue;
+            sum_block(s, &work, pass, block, sums);
+            sg_row_sums(sums, work.end - work.begin,
+                        s->numbers + (size_t)(i * blocks + block) * s->most + (work.begin - whole->begin));
+        }
+#pragma omp for schedule(static)
+        for (int i = 0; i < pieces; i++)
+            combine_piece(s, &s->pieces[first + i], pass, s->numbers + (size_t)(i * blocks) * s->most);
     }
     return SG_OK;
 }
 
-static int choose_chunk(const sg_conv_shape *shape) {
+static int choose_chunk(const sg_conv_shape *shape, const sg_support *support) {
     int columns = lower(shape->out_width, 8), lines = lower(shape->out_height, 16 / columns);
     int pixels = ((columns - 1) * shape->stride + shape->kernel_width) *
                  ((lines - 1) * shape->stride + shape->kernel_height);
-    int chunk = L1_FLOATS / (pixels * SG_LANES), channels = shape->in_channels / shape->groups;
+    int channels = shape->in_channels / shape->groups;
+    double weights = (double)sg_conv_weights(shape);
+    double count = support->index != NULL ? (double)support->count : weights;
+    double each = count / weights * shape->kernel_height * shape->kernel_width; /* weights of a row per channel */
+    double chunk = (double)L1_FLOATS / ((double)pixels * SG_LANES);
     if (chunk < LEAST_CHUNK) chunk = LEAST_CHUNK;
-    if (chunk >= channels) return channels;
-    int chunks = (channels + chunk / 2) / chunk;
+    if (chunk * each < ROW_WEIGHTS) chunk = each > 0.0 ? ROW_WEIGHTS / each : INT16_MAX;
+    if (chunk > channels) return channels;
+    int chunks = (int)((double)channels / chunk + 0.5);
     return (channels + chunks - 1) / chunks;
 }
 
-/* Cuts every chunk's rows into pieces of at most `most` weights (or one row). Counts them when pieces is NULL. */
-static int cut(const sg_sparse *a, size_t most, piece *pieces, size_t *largest) {
+/* Cuts every chunk's rows into pieces of at most MOST_SUMS weights (or one row). Only counts when pieces is NULL. */
+static int cut(const sg_sparse *a, piece *pieces, size_t *largest) {
     int count = 0;
     for (int chunk = 0; chunk < a->chunks; chunk++) {
         const uint32_t *start = a->start + (size_t)chunk * (size_t)a->rows;
         for (int first = 0, last; first < a->rows; first = last) {
             last = first + 1;
-            while (last < a->rows && start[last + 1] - start[first] <= most) last++;
+            while (last < a->rows && start[last + 1] - start[first] <= MOST_SUMS) last++;
             size_t weights = start[last] - start[first];
             if (weights == 0) continue;
             if (pieces != NULL)
@@ -250,16 +295,13 @@ int SG_VARIANT(sg_conv_sparse_create_weight)(void **opaque, const sg_machine *ma
     SG_TRY(SG_NEW(&s, 1));
     *opaque = s;
     s->threads = machine->threads;
-    int status = SG_AT(sg_sparse_create(&s->sparse, shape, support, false, choose_chunk(shape)));
+    int status = SG_AT(sg_sparse_create(&s->sparse, shape, support, false, choose_chunk(shape, support)));
     if (status != SG_OK) goto failed;
-    size_t most = s->sparse->count / (size_t)(PIECES * s->threads) + 1;
-    if (most > MOST_SUMS) most = MOST_SUMS;
-    s->count = cut(s->sparse, most, NULL, &s->most);
+    s->count = cut(s->sparse, NULL, &s->most);
     if ((status = SG_AT(SG_NEW(&s->pieces, (size_t)s->count)))) goto failed;
-    cut(s->sparse, most, s->pieces, &s->most);
-    size_t threads = (size_t)s->threads;
-    if ((status = SG_AT(SG_NEW(&s->sums, threads * s->most * SG_LANES)))) goto failed;
-    if ((status = SG_AT(SG_NEW(&s->numbers, threads * s->most * (SG_TREE_DEPTH + 1))))) goto failed;
+    cut(s->sparse, s->pieces, &s->most);
+    s->most = (s->most + SG_ROWS_TOGETHER - 1) / SG_ROWS_TOGETHER * SG_ROWS_TOGETHER;
+    if ((status = SG_AT(SG_NEW(&s->sums, (size_t)s->threads * s->most * SG_LANES)))) goto failed;
     return SG_OK;
 failed:
     SG_VARIANT(sg_conv_sparse_destroy_weight)(opaque);
@@ -271,8 +313,6 @@ void SG_VARIANT(sg_conv_sparse_destroy_weight)(void **opaque) {
     state *s = *opaque;
     sg_sparse_destroy(&s->sparse);
     free(s->pieces);
-    free(s->leaf);
-    free(s->merges);
     free(s->sums);
     free(s->numbers);
     free(s);
@@ -284,5 +324,5 @@ size_t SG_VARIANT(sg_conv_sparse_bytes_weight)(const sg_machine *machine, const 
     size_t count = support->index != NULL ? support->count : sg_conv_weights(shape);
     size_t most = count < MOST_SUMS ? count : MOST_SUMS;
     return sg_sparse_bytes(shape, support, shape->in_channels / LEAST_CHUNK + 1) +
-           (size_t)machine->threads * most * (SG_LANES + SG_TREE_DEPTH + 1) * sizeof(float);
+           (size_t)machine->threads * most * (SG_LANES + PIECES) * sizeof(float);
 }
