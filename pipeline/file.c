@@ -1,0 +1,171 @@
+#include "pipeline/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "kernels/memory.h"
+
+int sg_file_write_error(const char *path, const char *verb, int error) {
+    switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+        return SG_FAIL(SG_CANTCREATE,
+                       "%s: cannot %s: a directory on the way to it does not exist; create it or choose "
+                       "another with --out",
+                       path, verb);
+    case EACCES:
+    case EPERM:
+        return SG_FAIL(SG_CANTCREATE,
+                       "%s: cannot %s: no permission; change the directory's mode or choose another with "
+                       "--out",
+                       path, verb);
+    case EROFS:
+        return SG_FAIL(SG_CANTCREATE,
+                       "%s: cannot %s: the file system is read-only; choose another with --out", path, verb);
+    case ENOSPC:
+        return SG_FAIL(
+            SG_IO,
+            "%s: cannot %s: the disk is full; free some space and run the same command again, which "
+            "goes on from the last checkpoint",
+            path, verb);
+    case EDQUOT:
+        return SG_FAIL(SG_IO,
+                       "%s: cannot %s: the disk quota is used up; free some space and run the same command "
+                       "again, which goes on from the last checkpoint",
+                       path, verb);
+    case EFBIG:
+        return SG_FAIL(SG_IO, "%s: cannot %s: larger than files may be here; raise `ulimit -f`", path, verb);
+    default:
+        return SG_FAIL(SG_IO, "%s: cannot %s: %s", path, verb, strerror(error));
+    }
+}
+
+int sg_file_read_error(const char *path, const char *verb, int error) {
+    switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+        return SG_FAIL(SG_NOINPUT, "%s: no such file", path);
+    case EACCES:
+    case EPERM:
+        return SG_FAIL(SG_NOINPUT, "%s: cannot %s: no permission to read it", path, verb);
+    case EISDIR:
+        return SG_FAIL(SG_NOINPUT, "%s: is a directory, a file is wanted", path);
+    default:
+        return SG_FAIL(SG_IO, "%s: cannot %s: %s", path, verb, strerror(error));
+    }
+}
+
+int sg_file_read_at(int descriptor, const char *path, void *data, size_t bytes, uint64_t offset) {
+    for (size_t done = 0; done < bytes;) {
+        ssize_t got = pread(descriptor, (char *)data + done, bytes - done, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return sg_file_read_error(path, "read", errno);
+        SG_CHECK(got > 0, SG_DATA, "%s: ends at byte %llu, within what should be there; it is truncated",
+                 path, (unsigned long long)(offset + done));
+        done += (size_t)got;
+    }
+    return SG_OK;
+}
+
+int sg_file_write_at(int descriptor, const char *path, const void *data, size_t bytes, uint64_t offset) {
+    for (size_t done = 0; done < bytes;) {
+        ssize_t put = pwrite(descriptor, (const char *)data + done, bytes - done, (off_t)(offset + done));
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return sg_file_write_error(path, "write", errno);
+        done += (size_t)put;
+    }
+    return SG_OK;
+}
+
+int sg_file_read(const char *path, size_t limit, char **data, size_t *bytes) {
+    *data = NULL;
+    *bytes = 0;
+    int status = SG_OK, descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (descriptor < 0) return sg_file_read_error(path, "open", errno);
+    struct stat about;
+    if (fstat(descriptor, &about) != 0) {
+        status = sg_file_read_error(path, "examine", errno);
+    } else if (!S_ISREG(about.st_mode)) {
+        status = SG_FAIL(SG_NOINPUT, "%s: is no regular file", path);
+    } else if ((uint64_t)about.st_size > limit) {
+        status = SG_FAIL(SG_DATA, "%s: %lld bytes are more than such a file may have (%zu)", path,
+                         (long long)about.st_size, limit);
+    } else if ((status = SG_AT(SG_NEW(data, (size_t)about.st_size + 1))) == SG_OK) {
+        *bytes = (size_t)about.st_size;
+        status = SG_AT(sg_file_read_at(descriptor, path, *data, *bytes, 0));
+    }
+    close(descriptor);
+    if (status != SG_OK) SG_FREE(*data);
+    return status;
+}
+
+int sg_file_name(char **name, const char *path, const char *suffix) {
+    size_t length = strlen(path) + strlen(suffix) + 1;
+    SG_TRY(SG_NEW(name, length));
+    snprintf(*name, length, "%s%s", path, suffix);
+    return SG_OK;
+}
+
+static int sync_directory_of(const char *path) {
+    char *copy;
+    SG_TRY(sg_file_name(&copy, path, ""));
+    int status = SG_OK, descriptor = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* EINVAL: a file system that cannot sync directories; its renames are as durable as they get. */
+    if (descriptor < 0 || (fsync(descriptor) != 0 && errno != EINVAL))
+        status = sg_file_write_error(path, "sync the directory of", errno);
+    if (descriptor >= 0) close(descriptor);
+    SG_FREE(copy);
+    return status;
+}
+
+int sg_file_publish(const char *temporary, const char *path) {
+    if (rename(temporary, path) != 0) return sg_file_write_error(path, "rename to", errno);
+    return SG_AT(sync_directory_of(path));
+}
+
+int sg_file_write(const char *path, const void *data, size_t bytes) {
+    char *temporary;
+    SG_TRY(sg_file_name(&temporary, path, ".tmp"));
+    int status = SG_OK, descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (descriptor < 0) {
+        status = sg_file_write_error(temporary, "create", errno);
+        goto done;
+    }
+    status = SG_AT(sg_file_write_at(descriptor, temporary, data, bytes, 0));
+    if (status == SG_OK && fsync(descriptor) != 0) status = sg_file_write_error(temporary, "sync", errno);
+    if (close(descriptor) != 0 && status == SG_OK) status = sg_file_write_error(temporary, "close", errno);
+    if (status == SG_OK) status = SG_AT(sg_file_publish(temporary, path));
+    if (status != SG_OK) unlink(temporary);
+done:
+    SG_FREE(temporary);
+    return status;
+}
+
+int sg_file_make_directories(const char *path) {
+    char *part;
+    SG_TRY(sg_file_name(&part, path, ""));
+    int status = SG_OK;
+    for (char *end = part + 1; status == SG_OK; end++) {
+        char kept = *end;
+        if (kept != '/' && kept != '\0') continue;
+        *end = '\0';
+        if (mkdir(part, 0777) != 0) {
+            struct stat about;
+            int error = errno;
+            if (stat(part, &about) != 0)
+                status = sg_file_write_error(part, "create the directory", error);
+            else if (!S_ISDIR(about.st_mode))
+                status =
+                    SG_FAIL(SG_CANTCREATE, "%s: is in the way: a directory of that name is wanted", part);
+        }
+        *end = kept;
+        if (kept == '\0') break;
+    }
+    SG_FREE(part);
+    return status;
+}
