@@ -1,6 +1,6 @@
 /* Elementary functions on vectors. Only additions, multiplications, divisions and sg_fma, so the bits depend on
  * no mathematics library and are the same at every vector width. Errors in units in the last place (ulp), measured
- * by tests/unit/test_functions.c: sg_exp 2, sg_sigmoid 4 for normal results, sg_normal_cdf 4 + x^2 / 2
+ * by tests/unit/test_activation.c: sg_exp 2, sg_sigmoid 4 for normal results, sg_normal_cdf 4 + x^2 / 2
  * (the rounding of x^2 / 2 in its exponential). NaN goes in and comes out. */
 #ifndef SG_FUNCTIONS_H
 #define SG_FUNCTIONS_H
