@@ -6,10 +6,11 @@
 #include "kernels/lanes/conv_depthwise.h"
 #include "kernels/lanes/conv_direct.h"
 #include "kernels/lanes/conv_sparse.h"
+#include "kernels/lanes/conv_winograd_tables.h"
 #include "kernels/lanes/layers_internal.h"
 
-#define SG_CONV_WINOGRAD4 {{0}}
-#define SG_CONV_WINOGRAD2 {{0}}
+#define SG_CONV_WINOGRAD4 SG_WINOGRAD_TABLE(winograd4)
+#define SG_CONV_WINOGRAD2 SG_WINOGRAD_TABLE(winograd2)
 #define SG_LAYERS SG_LAYER_TABLE
 
 #endif

@@ -1,0 +1,171 @@
+/* The transforms of F(2x2, 3x3) and F(3x3, 2x2), on the points 0, 1, -1 and infinity. */
+#include "kernels/lanes/conv_winograd.h"
+
+enum { TILE = 2, SIZE = 4 };
+
+/* One line by B^T:  1 0 -1 0 | 0 1 1 0 | 0 -1 1 0 | 0 1 0 -1. */
+static inline void input_line(const sg_vec d[SIZE], sg_vec out[SIZE]) {
+    out[0] = d[0] - d[2];
+    out[1] = d[1] + d[2];
+    out[2] = d[2] - d[1];
+    out[3] = d[1] - d[3];
+}
+
+/* One line by A:  1 0 | 1 1 | 1 -1 | 0 -1. */
+static inline void gradient_line(const sg_vec d[TILE], sg_vec out[SIZE]) {
+    out[0] = d[0];
+    out[1] = d[0] + d[1];
+    out[2] = d[0] - d[1];
+    out[3] = -d[1];
+}
+
+/* One line by A^T. */
+static inline void output_line(const sg_vec m[SIZE], sg_vec out[TILE]) {
+    out[0] = m[0] + m[1] + m[2];
+    out[1] = m[1] - m[2] - m[3];
+}
+
+/* One line by G:  1 0 0 | 1/2 1/2 1/2 | 1/2 -1/2 1/2 | 0 0 1. */
+static inline void weights_line(const sg_vec g[3], sg_vec out[SIZE]) {
+    const sg_vec half = sg_splat(0.5f);
+    sg_vec sum = g[0] + g[2];
+    out[0] = g[0];
+    out[1] = half * (sum + g[1]);
+    out[2] = half * (sum - g[1]);
+    out[3] = g[2];
+}
+
+/* One line by G^T. */
+static inline void taps_line(const sg_vec u[SIZE], sg_vec out[3]) {
+    const sg_vec half = sg_splat(0.5f);
+    sg_vec sum = half * (u[1] + u[2]);
+    out[0] = u[0] + sum;
+    out[1] = half * (u[1] - u[2]);
+    out[2] = sum + u[3];
+}
+
+static void input(const float *const *pixel, int first, int last, float *out, size_t position) {
+    for (int i = first * SG_LANES; i < last * SG_LANES; i += SG_WIDTH, out += SG_WIDTH) {
+        sg_vec half[SIZE][SIZE];
+#pragma GCC unroll 4
+        for (int j = 0; j < SIZE; j++) {
+            sg_vec d[SIZE], line[SIZE];
+#pragma GCC unroll 4
+            for (int r = 0; r < SIZE; r++) d[r] = sg_load(pixel[r * SIZE + j] + i);
+            input_line(d, line);
+#pragma GCC unroll 4
+            for (int r = 0; r < SIZE; r++) half[r][j] = line[r];
+        }
+#pragma GCC unroll 4
+        for (int r = 0; r < SIZE; r++) {
+            sg_vec line[SIZE];
+            input_line(half[r], line);
+#pragma GCC unroll 4
+            for (int j = 0; j < SIZE; j++) sg_store(out + (size_t)(r * SIZE + j) * position, line[j]);
+        }
+    }
+}
+
+static void gradient(const float *const *pixel, int first, int last, float *out, size_t position) {
+    for (int i = first * SG_LANES; i < last * SG_LANES; i += SG_WIDTH, out += SG_WIDTH) {
+        sg_vec half[SIZE][TILE];
+#pragma GCC unroll 2
+        for (int j = 0; j < TILE; j++) {
+            sg_vec d[TILE], line[SIZE];
+#pragma GCC unroll 2
+            for (int r = 0; r < TILE; r++) d[r] = sg_load(pixel[r * TILE + j] + i);
+            gradient_line(d, line);
+#pragma GCC unroll 4
+            for (int r = 0; r < SIZE; r++) half[r][j] = line[r];
+        }
+#pragma GCC unroll 4
+        for (int r = 0; r < SIZE; r++) {
+            sg_vec line[SIZE];
+            gradient_line(half[r], line);
+#pragma GCC unroll 4
+            for (int j = 0; j < SIZE; j++) sg_store(out + (size_t)(r * SIZE + j) * position, line[j]);
+        }
+    }
+}
+
+static void output(const float *in, size_t position, const float *bias, bool accumulate, float *const *pixel, int first,
+                   int last) {
+    for (int i = first * SG_LANES; i < last * SG_LANES; i += SG_WIDTH, in += SG_WIDTH) {
+        sg_vec half[TILE][SIZE], constant = sg_splat(bias != NULL ? bias[i / SG_LANES] : 0.0f);
+#pragma GCC unroll 4
+        for (int j = 0; j < SIZE; j++) {
+            sg_vec m[SIZE], line[TILE];
+#pragma GCC unroll 4
+            for (int r = 0; r < SIZE; r++) m[r] = sg_load(in + (size_t)(r * SIZE + j) * position);
+            output_line(m, line);
+#pragma GCC unroll 2
+            for (int r = 0; r < TILE; r++) half[r][j] = line[r];
+        }
+#pragma GCC unroll 2
+        for (int r = 0; r < TILE; r++) {
+            sg_vec line[TILE];
+            output_line(half[r], line);
+#pragma GCC unroll 2
+            for (int j = 0; j < TILE; j++) {
+                float *to = pixel[r * TILE + j];
+                if (to == NULL) continue;
+                sg_store(to + i, (accumulate ? sg_load(to + i) : constant) + line[j]);
+            }
+        }
+    }
+}
+
+static void weights(const float *taps, int width, float *out, size_t position) {
+    for (int i = 0; i < width; i += SG_WIDTH) {
+        sg_vec half[SIZE][3];
+#pragma GCC unroll 3
+        for (int j = 0; j < 3; j++) {
+            sg_vec g[3], line[SIZE];
+#pragma GCC unroll 3
+            for (int r = 0; r < 3; r++) g[r] = sg_load(taps + (r * 3 + j) * width + i);
+            weights_line(g, line);
+#pragma GCC unroll 4
+            for (int r = 0; r < SIZE; r++) half[r][j] = line[r];
+        }
+#pragma GCC unroll 4
+        for (int r = 0; r < SIZE; r++) {
+            sg_vec line[SIZE];
+            weights_line(half[r], line);
+#pragma GCC unroll 4
+            for (int j = 0; j < SIZE; j++)
+                winograd_store_unaligned(out + (size_t)(r * SIZE + j) * position + i, line[j]);
+        }
+    }
+}
+
+static void back(const float *sum, size_t position, float *taps) {
+    for (int i = 0; i < SG_LANES; i += SG_WIDTH) {
+        sg_vec half[3][SIZE];
+#pragma GCC unroll 4
+        for (int j = 0; j < SIZE; j++) {
+            sg_vec u[SIZE], line[3];
+#pragma GCC unroll 4
+            for (int r = 0; r < SIZE; r++) u[r] = sg_load(sum + (size_t)(r * SIZE + j) * position + i);
+            taps_line(u, line);
+#pragma GCC unroll 3
+            for (int r = 0; r < 3; r++) half[r][j] = line[r];
+        }
+#pragma GCC unroll 3
+        for (int r = 0; r < 3; r++) {
+            sg_vec line[3];
+            taps_line(half[r], line);
+#pragma GCC unroll 3
+            for (int j = 0; j < 3; j++) sg_store(taps + (r * 3 + j) * SG_LANES + i, line[j]);
+        }
+    }
+}
+
+const winograd_form SG_VARIANT(sg_winograd2_form) = {
+    .tile = TILE,
+    .positions = SIZE * SIZE,
+    .input = input,
+    .gradient = gradient,
+    .output = output,
+    .weights = weights,
+    .taps = back,
+};
