@@ -1,0 +1,229 @@
+/* Winograd convolution, F(4x4,3x3) and F(2x2,3x3), in every variant that this CPU runs. sg_check_conv_algorithm holds
+ * every pass against naive sums in double, and compares 1 and 3 threads bit for bit.
+ *
+ * Tolerances are relative to the largest value (sg_check_conv_algorithm says how). The transforms of F(4x4,3x3) have
+ * factors up to 8, whose squares lift rounding by a factor of ten over direct sums; those of F(2x2,3x3) add and halve
+ * only. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/rng.h"
+#include "kernels/variant.h"
+#include "tests/reference/check_conv.h"
+
+static const double TOLERANCE4 = 1e-5, TOLERANCE2 = 2e-6;
+
+static bool cpu_runs(const char *isa) {
+#if defined(__x86_64__)
+    if (strcmp(isa, "avx512") == 0)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    if (strcmp(isa, "avx2") == 0) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+    return strcmp(isa, "portable") == 0;
+}
+
+/* A machine of any variant; rows > 0 replaces the micro-kernel by a plain one with that register block. */
+static sg_machine machine_of(const sg_variant *variant) {
+    sg_machine machine = {.variant = variant, .lanes = variant->lanes, .threads = 1, .winograd = true};
+    assert_int_equal(sg_ukernel_init(&machine.ukernel, variant), SG_OK);
+    snprintf(machine.isa, sizeof machine.isa, "%s", variant->isa);
+    return machine;
+}
+
+/* C (+)= A B in the order of p: stands for micro-kernels with other register blocks than this CPU's. */
+static void plain_ukernel(const sg_ukernel *u, int m, int k, const float *a, const float *b, float *c, size_t c_stride,
+                          bool accumulate) {
+    for (int i = 0; i < m; i++)
+        for (int l = 0; l < u->lanes; l++) {
+            float sum = 0.0f;
+            for (int p = 0; p < k; p++) sum += a[p * u->rows + i] * b[p * u->lanes + l];
+            c[(size_t)i * c_stride + (size_t)l] = sum + (accumulate ? c[(size_t)i * c_stride + (size_t)l] : 0.0f);
+        }
+}
+
+static void check(const sg_machine *machine, int in, int out, int height, int width, int samples, double density,
+                  uint64_t seed) {
+    sg_conv_shape shape = sg_check_conv_shape(in, out, 1, 3, 3, 1, 1, height, width);
+    char message[1024] = "";
+    if (sg_check_conv_algorithm(machine, machine->variant->winograd4, &shape, samples, density, seed, TOLERANCE4,
+                                message, sizeof message))
+        fail_msg("winograd4: %s", message);
+    if (sg_check_conv_algorithm(machine, machine->variant->winograd2, &shape, samples, density, seed, TOLERANCE2,
+                                message, sizeof message))
+        fail_msg("winograd2: %s", message);
+}
+
+static void each_variant(void (*test)(const sg_machine *machine)) {
+    int tested = 0;
+    for (const sg_variant *const *v = sg_variants; *v != NULL; v++) {
+        if (!cpu_runs((*v)->isa)) continue;
+        sg_machine machine = machine_of(*v);
+        test(&machine);
+        tested++;
+    }
+    assert_true(tested > 0);
+}
+
+/* Draws from lo to hi, hi included. */
+static int draw(uint64_t seed, uint32_t at, int lo, int hi) {
+    return lo + (int)(sg_rng(seed, SG_RNG_TEST, at, 1, 0).word[0] % (uint32_t)(hi - lo + 1));
+}
+
+static void random_shapes(const sg_machine *machine) {
+    enum { SHAPES = 8 };
+    for (uint64_t seed = 1; seed <= SHAPES; seed++)
+        check(machine, draw(seed, 1, 1, 13), draw(seed, 2, 1, 13), draw(seed, 3, 1, 17), draw(seed, 4, 1, 17),
+              draw(seed, 5, 1, 33), 1.0, seed);
+}
+static void test_random_shapes(void **state) {
+    (void)state;
+    each_variant(random_shapes);
+}
+
+/* Every remainder of the sizes by the tiles, and images smaller than a tile. */
+static void small_images(const sg_machine *machine) {
+    for (int height = 1; height <= 6; height++)
+        for (int width = 1; width <= 6; width++) check(machine, 3, 5, height, width, 2, 1.0, (uint64_t)height);
+}
+static void test_images_around_the_tile_size(void **state) {
+    (void)state;
+    each_variant(small_images);
+}
+
+/* One, two, ... blocks: every shape of tree up to five leaves. */
+static void blocks(const sg_machine *machine) {
+    for (int count = 1; count <= 5; count++)
+        check(machine, 4, 6, 5, 4, count * machine->lanes - (count % 3), 1.0, (uint64_t)count);
+}
+static void test_trees_over_blocks(void **state) {
+    (void)state;
+    each_variant(blocks);
+}
+
+static void masks(const sg_machine *machine) {
+    const double densities[] = {0.0, 0.03, 0.5, 0.97};
+    for (int i = 0; i < 4; i++) check(machine, 19, 13, 6, 7, 18, densities[i], (uint64_t)i + 1);
+}
+static void test_weight_gradient_follows_the_mask(void **state) {
+    (void)state;
+    each_variant(masks);
+}
+
+/* Sizes at which a block takes several groups of tiles, or its sums are worked on by rectangles. */
+static void large(const sg_machine *machine) {
+    check(machine, 16, 7, 33, 30, 1, 1.0, 1);
+    if (strcmp(machine->isa, "portable") == 0) return;
+    check(machine, 150, 100, 4, 5, 1, 1.0, 2);
+    check(machine, 100, 90, 4, 3, 17, 0.3, 3);
+}
+static void test_groups_and_rectangles(void **state) {
+    (void)state;
+    each_variant(large);
+}
+
+static void register_blocks(const sg_machine *machine) {
+    const int rows[] = {4, 6, 9, 12, 16, 24};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        sg_machine other = *machine;
+        other.ukernel = (sg_ukernel){.name = "plain", .rows = rows[i], .lanes = machine->lanes, .run = plain_ukernel};
+        check(&other, 7, 27, 5, 5, 3, 1.0, (uint64_t)rows[i]);
+        check(&other, 27, 7, 3, 5, 3, 1.0, (uint64_t)rows[i]);
+    }
+}
+static void test_other_register_blocks(void **state) {
+    (void)state;
+    each_variant(register_blocks);
+}
+
+static void digest(const sg_machine *machine, const sg_conv_algorithm *table, const sg_conv_shape *shape, int samples,
+                   uint64_t seed, uint64_t *bits) {
+    char message[1024] = "";
+    if (sg_check_conv_digest(machine, table, shape, samples, 1.0, seed, TOLERANCE4, bits, message, sizeof message))
+        fail_msg("%s", message);
+}
+
+static void test_avx2_and_avx512_give_the_same_bits(void **state) {
+    (void)state;
+    const sg_variant *narrow = NULL, *wide = NULL;
+    for (const sg_variant *const *v = sg_variants; *v != NULL; v++) {
+        if ((*v)->lanes != 16 || !cpu_runs((*v)->isa)) continue;
+        if (strcmp((*v)->isa, "avx2") == 0) narrow = *v;
+        if (strcmp((*v)->isa, "avx512") == 0) wide = *v;
+    }
+    if (narrow == NULL || wide == NULL) skip();
+    sg_machine a = machine_of(narrow), b = machine_of(wide);
+    for (uint64_t seed = 1; seed <= 4; seed++) {
+        sg_conv_shape shape = sg_check_conv_shape(draw(seed, 1, 1, 21), draw(seed, 2, 1, 21), 1, 3, 3, 1, 1,
+                                                  draw(seed, 3, 1, 17), draw(seed, 4, 1, 17));
+        int samples = draw(seed, 5, 1, 49);
+        for (int form = 0; form < 2; form++) {
+            uint64_t with_a, with_b;
+            digest(&a, form ? narrow->winograd2 : narrow->winograd4, &shape, samples, seed, &with_a);
+            digest(&b, form ? wide->winograd2 : wide->winograd4, &shape, samples, seed, &with_b);
+            if (with_a != with_b)
+                fail_msg("%s %d->%d on %dx%d, %d samples: avx2 gives %016llx, avx512 %016llx",
+                         form ? "winograd2" : "winograd4", shape.in_channels, shape.out_channels, shape.in_height,
+                         shape.in_width, samples, (unsigned long long)with_a, (unsigned long long)with_b);
+        }
+    }
+}
+
+static void unsupported(const sg_machine *machine) {
+    const sg_conv_shape fits = sg_check_conv_shape(8, 8, 1, 3, 3, 1, 1, 8, 8);
+    sg_conv_shape others[] = {
+        sg_check_conv_shape(8, 8, 1, 1, 1, 1, 0, 8, 8), sg_check_conv_shape(8, 8, 1, 5, 5, 1, 2, 8, 8),
+        sg_check_conv_shape(8, 8, 1, 3, 3, 2, 1, 8, 8), sg_check_conv_shape(8, 8, 1, 3, 3, 1, 0, 8, 8),
+        sg_check_conv_shape(8, 8, 8, 3, 3, 1, 1, 8, 8), sg_check_conv_shape(8, 8, 1, 3, 1, 1, 1, 8, 8)};
+    for (int pass = 0; pass < SG_CONV_PASSES; pass++) {
+        const sg_conv_algorithm *four = &machine->variant->winograd4[pass], *two = &machine->variant->winograd2[pass];
+        assert_string_equal(four->name, "winograd4");
+        assert_string_equal(two->name, "winograd2");
+        assert_true(four->supports(machine, &fits));
+        for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+            assert_false(four->supports(machine, &others[i]));
+            assert_false(two->supports(machine, &others[i]));
+        }
+    }
+}
+static void test_takes_only_3x3_stride_1(void **state) {
+    (void)state;
+    each_variant(unsupported);
+}
+
+/* What bytes() promises to the plan covers the packed weights at least: positions * in * out floats. */
+static void estimates(const sg_machine *machine) {
+    sg_conv_shape shape = sg_check_conv_shape(24, 40, 1, 3, 3, 1, 1, 9, 9);
+    sg_support dense = {.count = sg_conv_weights(&shape)};
+    for (int pass = 0; pass < SG_CONV_PASSES; pass++) {
+        size_t four = machine->variant->winograd4[pass].bytes(machine, &shape, &dense);
+        size_t two = machine->variant->winograd2[pass].bytes(machine, &shape, &dense);
+        assert_true(four >= (size_t)36 * 24 * 40 * sizeof(float));
+        assert_true(two >= (size_t)16 * 24 * 40 * sizeof(float));
+    }
+}
+static void test_memory_is_estimated(void **state) {
+    (void)state;
+    each_variant(estimates);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random_shapes),
+        cmocka_unit_test(test_images_around_the_tile_size),
+        cmocka_unit_test(test_trees_over_blocks),
+        cmocka_unit_test(test_weight_gradient_follows_the_mask),
+        cmocka_unit_test(test_groups_and_rectangles),
+        cmocka_unit_test(test_other_register_blocks),
+        cmocka_unit_test(test_avx2_and_avx512_give_the_same_bits),
+        cmocka_unit_test(test_takes_only_3x3_stride_1),
+        cmocka_unit_test(test_memory_is_estimated),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
