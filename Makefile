@@ -83,6 +83,14 @@ mpi: $(MPI_PROGRAMS)
 	$(Q)set -e; for t in $(MPI_PROGRAMS); do for n in $(MPI_RANKS); do \
 	    echo "  TEST $$t on $$n"; tests/mpirun.sh $$n $$t; done; done
 
+# docs/configuration.md from the table of keys; a unit test compares them.
+$(BUILD)/tests/configuration: $(BUILD)/tests/reference/configuration_main.o $(LIBRARY)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+.PHONY: docs
+docs: $(BUILD)/tests/configuration
+	$(Q)$< > $(BUILD)/configuration.md && mv $(BUILD)/configuration.md docs/configuration.md
+
 .PHONY: clean
 clean:
 	$(Q)rm -rf $(BUILD) signet

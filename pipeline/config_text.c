@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "pipeline/config_text.h"
 
 #include <ctype.h>
@@ -49,7 +48,8 @@ typedef struct scanner {
     size_t path_length[DEPTH_LIMIT]; /* of path before the bracket */
     int depth, lists;                /* lists: open '(' and '[' among the brackets */
     char path[PATH_LIMIT];           /* of the group that is open, "" at the top */
-    char name[NAME_LIMIT];           /* the last name */
+    char name[NAME_LIMIT];           /* the last name; named: no `=` came behind it yet */
+    bool named;
     char key[PATH_LIMIT + NAME_LIMIT + 1];
     setting *seen;
     int seen_count;
@@ -128,12 +128,14 @@ static int scan_name(scanner *s, input *in) {
     SG_CHECK(length < NAME_LIMIT, SG_CONFIG, "%s: the name `%.20s...` is longer than %d characters", where(in), start, NAME_LIMIT - 1);
     memcpy(s->name, start, length);
     s->name[length] = '\0';
+    s->named = true;
     return SG_AT(put(s->text, start, length));
 }
 
 /* Remembers the setting whose name was read last; a second one of the same path is an error. Groups inside lists share
  * a path, so libconfig has to look after those. */
 static int begin_setting(scanner *s, input *in) {
+    s->named = false;
     snprintf(s->key, sizeof s->key, "%s%s%s", s->path, s->path[0] != '\0' ? "." : "", s->name);
     SG_CHECK(s->settings < SETTING_LIMIT, SG_CONFIG, "%s: more than %d settings", where(in), SETTING_LIMIT);
     s->settings++;
@@ -370,7 +372,7 @@ static int scan(scanner *s, input *in) {
         } else if (c == '}' || c == ')' || c == ']') {
             SG_TRY(close_bracket(s, in));
         } else {
-            if ((c == '=' || c == ':') && s->name[0] != '\0') SG_TRY(begin_setting(s, in));
+            if ((c == '=' || c == ':') && s->named) SG_TRY(begin_setting(s, in));
             SG_TRY(put(s->text, c == '\r' ? " " : &c, 1));
             in->at++;
         }

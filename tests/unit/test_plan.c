@@ -1,0 +1,568 @@
+/* The plan: which stages there are, in which order, under which names and keys. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "pipeline/plan.h"
+
+enum { CASES = 8 };
+
+/* Two methods, two rounds of which one is asked for, three modes and dense, two seeds, one further order. */
+static const char small[] = "net = { arch = \"lenet\"; };\n"
+                            "data = { train_limit = 64; test_limit = 32; };\n"
+                            "search = { methods = (\"lrr\", \"aws\"); warmup_epochs = 1; rounds = 2; round_epochs = 1; };\n"
+                            "transfer = { modes = (\"signed\", \"signed_norms\", \"retrain\", \"dense\"); seeds = (2, 3);\n"
+                            "             rounds = (2); noise_orders = 1; epochs = 2; };\n";
+
+static sg_run_config *config_of(const char *text, const char *override) {
+    sg_run_config *config;
+    if (sg_config_parse(&config, "test.cfg", text, &override, override != NULL ? 1 : 0) != SG_OK)
+        fail_msg("%s", sg_error_message());
+    return config;
+}
+
+static int try_plan(sg_plan **plan, const sg_run_config *config, const char *fingerprint, const char *arithmetic) {
+    sg_plan_case_facts cases[CASES] = {0};
+    assert_in_range(config->count, 1, CASES);
+    for (int i = 0; i < config->count; i++) {
+        cases[i] = (sg_plan_case_facts){.channels = 3, .height = 32, .width = 32, .train_samples = 64, .test_samples = 32};
+        snprintf(cases[i].fingerprint, sizeof cases[i].fingerprint, "%s", fingerprint);
+        if (config->cases[i].transfer.mask_file[0] != '\0')
+            snprintf(cases[i].mask_digest, sizeof cases[i].mask_digest, "0123456789abcdef0123456789abcdef");
+    }
+    sg_plan_facts facts = {.cases = cases, .arithmetic = arithmetic};
+    return sg_plan_create(plan, config, &facts);
+}
+
+static sg_plan *plan_with(const char *text, const char *override, const char *fingerprint, const char *arithmetic) {
+    sg_run_config *config = config_of(text, override);
+    sg_plan *plan;
+    if (try_plan(&plan, config, fingerprint, arithmetic) != SG_OK) fail_msg("%s", sg_error_message());
+    sg_config_destroy(&config);
+    return plan;
+}
+
+static sg_plan *plan_of(const char *text, const char *override) {
+    return plan_with(text, override, "data 1", "BLIS zen3 6x16 lanes 16");
+}
+
+static int count_kind(const sg_plan *plan, enum sg_stage_kind kind) {
+    int count = 0;
+    for (int i = 0; i < plan->count; i++) count += plan->stages[i].kind == kind;
+    return count;
+}
+
+static int count_pair(const sg_plan *plan, enum sg_pair pair) {
+    int count = 0;
+    for (int i = 0; i < plan->count; i++)
+        count += plan->stages[i].kind == SG_STAGE_CONNECT && plan->stages[i].pair == pair;
+    return count;
+}
+
+static const sg_plan_stage *stage_of(const sg_plan *plan, const char *id) {
+    int number = sg_plan_find(plan, id);
+    if (number < 0) fail_msg("there is no stage %s", id);
+    return &plan->stages[number];
+}
+
+/* ---- the graph */
+
+static void small_plan_has_these_stages(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, NULL);
+    assert_int_equal(count_kind(plan, SG_STAGE_WARMUP), 2);
+    assert_int_equal(count_kind(plan, SG_STAGE_ROUND), 4);
+    assert_int_equal(count_kind(plan, SG_STAGE_EXTRACT), 4);
+    /* Per search 3 modes x 2 seeds x 2 orders; dense 2 seeds x 2 orders once. */
+    assert_int_equal(count_kind(plan, SG_STAGE_TRANSFER), 2 * 12 + 4);
+    assert_int_equal(count_pair(plan, SG_PAIR_SIGNED_SEARCH), 2 * 2);
+    assert_int_equal(count_pair(plan, SG_PAIR_SIGNED_RETRAIN), 2 * 2);
+    assert_int_equal(count_pair(plan, SG_PAIR_SIGNED_NORMS_RETRAIN), 2 * 2);
+    assert_int_equal(count_pair(plan, SG_PAIR_SIGNED_SIGNED), 2 * 1);
+    assert_int_equal(count_pair(plan, SG_PAIR_SGD_NOISE), 2 * 3 * 2 + 2);
+    assert_int_equal(count_pair(plan, SG_PAIR_NORM_REINIT), 2 * 1);
+    sg_plan_destroy(&plan);
+    assert_null(plan);
+}
+
+static void parents_come_first(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, "search.methods=lrr,aws,imp");
+    for (int i = 0; i < plan->count; i++)
+        for (int j = 0; j < plan->stages[i].parent_count; j++) assert_in_range(plan->stages[i].parents[j], 0, i - 1);
+    sg_plan_destroy(&plan);
+}
+
+static void ids_are_unique_relative_paths(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, "search.alpha=((0,1),(0.1,1),(0.1000001,1),(0.5,0.5))");
+    for (int i = 0; i < plan->count; i++) {
+        const char *id = plan->stages[i].id;
+        assert_int_equal(strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789_-./"), strlen(id));
+        assert_true(id[0] != '/' && strstr(id, "//") == NULL && strstr(id, "..") == NULL);
+        for (int j = 0; j < i; j++) assert_string_not_equal(id, plan->stages[j].id);
+    }
+    sg_plan_destroy(&plan);
+}
+
+static void ids_are_readable(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, NULL);
+    const char *const ids[] = {"lenet-shapes/dense-s2",
+                               "lenet-shapes/dense-s2-o1002",
+                               "lenet-shapes/connect/sgd-noise-dense-s2-o1002",
+                               "lenet-shapes/lrr-s1/warmup",
+                               "lenet-shapes/aws-a0-1-s1/round-02",
+                               "lenet-shapes/aws-a0-1-s1/round-02/extract",
+                               "lenet-shapes/aws-a0-1-s1/round-02/signed-s2",
+                               "lenet-shapes/aws-a0-1-s1/round-02/signed-s2-o1002",
+                               "lenet-shapes/aws-a0-1-s1/round-02/connect/signed-search-s2",
+                               "lenet-shapes/aws-a0-1-s1/round-02/connect/signed-retrain-s3",
+                               "lenet-shapes/aws-a0-1-s1/round-02/connect/signed-signed-s2-s3",
+                               "lenet-shapes/aws-a0-1-s1/round-02/connect/sgd-noise-retrain-s3-o1003",
+                               "lenet-shapes/aws-a0-1-s1/round-02/connect/norm-reinit"};
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) stage_of(plan, ids[i]);
+    assert_int_equal(sg_plan_find(plan, "lenet-shapes/aws-a0-1-s1/round-01/signed-s2"), -1);
+    sg_plan_destroy(&plan);
+}
+
+static void pairs_connect_what_they_name(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, NULL);
+    const char *const trios[][3] = {
+        {"connect/signed-search-s2", "signed-s2", ""},
+        {"connect/signed-retrain-s3", "signed-s3", "retrain-s3"},
+        {"connect/signed_norms-retrain-s2", "signed_norms-s2", "retrain-s2"},
+        {"connect/signed-signed-s2-s3", "signed-s2", "signed-s3"},
+        {"connect/sgd-noise-signed-s2-o1002", "signed-s2", "signed-s2-o1002"},
+    };
+    for (size_t i = 0; i < sizeof trios / sizeof *trios; i++) {
+        char id[256], expected[256];
+        snprintf(id, sizeof id, "lenet-shapes/lrr-s1/round-02/%s", trios[i][0]);
+        const sg_plan_stage *path = stage_of(plan, id);
+        assert_int_equal(path->parent_count, 2);
+        for (int j = 0; j < 2; j++) {
+            snprintf(expected, sizeof expected, "lenet-shapes/lrr-s1/round-02%s%s", trios[i][j + 1][0] != '\0' ? "/" : "",
+                     trios[i][j + 1]);
+            assert_string_equal(plan->stages[path->parents[j]].id, expected);
+        }
+    }
+    const sg_plan_stage *reinit = stage_of(plan, "lenet-shapes/lrr-s1/round-02/connect/norm-reinit");
+    assert_int_equal(reinit->parent_count, 1);
+    assert_string_equal(plan->stages[reinit->parents[0]].id, "lenet-shapes/lrr-s1/round-02");
+    sg_plan_destroy(&plan);
+}
+
+static void orders_count_from_the_transfer_seed(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, "transfer.noise_orders=2");
+    const char *const ids[] = {"lenet-shapes/lrr-s1/round-02/signed-s2", "lenet-shapes/lrr-s1/round-02/signed-s2-o1002",
+                               "lenet-shapes/lrr-s1/round-02/signed-s2-o2002"};
+    for (int k = 0; k < 3; k++) {
+        const sg_plan_stage *stage = stage_of(plan, ids[k]);
+        assert_int_equal(stage->order, k);
+        assert_int_equal(stage->transfer_seed, 2);
+        assert_int_equal(stage->order_seed, 2 + 1000 * k);
+    }
+    sg_plan_destroy(&plan);
+}
+
+static void imp_rounds_know_their_warmup(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, "search.methods=imp");
+    int warmup = sg_plan_find(plan, "lenet-shapes/imp-s1/warmup");
+    const sg_plan_stage *one = stage_of(plan, "lenet-shapes/imp-s1/round-01");
+    const sg_plan_stage *two = stage_of(plan, "lenet-shapes/imp-s1/round-02");
+    assert_int_equal(one->parent_count, 1);
+    assert_int_equal(one->parents[0], warmup);
+    assert_int_equal(two->parent_count, 2);
+    assert_int_equal(two->parents[1], warmup);
+    assert_string_equal(plan->stages[two->parents[0]].id, "lenet-shapes/imp-s1/round-01");
+    sg_plan_destroy(&plan);
+}
+
+static void only_aws_varies_alpha(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, "search.alpha=((0,1),(0.5,1))");
+    assert_int_equal(count_kind(plan, SG_STAGE_WARMUP), 3);
+    const sg_plan_stage *lrr = stage_of(plan, "lenet-shapes/lrr-s1/warmup");
+    assert_true(lrr->alpha.low == 1 && lrr->alpha.high == 1);
+    const sg_plan_stage *aws = stage_of(plan, "lenet-shapes/aws-a0.5-1-s1/warmup");
+    assert_true(aws->alpha.low == 0.5 && aws->alpha.high == 1);
+    sg_plan_destroy(&plan);
+}
+
+static void mask_file_replaces_the_search(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of("net = { arch = \"lenet\"; };\ntransfer = { mask_file = \"m.h5\"; noise_orders = 0; };", NULL);
+    assert_int_equal(count_kind(plan, SG_STAGE_WARMUP), 0);
+    assert_int_equal(count_kind(plan, SG_STAGE_ROUND), 0);
+    /* signed, mask, dense with two seeds; one signed-signed pair. */
+    assert_int_equal(count_kind(plan, SG_STAGE_TRANSFER), 6);
+    assert_int_equal(count_kind(plan, SG_STAGE_CONNECT), 1);
+    const sg_plan_stage *stage = stage_of(plan, "lenet-shapes/file-01234567/signed-s2");
+    assert_int_equal(stage->parent_count, 0);
+    assert_false(stage->searched);
+    assert_non_null(strstr(stage->key_text, "transfer.mask_file = 0123456789abcdef0123456789abcdef\n"));
+    sg_plan_destroy(&plan);
+}
+
+static void density_follows_the_integer_chain(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, NULL);
+    size_t prunable = sg_net_count(plan->nets[0], SG_ROLE_WEIGHT);
+    size_t one = prunable * 4 / 5, two = one * 4 / 5;
+    assert_int_equal(plan->about[0].kept[1], one);
+    assert_int_equal(plan->about[0].kept[2], two);
+    assert_true(stage_of(plan, "lenet-shapes/lrr-s1/round-02/signed-s2")->density == (double)two / (double)prunable);
+    assert_true(stage_of(plan, "lenet-shapes/dense-s2")->density == 1);
+    sg_plan_destroy(&plan);
+}
+
+static void fractions_do_not_lose_a_weight_to_rounding(void **state) {
+    (void)state;
+    assert_int_equal(sg_prune_keep(10, 0.9), 1);
+    assert_int_equal(sg_prune_keep(10, 0.2), 8);
+    assert_int_equal(sg_prune_keep(11, 0.2), 8);
+    assert_int_equal(sg_prune_keep(1, 0.2), 0);
+    for (size_t n = 1; n < 3000; n++) assert_int_equal(sg_prune_keep(n, 0.2), n * 4 / 5);
+}
+
+static void pruning_to_nothing_is_refused(void **state) {
+    (void)state;
+    sg_run_config *config = config_of("net = { arch = \"lenet\"; };\nsearch = { rounds = 500; };", NULL);
+    sg_plan *plan;
+    assert_int_equal(try_plan(&plan, config, "", NULL), SG_CONFIG);
+    assert_null(plan);
+    const char *start = "test.cfg: search.rounds = 500 with search.prune_fraction = 0.2 prunes to nothing: round ";
+    assert_int_equal(strncmp(sg_error_message(), start, strlen(start)), 0);
+    sg_config_destroy(&config);
+}
+
+static void too_many_stages_are_refused(void **state) {
+    (void)state;
+    char text[8192] = "net = { arch = \"lenet\"; };\ntransfer = { noise_orders = 999; seeds = (0";
+    for (int i = 1; i < 200; i++) sprintf(text + strlen(text), ",%d", i);
+    strcat(text, "); };");
+    sg_run_config *config = config_of(text, NULL);
+    sg_plan *plan;
+    assert_int_equal(try_plan(&plan, config, "", NULL), SG_CONFIG);
+    assert_string_equal(sg_error_message(),
+                        "test.cfg: the configuration asks for more than 100000 stages; split it into several");
+    sg_config_destroy(&config);
+}
+
+/* ---- cases */
+
+static void cases_are_named_for_their_network(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, "net.arch=lenet,mlp");
+    assert_string_equal(plan->about[0].id, "lenet-shapes");
+    assert_string_equal(plan->about[1].id, "mlp-shapes");
+    sg_plan_destroy(&plan);
+    plan = plan_of("net = { arch = \"mlp\"; width = 64; };", NULL);
+    assert_string_equal(plan->about[0].id, "mlp-w64-shapes");
+    sg_plan_destroy(&plan);
+}
+
+static void cases_of_one_name_tell_their_difference(void **state) {
+    (void)state;
+    const char text[] = "net = { arch = \"lenet\"; };\n"
+                        "sweeps = ( { train = { lr = 0.1; }; }, { train = { lr = 0.05; }; } );";
+    sg_plan *plan = plan_of(text, NULL);
+    assert_string_equal(plan->about[0].id, "lenet-shapes-lr0.1");
+    assert_string_equal(plan->about[1].id, "lenet-shapes-lr0.05");
+    sg_plan_destroy(&plan);
+}
+
+static void names_of_cases_survive_a_common_change(void **state) {
+    (void)state;
+    const char text[] = "net = { arch = \"lenet\"; };\n"
+                        "sweeps = ( { search = { seeds = (11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22); }; },\n"
+                        "           { search = { seeds = (31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42); }; } );";
+    sg_plan *one = plan_of(text, NULL), *two = plan_of(text, "transfer.epochs=50");
+    for (int i = 0; i < 2; i++) assert_string_equal(one->about[i].id, two->about[i].id);
+    assert_string_not_equal(one->about[0].id, one->about[1].id);
+    sg_plan_destroy(&one);
+    sg_plan_destroy(&two);
+}
+
+/* ---- keys */
+
+/* Which kinds of stages get other keys by this override; dense is one of its own. */
+typedef struct changes { bool warmup, round, extract, transfer, dense, connect; } changes;
+
+static changes changed_by(const char *override) {
+    sg_plan *before = plan_of(small, NULL), *after = plan_of(small, override);
+    assert_int_equal(before->count, after->count);
+    changes c = {0};
+    for (int i = 0; i < before->count; i++) {
+        const sg_plan_stage *stage = &before->stages[i];
+        assert_string_equal(stage->id, after->stages[i].id);
+        if (strcmp(stage->key, after->stages[i].key) == 0) continue;
+        switch (stage->kind) {
+        case SG_STAGE_WARMUP: c.warmup = true; break;
+        case SG_STAGE_ROUND: c.round = true; break;
+        case SG_STAGE_EXTRACT: c.extract = true; break;
+        case SG_STAGE_TRANSFER: *(stage->mode == SG_MODE_DENSE ? &c.dense : &c.transfer) = true; break;
+        default: c.connect = true;
+        }
+    }
+    sg_plan_destroy(&before);
+    sg_plan_destroy(&after);
+    return c;
+}
+
+static void check_changes(const char *override, changes expected) {
+    changes c = changed_by(override);
+    if (memcmp(&c, &expected, sizeof c) != 0)
+        fail_msg("%s changes keys of warmup %d round %d extract %d transfer %d dense %d connect %d", override, c.warmup, c.round,
+                 c.extract, c.transfer, c.dense, c.connect);
+}
+
+static const changes nothing = {0}, everything = {true, true, true, true, true, true};
+
+static void run_options_change_no_key(void **state) {
+    (void)state;
+    const char *const overrides[] = {"run.threads=2",     "run.ranks_per_stage=2", "run.keep=5", "run.checkpoint_minutes=1",
+                                     "run.time_limit_minutes=9", "single.epochs=3", "data.path=elsewhere",
+                                     "search.imp_rewind_epoch=1"};
+    for (size_t i = 0; i < sizeof overrides / sizeof *overrides; i++) check_changes(overrides[i], nothing);
+}
+
+static void training_options_change_every_key(void **state) {
+    (void)state;
+    const char *const overrides[] = {"train.lr=0.05",       "train.momentum=0.8", "train.weight_decay=0", "train.batch=64",
+                                     "train.max_steps=3",   "train.order=sequential", "data.augment=none", "net.classes=11",
+                                     "data.train_limit=32", "train.optimizer=adam", "data.seed=2"};
+    for (size_t i = 0; i < sizeof overrides / sizeof *overrides; i++) check_changes(overrides[i], everything);
+}
+
+static void search_options_spare_dense(void **state) {
+    (void)state;
+    const changes expected = {true, true, true, true, false, true};
+    check_changes("search.warmup_epochs=2", expected);
+    check_changes("search.schedule=cosine", expected);
+}
+
+static void round_options_spare_the_warmup(void **state) {
+    (void)state;
+    const changes expected = {false, true, true, true, false, true};
+    check_changes("search.round_epochs=2", expected);
+    check_changes("search.prune_fraction=0.25", expected);
+}
+
+static void transfer_options_spare_the_search(void **state) {
+    (void)state;
+    const changes expected = {false, false, false, true, true, true};
+    check_changes("transfer.epochs=3", expected);
+    check_changes("transfer.schedule=cosine", expected);
+}
+
+static void connect_options_change_paths_alone(void **state) {
+    (void)state;
+    const changes expected = {false, false, false, false, false, true};
+    check_changes("connect.points=5", expected);
+    check_changes("connect.recalibrate=false", expected);
+}
+
+static void adam_has_no_momentum(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, "train.optimizer=adam");
+    assert_null(strstr(plan->stages[0].key_text, "train.momentum"));
+    sg_plan_destroy(&plan);
+}
+
+static void more_rounds_keep_the_earlier_ones(void **state) {
+    (void)state;
+    sg_plan *two = plan_of(small, NULL), *four = plan_of(small, "search.rounds=4");
+    for (int i = 0; i < two->count; i++)
+        assert_string_equal(stage_of(four, two->stages[i].id)->key, two->stages[i].key);
+    sg_plan_destroy(&two);
+    sg_plan_destroy(&four);
+}
+
+static void data_and_arithmetic_are_in_the_key(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, NULL);
+    sg_plan *data = plan_with(small, NULL, "data 2", "BLIS zen3 6x16 lanes 16");
+    sg_plan *arithmetic = plan_with(small, NULL, "data 1", "BLIS skx 32x12 lanes 32");
+    for (int i = 0; i < plan->count; i++) {
+        assert_string_not_equal(plan->stages[i].key, data->stages[i].key);
+        assert_string_not_equal(plan->stages[i].key, arithmetic->stages[i].key);
+    }
+    sg_plan_destroy(&plan);
+    sg_plan_destroy(&data);
+    sg_plan_destroy(&arithmetic);
+}
+
+static void keys_differ_between_stages(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, NULL);
+    for (int i = 0; i < plan->count; i++) {
+        assert_int_equal(strlen(plan->stages[i].key), 32);
+        assert_int_equal(strspn(plan->stages[i].key, "0123456789abcdef"), 32);
+        for (int j = 0; j < i; j++) assert_string_not_equal(plan->stages[i].key, plan->stages[j].key);
+    }
+    sg_plan_destroy(&plan);
+}
+
+static void key_texts_hold_the_parents(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, NULL);
+    const sg_plan_stage *round = stage_of(plan, "lenet-shapes/lrr-s1/round-01");
+    char line[256];
+    snprintf(line, sizeof line, "\nparent lenet-shapes/lrr-s1/warmup = %s\n", plan->stages[round->parents[0]].key);
+    assert_non_null(strstr(round->key_text, line));
+    assert_non_null(strstr(round->key_text, "\ntrain.lr = 0.1\n"));
+    assert_non_null(strstr(round->key_text, "format = 1\n"));
+    sg_plan_destroy(&plan);
+}
+
+/* ---- differences */
+
+static void difference_names_the_fields(void **state) {
+    (void)state;
+    sg_plan *before = plan_of(small, NULL), *after = plan_of(small, "train.lr=0.05");
+    char out[1024];
+    assert_int_equal(sg_plan_diff(stage_of(before, "lenet-shapes/lrr-s1/warmup")->key_text,
+                                  stage_of(after, "lenet-shapes/lrr-s1/warmup")->key_text, out, sizeof out), 1);
+    assert_string_equal(out, "train.lr: 0.1 -> 0.05\n");
+    sg_plan_destroy(&before);
+    sg_plan_destroy(&after);
+}
+
+static void difference_names_what_came_and_went(void **state) {
+    (void)state;
+    char out[256];
+    assert_int_equal(sg_plan_diff("a = 1\nb = 2\n", "a = 1\nc = 3\n", out, sizeof out), 2);
+    assert_string_equal(out, "c: (absent) -> 3\nb: 2 -> (absent)\n");
+}
+
+static void difference_of_equal_texts_is_empty(void **state) {
+    (void)state;
+    char out[16] = "x";
+    assert_int_equal(sg_plan_diff("a = 1\n", "a = 1\n", out, sizeof out), 0);
+    assert_string_equal(out, "");
+}
+
+static void difference_is_cut_off_at_the_buffer(void **state) {
+    (void)state;
+    char out[8];
+    assert_int_equal(sg_plan_diff("train.lr = 0.1\nb = 1\n", "train.lr = 0.2\nb = 2\n", out, sizeof out), 2);
+    assert_string_equal(out, "train.l");
+}
+
+/* ---- costs and prints */
+
+static void chains_add_up_to_the_longest_path(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, NULL);
+    for (int i = 0; i < plan->count; i++) {
+        double longest = 0;
+        for (int j = i + 1; j < plan->count; j++)
+            for (int k = 0; k < plan->stages[j].parent_count; k++)
+                if (plan->stages[j].parents[k] == i && plan->stages[j].chain > longest) longest = plan->stages[j].chain;
+        assert_true(plan->stages[i].chain == plan->stages[i].flop + longest);
+    }
+    sg_plan_destroy(&plan);
+}
+
+static void cost_counts_samples_and_epochs(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, NULL);
+    /* 2 epochs of 64 training samples (forward and a backward of two) and of 32 test samples. */
+    double expected = 2 * (64 * 3 + 32) * sg_net_flop(plan->nets[0]);
+    assert_true(stage_of(plan, "lenet-shapes/dense-s2")->flop == expected);
+    assert_true(stage_of(plan, "lenet-shapes/lrr-s1/round-02/signed-s2")->flop < expected);
+    sg_plan_destroy(&plan);
+}
+
+static void every_stage_is_printed(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, NULL);
+    plan->stages[3].state = SG_STATE_STALE;
+    char *text, *dot, *layers;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    assert_int_equal(sg_plan_print(plan, 40, out), SG_OK);
+    fclose(out);
+    out = open_memstream(&dot, &size);
+    assert_int_equal(sg_plan_print_dot(plan, out), SG_OK);
+    fclose(out);
+    out = open_memstream(&layers, &size);
+    assert_int_equal(sg_plan_print_layers(plan, out), SG_OK);
+    fclose(out);
+    for (int i = 0; i < plan->count; i++) {
+        assert_non_null(strstr(text, plan->stages[i].id));
+        assert_non_null(strstr(dot, plan->stages[i].id));
+    }
+    assert_non_null(strstr(text, "1 stale"));
+    for (int i = 0; i < plan->nets[0]->layers; i++) assert_non_null(strstr(layers, plan->nets[0]->layer[i].name));
+    free(text);
+    free(dot);
+    free(layers);
+    sg_plan_destroy(&plan);
+}
+
+static void digest_of_a_file(void **state) {
+    (void)state;
+    char path[] = "/tmp/signet-digest-XXXXXX", one[33], two[33];
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    assert_int_equal(write(file, "sign", 4), 4);
+    assert_int_equal(sg_plan_file_digest(path, one), SG_OK);
+    assert_int_equal(write(file, "s", 1), 1);
+    assert_int_equal(sg_plan_file_digest(path, two), SG_OK);
+    close(file);
+    unlink(path);
+    assert_int_equal(strlen(one), 32);
+    assert_string_not_equal(one, two);
+    assert_int_equal(sg_plan_file_digest(path, two), SG_NOINPUT);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(small_plan_has_these_stages),
+        cmocka_unit_test(parents_come_first),
+        cmocka_unit_test(ids_are_unique_relative_paths),
+        cmocka_unit_test(ids_are_readable),
+        cmocka_unit_test(pairs_connect_what_they_name),
+        cmocka_unit_test(orders_count_from_the_transfer_seed),
+        cmocka_unit_test(imp_rounds_know_their_warmup),
+        cmocka_unit_test(only_aws_varies_alpha),
+        cmocka_unit_test(mask_file_replaces_the_search),
+        cmocka_unit_test(density_follows_the_integer_chain),
+        cmocka_unit_test(fractions_do_not_lose_a_weight_to_rounding),
+        cmocka_unit_test(pruning_to_nothing_is_refused),
+        cmocka_unit_test(too_many_stages_are_refused),
+        cmocka_unit_test(cases_are_named_for_their_network),
+        cmocka_unit_test(cases_of_one_name_tell_their_difference),
+        cmocka_unit_test(names_of_cases_survive_a_common_change),
+        cmocka_unit_test(run_options_change_no_key),
+        cmocka_unit_test(training_options_change_every_key),
+        cmocka_unit_test(search_options_spare_dense),
+        cmocka_unit_test(round_options_spare_the_warmup),
+        cmocka_unit_test(transfer_options_spare_the_search),
+        cmocka_unit_test(connect_options_change_paths_alone),
+        cmocka_unit_test(adam_has_no_momentum),
+        cmocka_unit_test(more_rounds_keep_the_earlier_ones),
+        cmocka_unit_test(data_and_arithmetic_are_in_the_key),
+        cmocka_unit_test(keys_differ_between_stages),
+        cmocka_unit_test(key_texts_hold_the_parents),
+        cmocka_unit_test(difference_names_the_fields),
+        cmocka_unit_test(difference_names_what_came_and_went),
+        cmocka_unit_test(difference_of_equal_texts_is_empty),
+        cmocka_unit_test(difference_is_cut_off_at_the_buffer),
+        cmocka_unit_test(chains_add_up_to_the_longest_path),
+        cmocka_unit_test(cost_counts_samples_and_epochs),
+        cmocka_unit_test(every_stage_is_printed),
+        cmocka_unit_test(digest_of_a_file),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
