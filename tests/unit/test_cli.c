@@ -17,7 +17,8 @@ static int parse(sg_cli *cli, const char *line) {
     static char *argv[WORDS];
     int argc = 0;
     snprintf(words, sizeof words, "%s", line);
-    for (char *word = strtok(words, " "); word != NULL && argc < WORDS; word = strtok(NULL, " ")) argv[argc++] = word;
+    for (char *word = strtok(words, " "); word != NULL && argc < WORDS; word = strtok(NULL, " "))
+        argv[argc++] = word;
     return sg_cli_parse(cli, argc, argv);
 }
 
@@ -87,12 +88,14 @@ static void unknown_option_names_the_nearest(void **state) {
 
 static void options_belong_to_their_command(void **state) {
     (void)state;
-    refuses("plan demo.cfg --digest", "plan: option --digest is not known; nearest: --set; see signet plan --help");
+    refuses("plan demo.cfg --digest",
+            "plan: option --digest is not known; nearest: --set; see signet plan --help");
 }
 
 static void single_dash_is_no_option(void **state) {
     (void)state;
-    refuses("run demo.cfg -o x", "run: option -o is not known; options begin with two dashes; see signet run --help");
+    refuses("run demo.cfg -o x",
+            "run: option -o is not known; options begin with two dashes; see signet run --help");
 }
 
 static void missing_value(void **state) {
@@ -112,7 +115,8 @@ static void numbers_are_checked(void **state) {
     for (int i = 0; i < 7; i++) {
         char line[64], message[128];
         snprintf(line, sizeof line, "run demo.cfg --time-limit %s", values[i]);
-        snprintf(message, sizeof message, "run: option --time-limit takes a number above 0, got `%s`", values[i]);
+        snprintf(message, sizeof message, "run: option --time-limit takes a number above 0, got `%s`",
+                 values[i]);
         refuses(line, message);
     }
 }
@@ -152,7 +156,7 @@ static char *help_of(const char *command) {
 
 static void every_command_of_the_manual_has_help(void **state) {
     (void)state;
-    const char *const names[] = {"run",     "plan",   "status", "collect", "train", "eval",
+    const char *const names[] = {"run",     "plan",    "status", "collect", "train", "eval",
                                  "connect", "inspect", "verify", "data",    "bench", "doctor"};
     for (int i = 0; i < 12; i++) {
         char *text = help_of(names[i]), usage[64];
@@ -167,7 +171,8 @@ static void every_command_of_the_manual_has_help(void **state) {
 static void help_lists_the_options(void **state) {
     (void)state;
     char *text = help_of("run");
-    const char *const options[] = {"--out DIR", "--set PATH=VALUE", "--retry-failed", "--recompute", "--time-limit MINUTES"};
+    const char *const options[] = {"--out DIR", "--set PATH=VALUE", "--retry-failed", "--recompute",
+                                   "--time-limit MINUTES"};
     for (int i = 0; i < 5; i++)
         if (strstr(text, options[i]) == NULL) fail_msg("`%s` is not in: %s", options[i], text);
     free(text);

@@ -1,4 +1,5 @@
-/* Configurations: defaults, values, overrides, the resolved text. What must be refused is in test_config_errors.c. */
+/* Configurations: defaults, values, overrides, the resolved text. What must be refused is in
+ * test_config_errors.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -81,7 +82,8 @@ static void one_alpha_range_or_several(void **state) {
 
 static void large_seeds_need_no_suffix(void **state) {
     (void)state;
-    sg_run_config *config = config_of("search = { seeds = (4294967297, 9223372036854775807L, 0x10); };", NULL, 0);
+    sg_run_config *config =
+        config_of("search = { seeds = (4294967297, 9223372036854775807L, 0x10); };", NULL, 0);
     assert_true(config->cases[0].search.seeds[0] == 4294967297u);
     assert_true(config->cases[0].search.seeds[1] == 9223372036854775807u);
     assert_true(config->cases[0].search.seeds[2] == 16);
@@ -116,7 +118,8 @@ static void densities_become_the_nearest_rounds(void **state) {
 
 static void pairs_follow_the_modes_unless_given(void **state) {
     (void)state;
-    sg_run_config *config = config_of("transfer = { modes = (\"signed\"); seeds = (2); noise_orders = 0; };", NULL, 0);
+    sg_run_config *config =
+        config_of("transfer = { modes = (\"signed\"); seeds = (2); noise_orders = 0; };", NULL, 0);
     const sg_connect_config *connect = &config->cases[0].connect;
     assert_int_equal(connect->pair_count, 2);
     assert_int_equal(connect->pairs[0], SG_PAIR_SIGNED_SEARCH);
@@ -138,7 +141,8 @@ static void mask_file_leaves_what_signs_allow(void **state) {
 
 static void dense_alone_needs_no_search(void **state) {
     (void)state;
-    sg_run_config *config = config_of("search = { methods = (); }; transfer = { modes = (\"dense\"); };", NULL, 0);
+    sg_run_config *config =
+        config_of("search = { methods = (); }; transfer = { modes = (\"dense\"); };", NULL, 0);
     assert_int_equal(config->cases[0].search.method_count, 0);
     assert_int_equal(config->cases[0].transfer.round_count, 0);
     sg_config_destroy(&config);
@@ -153,9 +157,10 @@ static void a_list_of_networks_gives_cases(void **state) {
     sg_config_destroy(&config);
 }
 
-static const char sweeps[] = "net = { classes = 10; };\n"
-                             "sweeps = ( { net = { arch = \"resnet20\"; }; train = { lr = 0.1; }; },\n"
-                             "           { net = { arch = (\"lenet\", \"mlp\"); }; train = { lr = 0.05; }; } );\n";
+static const char sweeps[] =
+    "net = { classes = 10; };\n"
+    "sweeps = ( { net = { arch = \"resnet20\"; }; train = { lr = 0.1; }; },\n"
+    "           { net = { arch = (\"lenet\", \"mlp\"); }; train = { lr = 0.05; }; } );\n";
 
 static void sweeps_give_cases(void **state) {
     (void)state;
@@ -187,8 +192,9 @@ static void overrides_win_over_sweeps(void **state) {
 
 static void overrides_take_bare_words(void **state) {
     (void)state;
-    const char *const overrides[] = {"train.optimizer=adam", "data.kind=idx", "data.path=/data/a \"b\"\\c",
-                                     "train.order=sequential", "transfer.rounds=all", "search.methods=imp"};
+    const char *const overrides[] = {"train.optimizer=adam",       "data.kind=idx",
+                                     "data.path=/data/a \"b\"\\c", "train.order=sequential",
+                                     "transfer.rounds=all",        "search.methods=imp"};
     sg_run_config *config = config_of(NULL, overrides, 6);
     const sg_config *c = &config->cases[0];
     assert_int_equal(c->train.optimizer, SG_ADAM);
@@ -202,8 +208,9 @@ static void overrides_take_bare_words(void **state) {
 
 static void overrides_take_lists_with_commas(void **state) {
     (void)state;
-    const char *const overrides[] = {"search.methods=lrr, imp", "transfer.seeds=7,8,9", "transfer.rounds=1,2",
-                                     "search.alpha=0.5,1", "net.arch=(\"lenet\", \"mlp\")", "transfer.densities="};
+    const char *const overrides[] = {"search.methods=lrr, imp",       "transfer.seeds=7,8,9",
+                                     "transfer.rounds=1,2",           "search.alpha=0.5,1",
+                                     "net.arch=(\"lenet\", \"mlp\")", "transfer.densities="};
     sg_run_config *config = config_of(NULL, overrides, 6);
     const sg_config *c = &config->cases[0];
     assert_int_equal(c->search.method_count, 2);
@@ -245,8 +252,10 @@ static void resolved_defaults_read_back(void **state) {
 
 static void resolved_unusual_values_read_back(void **state) {
     (void)state;
-    check_round_trip("net = { arch = \"mlp\"; dropout = 0.1; }; train = { lr = 1e-5; weight_decay = 0.30000000000000004; };\n"
-                     "search = { seeds = (0, 9223372036854775807); methods = (\"imp\", \"aws\"); alpha = ((0.37, 0.37), (0, 1)); };\n"
+    check_round_trip("net = { arch = \"mlp\"; dropout = 0.1; }; train = { lr = 1e-5; weight_decay = "
+                     "0.30000000000000004; };\n"
+                     "search = { seeds = (0, 9223372036854775807); methods = (\"imp\", \"aws\"); alpha = "
+                     "((0.37, 0.37), (0, 1)); };\n"
                      "transfer = { densities = (0.5, 0.1); };\n"
                      "data = { kind = \"folder\"; path = \"a \\\"quoted\\\" \\\\ path\"; };\n");
 }
@@ -264,7 +273,8 @@ static void every_key_is_printed(void **state) {
     for (int i = 0; i < sg_key_count; i++) {
         char assignment[128];
         snprintf(assignment, sizeof assignment, "    %s = ", strchr(sg_keys[i].path, '.') + 1);
-        if (strstr(text, assignment) == NULL) fail_msg("%s is not in the resolved configuration", sg_keys[i].path);
+        if (strstr(text, assignment) == NULL)
+            fail_msg("%s is not in the resolved configuration", sg_keys[i].path);
     }
     free(text);
     sg_config_destroy(&config);
@@ -285,7 +295,8 @@ static void doubles_print_shortest(void **state) {
 
 static void shipped_configurations_are_valid(void **state) {
     (void)state;
-    const char *const files[] = {"configs/demo.cfg", "configs/cifar10_resnet20_quick.cfg", "configs/example.cfg"};
+    const char *const files[] = {"configs/demo.cfg", "configs/cifar10_resnet20_quick.cfg",
+                                 "configs/example.cfg"};
     for (int i = 0; i < 3; i++) {
         sg_run_config *config;
         if (sg_config_load(&config, files[i], NULL, 0) != SG_OK) fail_msg("%s", sg_error_message());
@@ -311,7 +322,8 @@ static void reference_page_is_up_to_date(void **state) {
     assert_non_null(out);
     assert_int_equal(sg_config_reference(out), SG_OK);
     fclose(out);
-    if (strcmp(made, stored) != 0) fail_msg("docs/configuration.md is not what the table of keys says; run `make docs`");
+    if (strcmp(made, stored) != 0)
+        fail_msg("docs/configuration.md is not what the table of keys says; run `make docs`");
     free(made);
     free(stored);
 }
@@ -322,7 +334,8 @@ static void example_shows_every_key(void **state) {
     for (int i = 0; i < sg_key_count; i++) {
         char assignment[128];
         snprintf(assignment, sizeof assignment, " %s = ", strchr(sg_keys[i].path, '.') + 1);
-        if (strstr(text, assignment) == NULL) fail_msg("configs/example.cfg does not show %s", sg_keys[i].path);
+        if (strstr(text, assignment) == NULL)
+            fail_msg("configs/example.cfg does not show %s", sg_keys[i].path);
     }
     free(text);
 }

@@ -88,12 +88,14 @@ static void string_for_number(void **state) {
 
 static void float_for_integer(void **state) {
     (void)state;
-    refuses("train = { batch = 128.0; };", "test.cfg:1: key `train.batch` takes an integer, got a floating-point number");
+    refuses("train = { batch = 128.0; };",
+            "test.cfg:1: key `train.batch` takes an integer, got a floating-point number");
 }
 
 static void integer_for_bool(void **state) {
     (void)state;
-    refuses("kernels = { sparse = 1; };", "test.cfg:1: key `kernels.sparse` takes true or false, got an integer");
+    refuses("kernels = { sparse = 1; };",
+            "test.cfg:1: key `kernels.sparse` takes true or false, got an integer");
 }
 
 static void group_for_number(void **state) {
@@ -108,7 +110,8 @@ static void list_for_string(void **state) {
 
 static void string_in_a_list_of_seeds(void **state) {
     (void)state;
-    refuses("search = { seeds = (1, \"2\"); };", "test.cfg:1: key `search.seeds` takes a list of integers, got a string");
+    refuses("search = { seeds = (1, \"2\"); };",
+            "test.cfg:1: key `search.seeds` takes a list of integers, got a string");
 }
 
 static void negative_learning_rate(void **state) {
@@ -131,8 +134,8 @@ static void empty_minibatch(void **state) {
 
 static void integer_beyond_32_bits_does_not_wrap(void **state) {
     (void)state;
-    refuses("train = { batch = 4294967297; };",
-            "test.cfg:1: key `train.batch` = 4294967297 is out of range: it must be at least 1 and at most 65536");
+    refuses("train = { batch = 4294967297; };", "test.cfg:1: key `train.batch` = 4294967297 is out of range: "
+                                                "it must be at least 1 and at most 65536");
 }
 
 static void integer_beyond_64_bits(void **state) {
@@ -154,34 +157,39 @@ static void negative_seed(void **state) {
 
 static void float_that_overflows(void **state) {
     (void)state;
-    refuses("train = { lr = 1e400; };", "test.cfg:1: key `train.lr`: the number 1e400 is too large for a double");
+    refuses("train = { lr = 1e400; };",
+            "test.cfg:1: key `train.lr`: the number 1e400 is too large for a double");
 }
 
 static void float_that_underflows(void **state) {
     (void)state;
-    refuses("train = { lr = 1e-400; };", "test.cfg:1: key `train.lr`: the number 1e-400 is too small for a double");
+    refuses("train = { lr = 1e-400; };",
+            "test.cfg:1: key `train.lr`: the number 1e-400 is too small for a double");
 }
 
 static void fraction_of_one(void **state) {
     (void)state;
-    refuses("search = { prune_fraction = 1.0; };",
-            "test.cfg:1: key `search.prune_fraction` = 1 is out of range: it must be more than 0 and less than 1");
+    refuses("search = { prune_fraction = 1.0; };", "test.cfg:1: key `search.prune_fraction` = 1 is out of "
+                                                   "range: it must be more than 0 and less than 1");
 }
 
 static void unknown_choice_names_the_nearest(void **state) {
     (void)state;
-    refuses("train = { optimizer = \"sdg\"; };",
-            "test.cfg:1: key `train.optimizer` = \"sdg\" is not known; nearest: \"sgd\"; possible: sgd, adam");
+    refuses(
+        "train = { optimizer = \"sdg\"; };",
+        "test.cfg:1: key `train.optimizer` = \"sdg\" is not known; nearest: \"sgd\"; possible: sgd, adam");
 }
 
 static void unknown_network_names_the_nearest(void **state) {
     (void)state;
-    refuses_with("net = { arch = \"resnet21\"; };", "key `net.arch` = \"resnet21\" is not known; nearest: \"resnet20\"");
+    refuses_with("net = { arch = \"resnet21\"; };",
+                 "key `net.arch` = \"resnet21\" is not known; nearest: \"resnet20\"");
 }
 
 static void range_upside_down(void **state) {
     (void)state;
-    refuses("search = { alpha = (1.0, 0.5); };", "test.cfg:1: key `search.alpha`: the range (1, 0.5) is upside down");
+    refuses("search = { alpha = (1.0, 0.5); };",
+            "test.cfg:1: key `search.alpha`: the range (1, 0.5) is upside down");
 }
 
 static void range_beyond_one(void **state) {
@@ -192,12 +200,14 @@ static void range_beyond_one(void **state) {
 
 static void range_of_three(void **state) {
     (void)state;
-    refuses("search = { alpha = (0.0, 0.5, 1.0); };", "test.cfg:1: key `search.alpha` takes a range (low, high), got a list");
+    refuses("search = { alpha = (0.0, 0.5, 1.0); };",
+            "test.cfg:1: key `search.alpha` takes a range (low, high), got a list");
 }
 
 static void seeds_twice(void **state) {
     (void)state;
-    refuses("transfer = { seeds = (2, 3, 2); };", "test.cfg:1: key `transfer.seeds`: elements 1 and 3 are the same");
+    refuses("transfer = { seeds = (2, 3, 2); };",
+            "test.cfg:1: key `transfer.seeds`: elements 1 and 3 are the same");
 }
 
 static void too_many_seeds(void **state) {
@@ -210,7 +220,8 @@ static void too_many_seeds(void **state) {
 
 static void control_character_in_a_path(void **state) {
     (void)state;
-    refuses("data = { path = \"a\\nb\"; };", "test.cfg:1: key `data.path`: the string holds a control character");
+    refuses("data = { path = \"a\\nb\"; };",
+            "test.cfg:1: key `data.path`: the string holds a control character");
 }
 
 static void long_path(void **state) {
@@ -236,33 +247,38 @@ static void round_zero(void **state) {
 static void rounds_and_densities(void **state) {
     (void)state;
     refuses("transfer = { rounds = (1);\n densities = (0.5); };",
-            "test.cfg:2: key `transfer.densities` and transfer.rounds are both given; leave one of them empty: ()");
+            "test.cfg:2: key `transfer.densities` and transfer.rounds are both given; leave one of them "
+            "empty: ()");
 }
 
 static void density_beyond_the_search(void **state) {
     (void)state;
     refuses("search = { rounds = 5; };\ntransfer = { densities = (0.05); };",
-            "test.cfg:2: key `transfer.densities` asks for density 0.05, which is reached in round 13; search.rounds = 5 ends "
+            "test.cfg:2: key `transfer.densities` asks for density 0.05, which is reached in round 13; "
+            "search.rounds = 5 ends "
             "at 0.33");
 }
 
 static void pair_without_its_mode(void **state) {
     (void)state;
     refuses("transfer = { modes = (\"signed\"); };\nconnect = { pairs = (\"signed-retrain\"); };",
-            "test.cfg:2: key `connect.pairs` holds \"signed-retrain\", which needs the mode \"retrain\", which is not in "
+            "test.cfg:2: key `connect.pairs` holds \"signed-retrain\", which needs the mode \"retrain\", "
+            "which is not in "
             "transfer.modes");
 }
 
 static void noise_pair_without_orders(void **state) {
     (void)state;
-    refuses("transfer = { noise_orders = 0; };\nconnect = { pairs = (\"sgd-noise\"); };",
-            "test.cfg:2: key `connect.pairs` holds \"sgd-noise\", which needs transfer.noise_orders = 1 or more");
+    refuses(
+        "transfer = { noise_orders = 0; };\nconnect = { pairs = (\"sgd-noise\"); };",
+        "test.cfg:2: key `connect.pairs` holds \"sgd-noise\", which needs transfer.noise_orders = 1 or more");
 }
 
 static void signed_pair_with_one_seed(void **state) {
     (void)state;
-    refuses("transfer = { seeds = (2); };\nconnect = { pairs = (\"signed-signed\"); };",
-            "test.cfg:2: key `connect.pairs` holds \"signed-signed\", which needs two transfer.seeds or more");
+    refuses(
+        "transfer = { seeds = (2); };\nconnect = { pairs = (\"signed-signed\"); };",
+        "test.cfg:2: key `connect.pairs` holds \"signed-signed\", which needs two transfer.seeds or more");
 }
 
 static void mask_file_with_trained_weights(void **state) {
@@ -273,8 +289,9 @@ static void mask_file_with_trained_weights(void **state) {
 
 static void mask_file_with_a_search_pair(void **state) {
     (void)state;
-    refuses("transfer = { mask_file = \"m.h5\"; };\nconnect = { pairs = (\"signed-search\"); };",
-            "test.cfg:2: key `connect.pairs` holds \"signed-search\", which needs a search, and there is none");
+    refuses(
+        "transfer = { mask_file = \"m.h5\"; };\nconnect = { pairs = (\"signed-search\"); };",
+        "test.cfg:2: key `connect.pairs` holds \"signed-search\", which needs a search, and there is none");
 }
 
 static void no_search_for_signs(void **state) {
@@ -285,13 +302,15 @@ static void no_search_for_signs(void **state) {
 static void rewinding_beyond_the_warmup(void **state) {
     (void)state;
     refuses("search = { methods = (\"imp\"); warmup_epochs = 3;\n imp_rewind_epoch = 5; };",
-            "test.cfg:2: key `search.imp_rewind_epoch` = 5 is later than the warm-up lasts (search.warmup_epochs = 3)");
+            "test.cfg:2: key `search.imp_rewind_epoch` = 5 is later than the warm-up lasts "
+            "(search.warmup_epochs = 3)");
 }
 
 static void data_without_a_path(void **state) {
     (void)state;
-    refuses("data = { kind = \"cifar10\"; };",
-            "test.cfg:1: key `data.path` is empty; data.kind = \"cifar10\" needs to know where its files are");
+    refuses(
+        "data = { kind = \"cifar10\"; };",
+        "test.cfg:1: key `data.path` is empty; data.kind = \"cifar10\" needs to know where its files are");
 }
 
 static void fewer_classes_than_the_data(void **state) {
@@ -321,14 +340,16 @@ static void override_of_an_unknown_key(void **state) {
 
 static void override_out_of_range(void **state) {
     (void)state;
-    refuses_override("train.lr=-1",
-                     "--set train.lr=-1: key `train.lr` = -1 is out of range: it must be more than 0 and at most 1000000");
+    refuses_override(
+        "train.lr=-1",
+        "--set train.lr=-1: key `train.lr` = -1 is out of range: it must be more than 0 and at most 1000000");
 }
 
 static void override_that_does_not_fit(void **state) {
     (void)state;
     refuses_override("train.batch=99999999999999999999",
-                     "--set train.batch=99999999999999999999: key `train.batch`: the integer 99999999999999999999 does not "
+                     "--set train.batch=99999999999999999999: key `train.batch`: the integer "
+                     "99999999999999999999 does not "
                      "fit into 64 bits");
 }
 
@@ -339,23 +360,25 @@ static void override_without_equals(void **state) {
 
 static void override_of_a_group(void **state) {
     (void)state;
-    refuses_override("train={}",
-                     "--set train={}: `train` is a group; set its keys one by one, as in --set train.lr=0.05");
+    refuses_override(
+        "train={}", "--set train={}: `train` is a group; set its keys one by one, as in --set train.lr=0.05");
 }
 
 static void override_that_smuggles_in_another(void **state) {
     (void)state;
-    refuses_override("train.lr=1; momentum = 0.5",
-                     "--set train.lr=1; momentum = 0.5: key `train.lr` takes one value; give further keys a --set of their "
-                     "own");
+    refuses_override("train.lr=1; momentum = 0.5", "--set train.lr=1; momentum = 0.5: key `train.lr` takes "
+                                                   "one value; give further keys a --set of their "
+                                                   "own");
     refuses_override("train.lr=1; }; net = { classes = 2",
-                     "--set train.lr=1; }; net = { classes = 2: key `train.lr` takes one value; give further keys a --set of "
+                     "--set train.lr=1; }; net = { classes = 2: key `train.lr` takes one value; give further "
+                     "keys a --set of "
                      "their own");
 }
 
 static void override_that_is_no_value(void **state) {
     (void)state;
-    refuses_override("train.lr=fast", "--set train.lr=fast: key `train.lr`: `fast` is no value that libconfig can read");
+    refuses_override("train.lr=fast",
+                     "--set train.lr=fast: key `train.lr`: `fast` is no value that libconfig can read");
     refuses_override("train.lr=", "--set train.lr=: key `train.lr` needs a value");
 }
 
@@ -369,7 +392,8 @@ static void override_of_pairs_is_checked(void **state) {
     (void)state;
     const char *override = "transfer.modes=signed";
     check_refused("connect = { pairs = (\"signed-retrain\"); };", override, SG_CONFIG,
-                  "test.cfg:1: key `connect.pairs` holds \"signed-retrain\", which needs the mode \"retrain\", which is not "
+                  "test.cfg:1: key `connect.pairs` holds \"signed-retrain\", which needs the mode "
+                  "\"retrain\", which is not "
                   "in transfer.modes");
 }
 

@@ -38,7 +38,8 @@ static void syntax_error_has_its_line(void **state) {
 
 static void unclosed_string(void **state) {
     (void)state;
-    refuses("data = {\n path = \"abc;\n};", "test.cfg:2: key `data.path`: a string is not closed on its line");
+    refuses("data = {\n path = \"abc;\n};",
+            "test.cfg:2: key `data.path`: a string is not closed on its line");
 }
 
 static void unclosed_comment(void **state) {
@@ -186,8 +187,10 @@ static void include_outside_the_folder(void **state) {
         snprintf(text, sizeof text, "@include \"%s\"\n", ways[i]);
         write_text("main.cfg", text);
         snprintf(message, sizeof message,
-                 "FOLDER/main.cfg:1: @include: %s: lies outside the configuration's folder FOLDER; only files below it can be "
-                 "included", ways[i]);
+                 "FOLDER/main.cfg:1: @include: %s: lies outside the configuration's folder FOLDER; only "
+                 "files below it can be "
+                 "included",
+                 ways[i]);
         load_refused(SG_CONFIG, message);
     }
 }
@@ -213,9 +216,13 @@ static void include_that_doubles(void **state) {
     /* Comments vanish from the text; blanks stay. */
     memset(filler, ' ', 299999);
     write_text("part.cfg", filler);
-    write_text("main.cfg", "@include \"part.cfg\"\n@include \"part.cfg\"\n@include \"part.cfg\"\n@include \"part.cfg\"\n");
-    load_refused(SG_CONFIG, "FOLDER/main.cfg:4: @include: part.cfg: configurations are limited to 1048576 bytes, includes "
-                            "counted");
+    write_text(
+        "main.cfg",
+        "@include \"part.cfg\"\n@include \"part.cfg\"\n@include \"part.cfg\"\n@include \"part.cfg\"\n");
+    load_refused(
+        SG_CONFIG,
+        "FOLDER/main.cfg:4: @include: part.cfg: configurations are limited to 1048576 bytes, includes "
+        "counted");
 }
 
 static void nul_byte(void **state) {

@@ -13,11 +13,12 @@
 enum { CASES = 8 };
 
 /* Two methods, two rounds of which one is asked for, three modes and dense, two seeds, one further order. */
-static const char small[] = "net = { arch = \"lenet\"; };\n"
-                            "data = { train_limit = 64; test_limit = 32; };\n"
-                            "search = { methods = (\"lrr\", \"aws\"); warmup_epochs = 1; rounds = 2; round_epochs = 1; };\n"
-                            "transfer = { modes = (\"signed\", \"signed_norms\", \"retrain\", \"dense\"); seeds = (2, 3);\n"
-                            "             rounds = (2); noise_orders = 1; epochs = 2; };\n";
+static const char small[] =
+    "net = { arch = \"lenet\"; };\n"
+    "data = { train_limit = 64; test_limit = 32; };\n"
+    "search = { methods = (\"lrr\", \"aws\"); warmup_epochs = 1; rounds = 2; round_epochs = 1; };\n"
+    "transfer = { modes = (\"signed\", \"signed_norms\", \"retrain\", \"dense\"); seeds = (2, 3);\n"
+    "             rounds = (2); noise_orders = 1; epochs = 2; };\n";
 
 static sg_run_config *config_of(const char *text, const char *override) {
     sg_run_config *config;
@@ -26,11 +27,13 @@ static sg_run_config *config_of(const char *text, const char *override) {
     return config;
 }
 
-static int try_plan(sg_plan **plan, const sg_run_config *config, const char *fingerprint, const char *arithmetic) {
+static int try_plan(sg_plan **plan, const sg_run_config *config, const char *fingerprint,
+                    const char *arithmetic) {
     sg_plan_case_facts cases[CASES] = {0};
     assert_in_range(config->count, 1, CASES);
     for (int i = 0; i < config->count; i++) {
-        cases[i] = (sg_plan_case_facts){.channels = 3, .height = 32, .width = 32, .train_samples = 64, .test_samples = 32};
+        cases[i] = (sg_plan_case_facts){
+            .channels = 3, .height = 32, .width = 32, .train_samples = 64, .test_samples = 32};
         snprintf(cases[i].fingerprint, sizeof cases[i].fingerprint, "%s", fingerprint);
         if (config->cases[i].transfer.mask_file[0] != '\0')
             snprintf(cases[i].mask_digest, sizeof cases[i].mask_digest, "0123456789abcdef0123456789abcdef");
@@ -39,7 +42,8 @@ static int try_plan(sg_plan **plan, const sg_run_config *config, const char *fin
     return sg_plan_create(plan, config, &facts);
 }
 
-static sg_plan *plan_with(const char *text, const char *override, const char *fingerprint, const char *arithmetic) {
+static sg_plan *plan_with(const char *text, const char *override, const char *fingerprint,
+                          const char *arithmetic) {
     sg_run_config *config = config_of(text, override);
     sg_plan *plan;
     if (try_plan(&plan, config, fingerprint, arithmetic) != SG_OK) fail_msg("%s", sg_error_message());
@@ -94,7 +98,8 @@ static void parents_come_first(void **state) {
     (void)state;
     sg_plan *plan = plan_of(small, "search.methods=lrr,aws,imp");
     for (int i = 0; i < plan->count; i++)
-        for (int j = 0; j < plan->stages[i].parent_count; j++) assert_in_range(plan->stages[i].parents[j], 0, i - 1);
+        for (int j = 0; j < plan->stages[i].parent_count; j++)
+            assert_in_range(plan->stages[i].parents[j], 0, i - 1);
     sg_plan_destroy(&plan);
 }
 
@@ -147,8 +152,8 @@ static void pairs_connect_what_they_name(void **state) {
         const sg_plan_stage *path = stage_of(plan, id);
         assert_int_equal(path->parent_count, 2);
         for (int j = 0; j < 2; j++) {
-            snprintf(expected, sizeof expected, "lenet-shapes/lrr-s1/round-02%s%s", trios[i][j + 1][0] != '\0' ? "/" : "",
-                     trios[i][j + 1]);
+            snprintf(expected, sizeof expected, "lenet-shapes/lrr-s1/round-02%s%s",
+                     trios[i][j + 1][0] != '\0' ? "/" : "", trios[i][j + 1]);
             assert_string_equal(plan->stages[path->parents[j]].id, expected);
         }
     }
@@ -161,7 +166,8 @@ static void pairs_connect_what_they_name(void **state) {
 static void orders_count_from_the_transfer_seed(void **state) {
     (void)state;
     sg_plan *plan = plan_of(small, "transfer.noise_orders=2");
-    const char *const ids[] = {"lenet-shapes/lrr-s1/round-02/signed-s2", "lenet-shapes/lrr-s1/round-02/signed-s2-o1002",
+    const char *const ids[] = {"lenet-shapes/lrr-s1/round-02/signed-s2",
+                               "lenet-shapes/lrr-s1/round-02/signed-s2-o1002",
                                "lenet-shapes/lrr-s1/round-02/signed-s2-o2002"};
     for (int k = 0; k < 3; k++) {
         const sg_plan_stage *stage = stage_of(plan, ids[k]);
@@ -199,7 +205,8 @@ static void only_aws_varies_alpha(void **state) {
 
 static void mask_file_replaces_the_search(void **state) {
     (void)state;
-    sg_plan *plan = plan_of("net = { arch = \"lenet\"; };\ntransfer = { mask_file = \"m.h5\"; noise_orders = 0; };", NULL);
+    sg_plan *plan = plan_of(
+        "net = { arch = \"lenet\"; };\ntransfer = { mask_file = \"m.h5\"; noise_orders = 0; };", NULL);
     assert_int_equal(count_kind(plan, SG_STAGE_WARMUP), 0);
     assert_int_equal(count_kind(plan, SG_STAGE_ROUND), 0);
     /* signed, mask, dense with two seeds; one signed-signed pair. */
@@ -219,7 +226,8 @@ static void density_follows_the_integer_chain(void **state) {
     size_t one = prunable * 4 / 5, two = one * 4 / 5;
     assert_int_equal(plan->about[0].kept[1], one);
     assert_int_equal(plan->about[0].kept[2], two);
-    assert_true(stage_of(plan, "lenet-shapes/lrr-s1/round-02/signed-s2")->density == (double)two / (double)prunable);
+    assert_true(stage_of(plan, "lenet-shapes/lrr-s1/round-02/signed-s2")->density ==
+                (double)two / (double)prunable);
     assert_true(stage_of(plan, "lenet-shapes/dense-s2")->density == 1);
     sg_plan_destroy(&plan);
 }
@@ -239,7 +247,8 @@ static void pruning_to_nothing_is_refused(void **state) {
     sg_plan *plan;
     assert_int_equal(try_plan(&plan, config, "", NULL), SG_CONFIG);
     assert_null(plan);
-    const char *start = "test.cfg: search.rounds = 500 with search.prune_fraction = 0.2 prunes to nothing: round ";
+    const char *start =
+        "test.cfg: search.rounds = 500 with search.prune_fraction = 0.2 prunes to nothing: round ";
     assert_int_equal(strncmp(sg_error_message(), start, strlen(start)), 0);
     sg_config_destroy(&config);
 }
@@ -252,8 +261,9 @@ static void too_many_stages_are_refused(void **state) {
     sg_run_config *config = config_of(text, NULL);
     sg_plan *plan;
     assert_int_equal(try_plan(&plan, config, "", NULL), SG_CONFIG);
-    assert_string_equal(sg_error_message(),
-                        "test.cfg: the configuration asks for more than 100000 stages; split it into several");
+    assert_string_equal(
+        sg_error_message(),
+        "test.cfg: the configuration asks for more than 100000 stages; split it into several");
     sg_config_destroy(&config);
 }
 
@@ -282,9 +292,10 @@ static void cases_of_one_name_tell_their_difference(void **state) {
 
 static void names_of_cases_survive_a_common_change(void **state) {
     (void)state;
-    const char text[] = "net = { arch = \"lenet\"; };\n"
-                        "sweeps = ( { search = { seeds = (11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22); }; },\n"
-                        "           { search = { seeds = (31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42); }; } );";
+    const char text[] =
+        "net = { arch = \"lenet\"; };\n"
+        "sweeps = ( { search = { seeds = (11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22); }; },\n"
+        "           { search = { seeds = (31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42); }; } );";
     sg_plan *one = plan_of(text, NULL), *two = plan_of(text, "transfer.epochs=50");
     for (int i = 0; i < 2; i++) assert_string_equal(one->about[i].id, two->about[i].id);
     assert_string_not_equal(one->about[0].id, one->about[1].id);
@@ -295,7 +306,9 @@ static void names_of_cases_survive_a_common_change(void **state) {
 /* ---- keys */
 
 /* Which kinds of stages get other keys by this override; dense is one of its own. */
-typedef struct changes { bool warmup, round, extract, transfer, dense, connect; } changes;
+typedef struct changes {
+    bool warmup, round, extract, transfer, dense, connect;
+} changes;
 
 static changes changed_by(const char *override) {
     sg_plan *before = plan_of(small, NULL), *after = plan_of(small, override);
@@ -306,11 +319,20 @@ static changes changed_by(const char *override) {
         assert_string_equal(stage->id, after->stages[i].id);
         if (strcmp(stage->key, after->stages[i].key) == 0) continue;
         switch (stage->kind) {
-        case SG_STAGE_WARMUP: c.warmup = true; break;
-        case SG_STAGE_ROUND: c.round = true; break;
-        case SG_STAGE_EXTRACT: c.extract = true; break;
-        case SG_STAGE_TRANSFER: *(stage->mode == SG_MODE_DENSE ? &c.dense : &c.transfer) = true; break;
-        default: c.connect = true;
+        case SG_STAGE_WARMUP:
+            c.warmup = true;
+            break;
+        case SG_STAGE_ROUND:
+            c.round = true;
+            break;
+        case SG_STAGE_EXTRACT:
+            c.extract = true;
+            break;
+        case SG_STAGE_TRANSFER:
+            *(stage->mode == SG_MODE_DENSE ? &c.dense : &c.transfer) = true;
+            break;
+        default:
+            c.connect = true;
         }
     }
     sg_plan_destroy(&before);
@@ -321,25 +343,31 @@ static changes changed_by(const char *override) {
 static void check_changes(const char *override, changes expected) {
     changes c = changed_by(override);
     if (memcmp(&c, &expected, sizeof c) != 0)
-        fail_msg("%s changes keys of warmup %d round %d extract %d transfer %d dense %d connect %d", override, c.warmup, c.round,
-                 c.extract, c.transfer, c.dense, c.connect);
+        fail_msg("%s changes keys of warmup %d round %d extract %d transfer %d dense %d connect %d", override,
+                 c.warmup, c.round, c.extract, c.transfer, c.dense, c.connect);
 }
 
 static const changes nothing = {0}, everything = {true, true, true, true, true, true};
 
 static void run_options_change_no_key(void **state) {
     (void)state;
-    const char *const overrides[] = {"run.threads=2",     "run.ranks_per_stage=2", "run.keep=5", "run.checkpoint_minutes=1",
-                                     "run.time_limit_minutes=9", "single.epochs=3", "data.path=elsewhere",
+    const char *const overrides[] = {"run.threads=2",
+                                     "run.ranks_per_stage=2",
+                                     "run.keep=5",
+                                     "run.checkpoint_minutes=1",
+                                     "run.time_limit_minutes=9",
+                                     "single.epochs=3",
+                                     "data.path=elsewhere",
                                      "search.imp_rewind_epoch=1"};
     for (size_t i = 0; i < sizeof overrides / sizeof *overrides; i++) check_changes(overrides[i], nothing);
 }
 
 static void training_options_change_every_key(void **state) {
     (void)state;
-    const char *const overrides[] = {"train.lr=0.05",       "train.momentum=0.8", "train.weight_decay=0", "train.batch=64",
-                                     "train.max_steps=3",   "train.order=sequential", "data.augment=none", "net.classes=11",
-                                     "data.train_limit=32", "train.optimizer=adam", "data.seed=2"};
+    const char *const overrides[] = {"train.lr=0.05",        "train.momentum=0.8", "train.weight_decay=0",
+                                     "train.batch=64",       "train.max_steps=3",  "train.order=sequential",
+                                     "data.augment=none",    "net.classes=11",     "data.train_limit=32",
+                                     "train.optimizer=adam", "data.seed=2"};
     for (size_t i = 0; i < sizeof overrides / sizeof *overrides; i++) check_changes(overrides[i], everything);
 }
 
@@ -417,7 +445,8 @@ static void key_texts_hold_the_parents(void **state) {
     sg_plan *plan = plan_of(small, NULL);
     const sg_plan_stage *round = stage_of(plan, "lenet-shapes/lrr-s1/round-01");
     char line[256];
-    snprintf(line, sizeof line, "\nparent lenet-shapes/lrr-s1/warmup = %s\n", plan->stages[round->parents[0]].key);
+    snprintf(line, sizeof line, "\nparent lenet-shapes/lrr-s1/warmup = %s\n",
+             plan->stages[round->parents[0]].key);
     assert_non_null(strstr(round->key_text, line));
     assert_non_null(strstr(round->key_text, "\ntrain.lr = 0.1\n"));
     assert_non_null(strstr(round->key_text, "format = 1\n"));
@@ -431,7 +460,8 @@ static void difference_names_the_fields(void **state) {
     sg_plan *before = plan_of(small, NULL), *after = plan_of(small, "train.lr=0.05");
     char out[1024];
     assert_int_equal(sg_plan_diff(stage_of(before, "lenet-shapes/lrr-s1/warmup")->key_text,
-                                  stage_of(after, "lenet-shapes/lrr-s1/warmup")->key_text, out, sizeof out), 1);
+                                  stage_of(after, "lenet-shapes/lrr-s1/warmup")->key_text, out, sizeof out),
+                     1);
     assert_string_equal(out, "train.lr: 0.1 -> 0.05\n");
     sg_plan_destroy(&before);
     sg_plan_destroy(&after);
@@ -467,7 +497,8 @@ static void chains_add_up_to_the_longest_path(void **state) {
         double longest = 0;
         for (int j = i + 1; j < plan->count; j++)
             for (int k = 0; k < plan->stages[j].parent_count; k++)
-                if (plan->stages[j].parents[k] == i && plan->stages[j].chain > longest) longest = plan->stages[j].chain;
+                if (plan->stages[j].parents[k] == i && plan->stages[j].chain > longest)
+                    longest = plan->stages[j].chain;
         assert_true(plan->stages[i].chain == plan->stages[i].flop + longest);
     }
     sg_plan_destroy(&plan);
@@ -503,7 +534,8 @@ static void every_stage_is_printed(void **state) {
         assert_non_null(strstr(dot, plan->stages[i].id));
     }
     assert_non_null(strstr(text, "1 stale"));
-    for (int i = 0; i < plan->nets[0]->layers; i++) assert_non_null(strstr(layers, plan->nets[0]->layer[i].name));
+    for (int i = 0; i < plan->nets[0]->layers; i++)
+        assert_non_null(strstr(layers, plan->nets[0]->layer[i].name));
     free(text);
     free(dot);
     free(layers);
