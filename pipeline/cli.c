@@ -10,7 +10,7 @@
 enum option_type { FLAG, TEXT, NUMBER, SEED, OVERRIDE };
 
 typedef struct option {
-    const char *name;     /* without "--" */
+    const char *name; /* without "--" */
     enum option_type type;
     size_t offset;        /* in sg_cli; OVERRIDE: unused */
     const char *argument; /* as help shows it; NULL for flags */
@@ -18,22 +18,26 @@ typedef struct option {
 } option;
 
 #define AT(member) offsetof(sg_cli, member)
-#define SET {"set", OVERRIDE, 0, "PATH=VALUE", "overrides one option of the configuration; repeat it as needed"}
+/* clang-format off */
+#define SET {"set", OVERRIDE, 0, "PATH=VALUE", "overrides one option of the configuration; may be repeated"}
 #define JSON {"json", FLAG, AT(json), NULL, "prints JSON instead of a table"}
 #define LAST {NULL, FLAG, 0, NULL, NULL}
+/* clang-format on */
 
 static const option run_options[] = {
     {"out", TEXT, AT(out), "DIR", "run directory; without it, runs/ and the configuration's name"},
     SET,
     {"retry-failed", FLAG, AT(retry_failed), NULL, "runs failed stages again"},
     {"recompute", FLAG, AT(recompute), NULL, "moves stale results aside and computes them again"},
-    {"time-limit", NUMBER, AT(time_limit_minutes), "MINUTES", "writes checkpoints and stops in time, with exit code 75"},
+    {"time-limit", NUMBER, AT(time_limit_minutes), "MINUTES",
+     "writes checkpoints and stops in time, with exit code 75"},
     {"wait", FLAG, AT(wait), NULL, "waits while another job holds the run directory"},
     {"break-lock", FLAG, AT(break_lock), NULL, "takes the run directory from a job that is known to be dead"},
     LAST};
 static const option plan_options[] = {
     SET,
-    {"resolved", FLAG, AT(resolved), NULL, "prints the configuration with all defaults, itself a valid configuration"},
+    {"resolved", FLAG, AT(resolved), NULL,
+     "prints the configuration with all defaults, itself a valid configuration"},
     {"dot", FLAG, AT(dot), NULL, "prints the graph of stages for Graphviz"},
     {"layers", FLAG, AT(layers), NULL, "prints the layers of each network"},
     {"gflops", NUMBER, AT(gflops), "N", "GFLOP/s of a core, for core-hours (40 unless given)"},
@@ -46,7 +50,8 @@ static const option train_options[] = {
     {"mask", TEXT, AT(mask), "FILE", "prunes by this signed mask"},
     {"seed", SEED, AT(seed), "N", "initialisation and data order (1 unless given)"},
     {"out", TEXT, AT(out), "FILE", "where the trained weights go"},
-    {"time-limit", NUMBER, AT(time_limit_minutes), "MINUTES", "writes a checkpoint and stops in time, with exit code 75"},
+    {"time-limit", NUMBER, AT(time_limit_minutes), "MINUTES",
+     "writes a checkpoint and stops in time, with exit code 75"},
     LAST};
 static const option eval_options[] = {
     SET,
@@ -57,8 +62,7 @@ static const option connect_options[] = {
     SET, {"out", TEXT, AT(out), "FILE", "writes the path as a table"}, LAST};
 static const option inspect_options[] = {
     {"digest", FLAG, AT(digest), NULL, "prints one hash of weights, masks, statistics and metrics"}, LAST};
-static const option data_options[] = {
-    SET, {"out", TEXT, AT(out), "FILE", "pack: the file to write"}, LAST};
+static const option data_options[] = {SET, {"out", TEXT, AT(out), "FILE", "pack: the file to write"}, LAST};
 
 static const struct command {
     const char *name, *arguments, *summary;
@@ -94,16 +98,20 @@ const char *sg_cli_summary(const char *command) {
 /* ---- help */
 
 void sg_cli_print_help(FILE *out, const char *const *names, int count) {
-    fprintf(out, "Signet finds winning signs: sparse networks whose signs alone, on fresh magnitudes, train to full accuracy.\n\n"
-                 "usage: [mpirun -n N] signet COMMAND [ARGUMENTS]\n\n");
+    fprintf(
+        out,
+        "Signet finds winning signs: the signs of a sparse network that, on fresh magnitudes, train to the\n"
+        "accuracy of the dense one.\n\n"
+        "usage: [mpirun -n N] signet COMMAND [ARGUMENTS]\n\n");
     for (int i = 0; i < count; i++) {
         const struct command *c = find_command(names[i]);
         if (c != NULL) fprintf(out, "  %-8s %-20s %s\n", c->name, c->arguments, c->summary);
     }
     fprintf(out, "\n  signet COMMAND --help shows a command's options; signet --version the version.\n\n"
-                 "exit codes: 0 done, 1 done except for failed stages, 64 usage, 65 bad data, 66 no input, 69 run directory\n"
-                 "in use, 70 internal error, 71 out of memory, 73 cannot create output, 74 input or output failed,\n"
-                 "75 interrupted (submit again to go on), 78 bad or changed configuration\n");
+                 "exit codes: 0 done, 1 done except for failed stages, 64 usage, 65 bad data, 66 no input,\n"
+                 "69 run directory in use, 70 internal error, 71 out of memory, 73 cannot create output,\n"
+                 "74 input or output failed, 75 interrupted (submit again to go on),\n"
+                 "78 bad or changed configuration\n");
 }
 
 int sg_cli_print_command_help(FILE *out, const char *command) {
@@ -114,7 +122,8 @@ int sg_cli_print_command_help(FILE *out, const char *command) {
     if (c->options[0].name != NULL) fprintf(out, "\n");
     for (const option *o = c->options; o->name != NULL; o++) {
         char left[64];
-        snprintf(left, sizeof left, "--%s%s%s", o->name, o->argument != NULL ? " " : "", o->argument != NULL ? o->argument : "");
+        snprintf(left, sizeof left, "--%s%s%s", o->name, o->argument != NULL ? " " : "",
+                 o->argument != NULL ? o->argument : "");
         fprintf(out, "  %-22s %s\n", left, o->help);
     }
     fprintf(out, "  %-22s %s\n", "--help", "shows this");
@@ -128,8 +137,8 @@ static int unknown_option(const struct command *c, const char *name) {
     int count = 0;
     for (const option *o = c->options; o->name != NULL && count < OPTION_LIMIT; o++) names[count++] = o->name;
     names[count++] = "help";
-    return SG_FAIL(SG_USAGE, "%s: option --%s is not known; nearest: --%s; see signet %s --help", c->name, name,
-                   sg_nearest(name, names, count), c->name);
+    return SG_FAIL(SG_USAGE, "%s: option --%s is not known; nearest: --%s; see signet %s --help", c->name,
+                   name, sg_nearest(name, names, count), c->name);
 }
 
 static const option *find_option(const struct command *c, const char *name) {
@@ -142,9 +151,12 @@ static int take_value(sg_cli *cli, const struct command *c, const option *o, con
     void *out = (char *)cli + o->offset;
     char *end;
     switch (o->type) {
-    case FLAG: *(bool *)out = true; return SG_OK;
+    case FLAG:
+        *(bool *)out = true;
+        return SG_OK;
     case TEXT:
-        SG_CHECK(value[0] != '\0', SG_USAGE, "%s: option --%s needs %s, got nothing", c->name, o->name, o->argument);
+        SG_CHECK(value[0] != '\0', SG_USAGE, "%s: option --%s needs %s, got nothing", c->name, o->name,
+                 o->argument);
         *(const char **)out = value;
         return SG_OK;
     case NUMBER: {
@@ -158,14 +170,16 @@ static int take_value(sg_cli *cli, const struct command *c, const option *o, con
     case SEED: {
         errno = 0;
         unsigned long long number = strtoull(value, &end, 10);
-        SG_CHECK(value[0] >= '0' && value[0] <= '9' && *end == '\0' && errno == 0 && number <= INT64_MAX, SG_USAGE,
-                 "%s: option --%s takes an integer from 0 to 2^63 - 1, got `%s`", c->name, o->name, value);
+        SG_CHECK(value[0] >= '0' && value[0] <= '9' && *end == '\0' && errno == 0 && number <= INT64_MAX,
+                 SG_USAGE, "%s: option --%s takes an integer from 0 to 2^63 - 1, got `%s`", c->name, o->name,
+                 value);
         *(uint64_t *)out = number;
         cli->has_seed = true;
         return SG_OK;
     }
     case OVERRIDE:
-        SG_CHECK(cli->override_count < SG_CLI_OVERRIDES, SG_USAGE, "%s: more than %d --set", c->name, SG_CLI_OVERRIDES);
+        SG_CHECK(cli->override_count < SG_CLI_OVERRIDES, SG_USAGE, "%s: more than %d --set", c->name,
+                 SG_CLI_OVERRIDES);
         cli->overrides[cli->override_count++] = value;
         return SG_OK;
     }
@@ -188,7 +202,8 @@ static int take_option(sg_cli *cli, const struct command *c, int argc, char **ar
         return SG_AT(take_value(cli, c, o, ""));
     }
     if (equals == NULL)
-        SG_CHECK(++*i < argc, SG_USAGE, "%s: option --%s needs a value: --%s %s", c->name, name, name, o->argument);
+        SG_CHECK(++*i < argc, SG_USAGE, "%s: option --%s needs a value: --%s %s", c->name, name, name,
+                 o->argument);
     return SG_AT(take_value(cli, c, o, equals != NULL ? equals + 1 : argv[*i]));
 }
 
@@ -206,15 +221,16 @@ int sg_cli_parse(sg_cli *cli, int argc, char **argv) {
             SG_TRY(take_option(cli, c, argc, argv, &i));
         } else {
             SG_CHECK(!options || argv[i][0] != '-' || argv[i][1] == '\0', SG_USAGE,
-                     "%s: option %s is not known; options begin with two dashes; see signet %s --help", c->name, argv[i],
-                     c->name);
-            SG_CHECK(cli->positionals < c->most, SG_USAGE, "%s: `%s` is one argument too many; usage: signet %s %s",
-                     c->name, argv[i], c->name, c->arguments);
+                     "%s: option %s is not known; options begin with two dashes; see signet %s --help",
+                     c->name, argv[i], c->name);
+            SG_CHECK(cli->positionals < c->most, SG_USAGE,
+                     "%s: `%s` is one argument too many; usage: signet %s %s", c->name, argv[i], c->name,
+                     c->arguments);
             cli->positional[cli->positionals++] = argv[i];
         }
     }
     if (cli->help) return SG_AT(sg_cli_print_command_help(stdout, c->name));
-    SG_CHECK(cli->positionals >= c->least, SG_USAGE, "%s: an argument is missing; usage: signet %s %s", c->name, c->name,
-             c->arguments);
+    SG_CHECK(cli->positionals >= c->least, SG_USAGE, "%s: an argument is missing; usage: signet %s %s",
+             c->name, c->name, c->arguments);
     return SG_OK;
 }

@@ -1,5 +1,6 @@
-/* The command line: one table of commands with their options, parsed alike for all. Options may stand anywhere, as
- * `--name value` or `--name=value`; `--` ends them. Errors are SG_USAGE and name the nearest option. Local. */
+/* The command line: one table of commands with their options, parsed alike for all. Options may stand
+ * anywhere, as `--name value` or `--name=value`; `--` ends them. Errors are SG_USAGE and name the nearest
+ * option. Local. */
 #ifndef SG_CLI_H
 #define SG_CLI_H
 
@@ -11,12 +12,13 @@
 
 enum { SG_CLI_POSITIONALS = 4, SG_CLI_OVERRIDES = 256 };
 
-/* What any command can be given; a command sees set only what its table allows. Strings are borrowed from argv. */
+/* What any command can be given; a command sees set only what its table allows. Strings are borrowed from
+ * argv. */
 typedef struct sg_cli {
-    bool help;                       /* the command's help was printed: nothing more to do */
+    bool help; /* the command's help was printed: nothing more to do */
     int positionals;
     const char *positional[SG_CLI_POSITIONALS];
-    int override_count;              /* --set path=value, in order */
+    int override_count; /* --set path=value, in order */
     const char *overrides[SG_CLI_OVERRIDES];
     const char *out, *init, *weights, *logits, *mask; /* NULL: not given */
     bool retry_failed, recompute, break_lock, wait;
@@ -24,8 +26,8 @@ typedef struct sg_cli {
     bool digest, json;
     bool has_seed;
     uint64_t seed;
-    double time_limit_minutes;       /* 0: not given */
-    double gflops;                   /* GFLOP/s of a core; 0: not given */
+    double time_limit_minutes; /* 0: not given */
+    double gflops;             /* GFLOP/s of a core; 0: not given */
 } sg_cli;
 
 /* Parses a command's arguments; argv[0] is the command's name. With --help the help goes to stdout. */

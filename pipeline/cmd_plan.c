@@ -18,7 +18,8 @@ static int print_plan(const sg_cli *cli, const sg_run_config *config, const sg_p
     if (cli->layers) return SG_AT(sg_plan_print_layers(plan, stdout));
     for (int i = 0; i < config->count; i++)
         printf("%s: reckoned with %zu training and %zu test images of %dx%dx%d\n", plan->about[i].id,
-               facts[i].train_samples, facts[i].test_samples, facts[i].channels, facts[i].height, facts[i].width);
+               facts[i].train_samples, facts[i].test_samples, facts[i].channels, facts[i].height,
+               facts[i].width);
     return SG_AT(sg_plan_print(plan, cli->gflops > 0 ? cli->gflops : USUAL_GFLOPS, stdout));
 }
 
@@ -32,8 +33,10 @@ static int show(const sg_cli *cli, const sg_run_config *config) {
     sg_plan_facts facts = {.cases = cases};
     if ((status = SG_AT(sg_plan_create(&plan, config, &facts)))) goto done;
     /* Only now: a configuration that cannot be run is not worth printing. */
-    if (cli->resolved) status = SG_AT(sg_config_print(config, stdout));
-    else status = SG_AT(print_plan(cli, config, cases, plan));
+    if (cli->resolved)
+        status = SG_AT(sg_config_print(config, stdout));
+    else
+        status = SG_AT(print_plan(cli, config, cases, plan));
 done:
     sg_plan_destroy(&plan);
     free(cases);
@@ -44,7 +47,8 @@ int sg_cmd_plan(int argc, char **argv) {
     sg_cli cli;
     SG_TRY(sg_cli_parse(&cli, argc, argv));
     if (cli.help) return SG_OK;
-    SG_CHECK(cli.resolved + cli.dot + cli.layers <= 1, SG_USAGE, "plan: --resolved, --dot and --layers: one at a time");
+    SG_CHECK(cli.resolved + cli.dot + cli.layers <= 1, SG_USAGE,
+             "plan: --resolved, --dot and --layers: one at a time");
     sg_run_config *config;
     SG_TRY(sg_config_load(&config, cli.positional[0], cli.overrides, cli.override_count));
     int status = show(&cli, config);

@@ -1,5 +1,5 @@
-/* The commands: each gets its own name as argv[0], and returns an exit code (kernels/error.h) with the error record
- * filled unless that is SG_OK. Those that need MPI start and end it themselves. */
+/* The commands: each gets its own name as argv[0], and returns an exit code (kernels/error.h) with the error
+ * record filled unless that is SG_OK. Those that need MPI start and end it themselves. */
 #ifndef SG_COMMANDS_H
 #define SG_COMMANDS_H
 

@@ -30,8 +30,10 @@ static int parse(source *s) {
     char place[SG_CONFIG_PATH];
     sg_config_text_place(s->text, config_error_line(&s->tree), place, sizeof place);
     const char *what = config_error_text(&s->tree);
-    return SG_FAIL(SG_CONFIG, "%s: %s; is a quote, a bracket, a `;` or a `,` missing or too many here or on the line "
-                              "before?", place, what != NULL ? what : "syntax error");
+    return SG_FAIL(SG_CONFIG,
+                   "%s: %s; is a quote, a bracket, a `;` or a `,` missing or too many here or on the line "
+                   "before?",
+                   place, what != NULL ? what : "syntax error");
 }
 
 static void close_source(source *s) {
@@ -76,8 +78,8 @@ static int apply_groups(state *s, const source *from, const config_setting_t *ro
         snprintf(shown, sizeof shown, "%s%s", before, name);
         if (sweeps) continue;
         if (number < 0) return unknown(where, shown, name);
-        SG_CHECK(config_setting_is_group(group), SG_CONFIG, "%s: key `%s` takes a group of settings in braces { ... }", where,
-                 shown);
+        SG_CHECK(config_setting_is_group(group), SG_CONFIG,
+                 "%s: key `%s` takes a group of settings in braces { ... }", where, shown);
         SG_CHECK(before[0] == '\0' || !sg_key_groups[number].shared, SG_CONFIG,
                  "%s: key `%s` is the same for all cases; it cannot be in sweeps", where, shown);
         for (int j = 0; j < config_setting_length(group); j++) {
@@ -100,8 +102,10 @@ static bool takes_words(const sg_key *key) {
     case SG_KEY_SWITCH:
     case SG_KEY_NAMES:
     case SG_KEY_CHOICES:
-    case SG_KEY_ROUNDS: return true;
-    default: return false;
+    case SG_KEY_ROUNDS:
+        return true;
+    default:
+        return false;
     }
 }
 
@@ -134,7 +138,8 @@ static void override_text(const sg_key *key, const char *value, char *text) {
             size_t length = strcspn(at, ",");
             size_t blanks = strspn(at, " ");
             if (blanks > length) blanks = length;
-            bool number = key->type == SG_KEY_ROUNDS && strspn(at + blanks, "+-0123456789") == length - blanks;
+            bool number =
+                key->type == SG_KEY_ROUNDS && strspn(at + blanks, "+-0123456789") == length - blanks;
             used = add_word(text, used, at + blanks, length - blanks, takes_words(key) && !number);
             at += length;
             if (*at == ',') text[used++] = *at++;
@@ -149,16 +154,18 @@ static int apply_override(state *s, const char *override) {
     const char *equals = strchr(override, '=');
     size_t length = equals != NULL ? (size_t)(equals - override) : 0;
     while (length > 0 && override[length - 1] == ' ') length--;
-    SG_CHECK(length > 0, SG_CONFIG, "--set %.200s: write it as path=value, for example --set train.lr=0.05", override);
+    SG_CHECK(length > 0, SG_CONFIG, "--set %.200s: write it as path=value, for example --set train.lr=0.05",
+             override);
     snprintf(path, sizeof path, "%.*s", (int)(length < PATH_LENGTH ? length : PATH_LENGTH - 1), override);
     snprintf(where, sizeof where, "--set %.200s", override);
     int number = sg_key_find(path);
-    SG_CHECK(find_group(path) < 0, SG_CONFIG, "%s: `%s` is a group; set its keys one by one, as in --set train.lr=0.05",
-             where, path);
+    SG_CHECK(find_group(path) < 0, SG_CONFIG,
+             "%s: `%s` is a group; set its keys one by one, as in --set train.lr=0.05", where, path);
     if (number < 0) return unknown(where, path, path);
     const sg_key *key = &sg_keys[number];
     const char *value = equals + 1 + strspn(equals + 1, " ");
-    SG_CHECK(*value != '\0' || takes_words(key) || takes_lists(key), SG_CONFIG, "%s: key `%s` needs a value", where, path);
+    SG_CHECK(*value != '\0' || takes_words(key) || takes_lists(key), SG_CONFIG, "%s: key `%s` needs a value",
+             where, path);
 
     source from = {0};
     char *text;
@@ -166,13 +173,17 @@ static int apply_override(state *s, const char *override) {
     override_text(key, value, text);
     int status = SG_AT(sg_config_text_take(&from.text, where, text, strlen(text), false));
     if (status == SG_OK && parse(&from) != SG_OK)
-        status = SG_FAIL(SG_CONFIG, "%s: key `%s`: `%.200s` is no value that libconfig can read", where, path, value);
+        status = SG_FAIL(SG_CONFIG, "%s: key `%s`: `%.200s` is no value that libconfig can read", where, path,
+                         value);
     if (status == SG_OK) {
         const config_setting_t *root = config_root_setting(&from.tree);
         const config_setting_t *group = config_setting_get_elem(root, 0);
         if (config_setting_length(root) != 1 || config_setting_length(group) != 1)
-            status = SG_FAIL(SG_CONFIG, "%s: key `%s` takes one value; give further keys a --set of their own", where, path);
-        else status = SG_AT(apply_setting(s, config_setting_get_elem(group, 0), path, "", where));
+            status =
+                SG_FAIL(SG_CONFIG, "%s: key `%s` takes one value; give further keys a --set of their own",
+                        where, path);
+        else
+            status = SG_AT(apply_setting(s, config_setting_get_elem(group, 0), path, "", where));
     }
     close_source(&from);
     free(text);
@@ -205,8 +216,8 @@ static int complete(sg_run_config *made, state *s, const char *const *overrides,
     return SG_AT(add_case(made, &s->draft));
 }
 
-static int make_cases(sg_run_config *made, const source *from, const state *base, const char *const *overrides,
-                      int count) {
+static int make_cases(sg_run_config *made, const source *from, const state *base,
+                      const char *const *overrides, int count) {
     state *s;
     SG_TRY(SG_NEW(&s, 1));
     int status = SG_OK;
@@ -220,14 +231,16 @@ static int make_cases(sg_run_config *made, const source *from, const state *base
     char where[SG_CONFIG_PATH], before[64];
     sg_config_text_place(from->text, (int)config_setting_source_line(sweeps), where, sizeof where);
     if (!config_setting_is_list(sweeps) || config_setting_length(sweeps) == 0) {
-        status = SG_FAIL(SG_CONFIG, "%s: key `sweeps` takes a list of groups: ({ net = { ... }; }, { ... })", where);
+        status = SG_FAIL(SG_CONFIG, "%s: key `sweeps` takes a list of groups: ({ net = { ... }; }, { ... })",
+                         where);
         goto done;
     }
     for (int i = 0; i < config_setting_length(sweeps); i++) {
         const config_setting_t *sweep = config_setting_get_elem(sweeps, (unsigned)i);
         snprintf(before, sizeof before, "sweeps[%d].", i);
         if (!config_setting_is_group(sweep)) {
-            status = SG_FAIL(SG_CONFIG, "%s: key `sweeps[%d]` takes groups of settings in braces { ... }", where, i);
+            status = SG_FAIL(SG_CONFIG, "%s: key `sweeps[%d]` takes groups of settings in braces { ... }",
+                             where, i);
             goto done;
         }
         *s = *base;
@@ -248,7 +261,8 @@ static int check_cases(const sg_run_config *made, const char *name) {
         status = SG_AT(sg_config_case_text(&made->cases[i], &texts[i]));
         for (int j = 0; j < i && status == SG_OK; j++)
             if (strcmp(texts[i], texts[j]) == 0)
-                status = SG_FAIL(SG_CONFIG, "%s: cases %d and %d (of net.arch and sweeps) are the same", name, j + 1, i + 1);
+                status = SG_FAIL(SG_CONFIG, "%s: cases %d and %d (of net.arch and sweeps) are the same", name,
+                                 j + 1, i + 1);
     }
     for (int i = 0; i < made->count; i++) free(texts[i]);
     free(texts);
@@ -263,8 +277,9 @@ static int apply_defaults(state *s) {
         int status = SG_AT(sg_config_text_take(&from.text, "default", text, (size_t)length, false));
         if (status == SG_OK) status = SG_AT(parse(&from));
         if (status == SG_OK)
-            status = SG_AT(sg_key_read(&sg_keys[i], "default", sg_keys[i].path,
-                                       config_setting_get_elem(config_root_setting(&from.tree), 0), &s->draft));
+            status =
+                SG_AT(sg_key_read(&sg_keys[i], "default", sg_keys[i].path,
+                                  config_setting_get_elem(config_root_setting(&from.tree), 0), &s->draft));
         close_source(&from);
         if (status != SG_OK) return status;
     }
@@ -272,7 +287,8 @@ static int apply_defaults(state *s) {
 }
 
 /* from: read text; NULL for defaults. Takes it over. */
-static int build(sg_run_config **config, const char *name, sg_config_text *text, const char *const *overrides, int count) {
+static int build(sg_run_config **config, const char *name, sg_config_text *text, const char *const *overrides,
+                 int count) {
     source from = {.text = text};
     state *base = NULL;
     sg_run_config *made = NULL;
@@ -303,7 +319,8 @@ int sg_config_load(sg_run_config **config, const char *file, const char *const *
     return SG_AT(build(config, file, text, overrides, count));
 }
 
-int sg_config_parse(sg_run_config **config, const char *name, const char *text, const char *const *overrides, int count) {
+int sg_config_parse(sg_run_config **config, const char *name, const char *text, const char *const *overrides,
+                    int count) {
     *config = NULL;
     sg_config_text *taken = NULL;
     if (text != NULL) SG_TRY(sg_config_text_take(&taken, name, text, strlen(text), true));

@@ -1,11 +1,12 @@
 /* Configuration: what one libconfig file asks for, checked and complete.
  *
- * One table of keys (config_schema.c) drives parsing, defaults, checks, the resolved configuration and the reference
- * page docs/configuration.md. Key paths are group.name, as the members below.
+ * One table of keys (config_schema.c) drives parsing, defaults, checks, the resolved configuration and the
+ * reference page docs/configuration.md. Key paths are group.name, as the members below.
  *
- * Every error is SG_CONFIG (SG_NOINPUT for a file that is not there) and says "file:line: key `train.lr` ..." or, for
- * an override, "--set train.lr=-1: key `train.lr` ...". Relative paths in a configuration are relative to the current
- * directory. @include takes regular files below the configuration's own folder. All functions are local. */
+ * Every error is SG_CONFIG (SG_NOINPUT for a file that is not there) and says "file:line: key `train.lr` ..."
+ * or, for an override, "--set train.lr=-1: key `train.lr` ...". Relative paths in a configuration are
+ * relative to the current directory. @include takes regular files below the configuration's own folder. All
+ * functions are local. */
 #ifndef SG_CONFIG_H
 #define SG_CONFIG_H
 
@@ -18,7 +19,9 @@
 
 enum { SG_CONFIG_LIST = 256, SG_CONFIG_PATH = 1024, SG_CONFIG_NAME = 32 };
 
-typedef struct sg_alpha_range { double low, high; } sg_alpha_range;
+typedef struct sg_alpha_range {
+    double low, high;
+} sg_alpha_range;
 
 typedef struct sg_net_config {
     char arch[SG_CONFIG_NAME];
@@ -33,7 +36,7 @@ typedef struct sg_data_config {
     char path[SG_CONFIG_PATH];
     int train_limit, test_limit; /* samples; 0: all */
     char augment[SG_CONFIG_NAME];
-    uint64_t seed;               /* of the procedural data set */
+    uint64_t seed; /* of the procedural data set */
 } sg_data_config;
 
 typedef struct sg_train_config {
@@ -63,7 +66,8 @@ typedef struct sg_transfer_config {
     int seed_count;
     uint64_t seeds[SG_CONFIG_LIST];
     int round_count;
-    int rounds[SG_CONFIG_LIST]; /* ascending, 1..search.rounds: what transfer.rounds or transfer.densities came to */
+    int rounds[SG_CONFIG_LIST];     /* ascending, 1..search.rounds: what transfer.rounds or transfer.densities
+                                       came to */
     char mask_file[SG_CONFIG_PATH]; /* "": from the searches */
     int noise_orders;
     int epochs;
@@ -98,7 +102,7 @@ typedef struct sg_run_options {
     int ranks_per_stage; /* 0: choose; else a power of two */
     int threads;         /* per rank; 0: cores of the node divided by its ranks */
     double checkpoint_minutes;
-    int keep;            /* checkpoint generations */
+    int keep;                  /* checkpoint generations */
     double time_limit_minutes; /* 0: none, or the scheduler's */
 } sg_run_options;
 
@@ -107,8 +111,8 @@ typedef struct sg_kernel_options {
     bool winograd, sparse;
 } sg_kernel_options;
 
-/* What a file gives: one case per entry of net.arch (a name or a list of names) and, where the file has `sweeps` (a
- * list of groups, each with keys of its own), per sweep. */
+/* What a file gives: one case per entry of net.arch (a name or a list of names) and, where the file has
+ * `sweeps` (a list of groups, each with keys of its own), per sweep. */
 typedef struct sg_run_config {
     char name[SG_CONFIG_PATH]; /* of the file, for messages */
     sg_run_options run;
@@ -117,11 +121,12 @@ typedef struct sg_run_config {
     sg_config *cases; /* [count] */
 } sg_run_config;
 
-/* Reads, checks and completes `file`. overrides: count strings "path=value", value in libconfig's syntax, or bare
- * words (and lists of them, comma-separated) where a key takes them; they win over the file. Owned. */
+/* Reads, checks and completes `file`. overrides: count strings "path=value", value in libconfig's syntax, or
+ * bare words (and lists of them, comma-separated) where a key takes them; they win over the file. Owned. */
 int sg_config_load(sg_run_config **config, const char *file, const char *const *overrides, int count);
 
-/* The same from text; `name` stands for the file in messages, includes are refused. NULL text: all defaults. */
+/* The same from text; `name` stands for the file in messages, includes are refused. NULL text: all defaults.
+ */
 int sg_config_parse(sg_run_config **config, const char *name, const char *text, const char *const *overrides,
                     int count);
 
@@ -133,7 +138,8 @@ int sg_config_print(const sg_run_config *config, FILE *out);
 /* The table of keys as Markdown: docs/configuration.md. SG_IO. */
 int sg_config_reference(FILE *out);
 
-/* Words that differ little from `name`: the nearest of names[0..count) by edit distance, NULL when count is 0. */
+/* Words that differ little from `name`: the nearest of names[0..count) by edit distance, NULL when count is
+ * 0. */
 const char *sg_nearest(const char *name, const char *const *names, int count);
 
 /* The shortest decimal that reads back as exactly this double ("0.1", "1e-05", "1"); into text[32]. */

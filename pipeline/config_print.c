@@ -35,8 +35,8 @@ int sg_config_value(const sg_config *config, const char *path, char *text, size_
     draft_of(NULL, config, &draft);
     int number = sg_key_find(path);
     SG_CHECK(number >= 0, SG_INTERNAL, "no key `%s` in the table", path);
-    SG_CHECK(sg_key_format(&sg_keys[number], &draft, text, size), SG_INTERNAL, "the value of `%s` needs more than %zu bytes",
-             path, size);
+    SG_CHECK(sg_key_format(&sg_keys[number], &draft, text, size), SG_INTERNAL,
+             "the value of `%s` needs more than %zu bytes", path, size);
     return SG_OK;
 }
 
@@ -68,7 +68,8 @@ int sg_config_case_text(const sg_config *config, char **text) {
         if (is_shared(&sg_keys[i])) continue;
         sg_key_format(&sg_keys[i], &draft, value, VALUE_LENGTH);
         const char *parts[] = {sg_keys[i].path, " = ", value, "\n"};
-        for (int j = 0; j < 4 && status == SG_OK; j++) status = SG_AT(append(text, &length, &capacity, parts[j]));
+        for (int j = 0; j < 4 && status == SG_OK; j++)
+            status = SG_AT(append(text, &length, &capacity, parts[j]));
     }
     free(value);
     if (status != SG_OK) SG_FREE(*text);
@@ -89,9 +90,13 @@ static void describe_limits(const sg_key *key, char *text, size_t size) {
         char low[32], high[32];
         snprintf(low, sizeof low, "%.15g", key->low);
         snprintf(high, sizeof high, "%.15g", key->high);
-        if (key->high > 9e18) snprintf(text, size, "%s to 2^63 - 1", low);
-        else if (key->high >= 2147483647.0) snprintf(text, size, "%s or more", low);
-        else snprintf(text, size, "%s%s to %s%s", key->above ? "above " : "", low, key->below ? "below " : "", high);
+        if (key->high > 9e18)
+            snprintf(text, size, "%s to 2^63 - 1", low);
+        else if (key->high >= 2147483647.0)
+            snprintf(text, size, "%s or more", low);
+        else
+            snprintf(text, size, "%s%s to %s%s", key->above ? "above " : "", low, key->below ? "below " : "",
+                     high);
     }
 }
 
@@ -113,14 +118,16 @@ static void print_comment(FILE *out, const char *text) {
 static void print_key(FILE *out, const sg_key *key, const char *value) {
     char limits[512], comment[1024];
     describe_limits(key, limits, sizeof limits);
-    snprintf(comment, sizeof comment, "%s%s%s%s%s%s%s", key->help, key->unit[0] != '\0' ? " (" : "", key->unit,
-             key->unit[0] != '\0' ? ")" : "", limits[0] != '\0' ? " [" : "", limits, limits[0] != '\0' ? "]" : "");
+    snprintf(comment, sizeof comment, "%s%s%s%s%s%s%s", key->help, key->unit[0] != '\0' ? " (" : "",
+             key->unit, key->unit[0] != '\0' ? ")" : "", limits[0] != '\0' ? " [" : "", limits,
+             limits[0] != '\0' ? "]" : "");
     print_comment(out, comment);
     fprintf(out, "    %s = %s;\n", strchr(key->path, '.') + 1, value);
 }
 
 /* Which keys differ between the cases: arch alone, or more. */
-static void find_differences(const sg_run_config *config, char *one, char *two, bool *differs, bool *only_arch) {
+static void find_differences(const sg_run_config *config, char *one, char *two, bool *differs,
+                             bool *only_arch) {
     sg_config_draft first, other;
     draft_of(config, &config->cases[0], &first);
     *only_arch = true;
@@ -181,7 +188,8 @@ int sg_config_print(const sg_run_config *config, FILE *out) {
     }
     fprintf(out, "# Resolved configuration: every key, defaults included. Itself a valid configuration.\n");
     for (int g = 0; g < sg_key_group_count; g++) {
-        fprintf(out, "\n# %s: %s\n%s = {\n", sg_key_groups[g].name, sg_key_groups[g].help, sg_key_groups[g].name);
+        fprintf(out, "\n# %s: %s\n%s = {\n", sg_key_groups[g].name, sg_key_groups[g].help,
+                sg_key_groups[g].name);
         for (int i = 0; i < sg_key_count; i++) {
             if (!in_group(&sg_keys[i], sg_key_groups[g].name)) continue;
             sg_key_format(&sg_keys[i], &draft, one, VALUE_LENGTH);
@@ -201,40 +209,58 @@ done:
 
 static const char *type_text(const sg_key *key) {
     switch (key->type) {
-    case SG_KEY_INT: return "integer";
-    case SG_KEY_SEED: return "integer";
-    case SG_KEY_FLOAT: return "number";
-    case SG_KEY_BOOL: return "true, false";
-    case SG_KEY_STRING: return "string";
+    case SG_KEY_INT:
+        return "integer";
+    case SG_KEY_SEED:
+        return "integer";
+    case SG_KEY_FLOAT:
+        return "number";
+    case SG_KEY_BOOL:
+        return "true, false";
+    case SG_KEY_STRING:
+        return "string";
     case SG_KEY_NAME:
     case SG_KEY_CHOICE:
-    case SG_KEY_SWITCH: return "name";
-    case SG_KEY_RANGE: return "(low, high)";
-    case SG_KEY_NAMES: return "name, or list of names";
-    case SG_KEY_SEEDS: return "list of integers";
-    case SG_KEY_FLOATS: return "list of numbers";
-    case SG_KEY_CHOICES: return "list of names";
-    case SG_KEY_RANGES: return "(low, high), or list of them";
-    case SG_KEY_ROUNDS: return "list of integers, or \"all\"";
+    case SG_KEY_SWITCH:
+        return "name";
+    case SG_KEY_RANGE:
+        return "(low, high)";
+    case SG_KEY_NAMES:
+        return "name, or list of names";
+    case SG_KEY_SEEDS:
+        return "list of integers";
+    case SG_KEY_FLOATS:
+        return "list of numbers";
+    case SG_KEY_CHOICES:
+        return "list of names";
+    case SG_KEY_RANGES:
+        return "(low, high), or list of them";
+    case SG_KEY_ROUNDS:
+        return "list of integers, or \"all\"";
     }
     return "";
 }
 
 int sg_config_reference(FILE *out) {
-    fprintf(out,
-            "# Configuration\n\n"
-            "<!-- Made by `make docs` from pipeline/config_schema.c. -->\n\n"
-            "A run file is written for libconfig: groups of settings, `group = { key = value; ... };`. Every key has a\n"
-            "default; `signet plan CONFIG --resolved` prints all of them as they apply. A key that is not known, a value of\n"
-            "the wrong type and a value that is impossible are errors that name file, line and key.\n\n"
-            "- Integers are taken where numbers are meant, and a single value where a list is meant. Integers have up to\n"
-            "  64 bits; those above 2147483647 need no `L`.\n"
-            "- `--set path=value` on the command line wins over the file: `--set train.lr=0.05`, `--set search.seeds=1,2`,\n"
-            "  `--set 'search.alpha=((0,1),(0.5,1))'`. Names need no quotes there.\n"
-            "- Relative paths are relative to the current directory. `@include \"file\"` takes regular files below the\n"
-            "  configuration's own folder.\n"
-            "- A list of names for `net.arch` gives one case each. `sweeps = ({ net = {...}; train = {...}; }, {...});`\n"
-            "  gives one case per group; each group says what differs from the rest of the file.\n");
+    fprintf(out, "# Configuration\n\n"
+                 "<!-- Made by `make docs` from pipeline/config_schema.c. -->\n\n"
+                 "A run file is written for libconfig: groups of settings, `group = { key = value; ... };`. "
+                 "Every key has a\n"
+                 "default; `signet plan CONFIG --resolved` prints all of them as they apply. A key that is "
+                 "not known, a value of\n"
+                 "the wrong type and a value that is impossible are errors that name file, line and key.\n\n"
+                 "- Integers are taken where numbers are meant, and a single value where a list is meant. "
+                 "Integers have up to\n"
+                 "  64 bits; those above 2147483647 need no `L`.\n"
+                 "- `--set path=value` on the command line wins over the file: `--set train.lr=0.05`, `--set "
+                 "search.seeds=1,2`,\n"
+                 "  `--set 'search.alpha=((0,1),(0.5,1))'`. Names need no quotes there.\n"
+                 "- Relative paths are relative to the current directory. `@include \"file\"` takes regular "
+                 "files below the\n"
+                 "  configuration's own folder.\n"
+                 "- A list of names for `net.arch` gives one case each. `sweeps = ({ net = {...}; train = "
+                 "{...}; }, {...});`\n"
+                 "  gives one case per group; each group says what differs from the rest of the file.\n");
     for (int g = 0; g < sg_key_group_count; g++) {
         fprintf(out, "\n## %s: %s\n\n", sg_key_groups[g].name, sg_key_groups[g].help);
         fprintf(out, "| key | type | default | possible | unit | meaning |\n|---|---|---|---|---|---|\n");

@@ -19,34 +19,34 @@ typedef struct sg_config_draft {
 } sg_config_draft;
 
 enum sg_key_type {
-    SG_KEY_INT,     /* int */
-    SG_KEY_SEED,    /* uint64_t, below 2^63 */
-    SG_KEY_FLOAT,   /* double */
-    SG_KEY_BOOL,    /* bool */
-    SG_KEY_STRING,  /* char[limit] */
-    SG_KEY_NAME,    /* char[SG_CONFIG_NAME], one of choices (any, if NULL) */
-    SG_KEY_CHOICE,  /* enum: the number of one of choices */
-    SG_KEY_SWITCH,  /* bool: the number of one of two choices */
-    SG_KEY_RANGE,   /* sg_alpha_range */
-    SG_KEY_NAMES,   /* lists from here on: the count is an int at count_offset */
+    SG_KEY_INT,    /* int */
+    SG_KEY_SEED,   /* uint64_t, below 2^63 */
+    SG_KEY_FLOAT,  /* double */
+    SG_KEY_BOOL,   /* bool */
+    SG_KEY_STRING, /* char[limit] */
+    SG_KEY_NAME,   /* char[SG_CONFIG_NAME], one of choices (any, if NULL) */
+    SG_KEY_CHOICE, /* enum: the number of one of choices */
+    SG_KEY_SWITCH, /* bool: the number of one of two choices */
+    SG_KEY_RANGE,  /* sg_alpha_range */
+    SG_KEY_NAMES,  /* lists from here on: the count is an int at count_offset */
     SG_KEY_SEEDS,
     SG_KEY_FLOATS,
     SG_KEY_CHOICES,
     SG_KEY_RANGES,
-    SG_KEY_ROUNDS   /* int list, or "all" */
+    SG_KEY_ROUNDS /* int list, or "all" */
 };
 
 typedef struct sg_key {
-    const char *path;      /* "train.lr" */
+    const char *path; /* "train.lr" */
     enum sg_key_type type;
-    size_t offset;         /* in sg_config_draft */
-    size_t count_offset;   /* lists */
-    int limit;             /* lists: most elements; SG_KEY_STRING: bytes */
-    const char *fallback;  /* default, in libconfig's syntax */
-    double low, high;      /* of numbers and of each element; equal: not checked */
-    bool above, below;     /* low, high themselves are not allowed */
+    size_t offset;        /* in sg_config_draft */
+    size_t count_offset;  /* lists */
+    int limit;            /* lists: most elements; SG_KEY_STRING: bytes */
+    const char *fallback; /* default, in libconfig's syntax */
+    double low, high;     /* of numbers and of each element; equal: not checked */
+    bool above, below;    /* low, high themselves are not allowed */
     const char *const *choices;
-    const char *unit;      /* "" none */
+    const char *unit; /* "" none */
     const char *help;
 } sg_key;
 
@@ -54,7 +54,10 @@ extern const sg_key sg_keys[];
 extern const int sg_key_count;
 
 /* Groups in order, with what they are about. */
-typedef struct sg_key_group { const char *name, *help; bool shared; /* by all cases: not in sweeps */ } sg_key_group;
+typedef struct sg_key_group {
+    const char *name, *help;
+    bool shared; /* by all cases: not in sweeps */
+} sg_key_group;
 extern const sg_key_group sg_key_groups[];
 extern const int sg_key_group_count;
 
@@ -73,7 +76,8 @@ bool sg_key_format(const sg_key *key, const sg_config_draft *draft, char *text, 
 /* The value of one option of a case, the same way. SG_INTERNAL: no such key, or too small a buffer. */
 int sg_config_value(const sg_config *config, const char *path, char *text, size_t size);
 
-/* Every option of a case, one line "path = value" each: two cases are the same when their texts are. Owned. */
+/* Every option of a case, one line "path = value" each: two cases are the same when their texts are. Owned.
+ */
 int sg_config_case_text(const sg_config *config, char **text);
 
 /* ---- between config.c, config_values.c and config_check.c */
@@ -88,8 +92,8 @@ typedef struct sg_config_places {
 } sg_config_places;
 
 /* Reads one setting's value into the draft. where: "demo.cfg:3"; path: as the user wrote it. SG_CONFIG. */
-int sg_key_read(const sg_key *key, const char *where, const char *path, const struct config_setting_t *setting,
-                sg_config_draft *draft);
+int sg_key_read(const sg_key *key, const char *where, const char *path,
+                const struct config_setting_t *setting, sg_config_draft *draft);
 
 /* Checks what no single key can tell, and settles rounds, densities and pairs. */
 int sg_config_check(sg_config_draft *draft, const sg_config_places *places);

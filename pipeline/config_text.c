@@ -19,12 +19,14 @@ enum {
     DEPTH_LIMIT = 16,     /* groups and lists inside each other */
     INCLUDE_LIMIT = 8,    /* includes inside each other */
     FILE_LIMIT = 64,
-    NAME_LIMIT = 64,      /* bytes of one setting's name */
+    NAME_LIMIT = 64, /* bytes of one setting's name */
     SETTING_LIMIT = 4096,
     PATH_LIMIT = DEPTH_LIMIT * (NAME_LIMIT + 1)
 };
 
-typedef struct line_source { int file, line; } line_source;
+typedef struct line_source {
+    int file, line;
+} line_source;
 
 struct sg_config_text {
     char *bytes;
@@ -35,15 +37,18 @@ struct sg_config_text {
     int files;
 };
 
-typedef struct setting { char *path; int file, line; } setting;
+typedef struct setting {
+    char *path;
+    int file, line;
+} setting;
 
 /* What is open where the scanner stands, over all included files. */
 typedef struct scanner {
     sg_config_text *text;
-    char *folder; /* resolved folder of the configuration; NULL: no includes */
-    int prefix;            /* length of the folder in the configuration's name as given, with its '/' */
-    const char *given;     /* that name */
-    bool numbered;         /* lines count in messages */
+    char *folder;      /* resolved folder of the configuration; NULL: no includes */
+    int prefix;        /* length of the folder in the configuration's name as given, with its '/' */
+    const char *given; /* that name */
+    bool numbered;     /* lines count in messages */
     char bracket[DEPTH_LIMIT];
     size_t path_length[DEPTH_LIMIT]; /* of path before the bracket */
     int depth, lists;                /* lists: open '(' and '[' among the brackets */
@@ -67,8 +72,10 @@ typedef struct input {
 
 /* "demo.cfg:3", or the name alone where lines mean nothing. */
 static const char *where(input *in) {
-    if (in->line > 0) snprintf(in->place, sizeof in->place, "%s:%d", in->name, in->line);
-    else snprintf(in->place, sizeof in->place, "%s", in->name);
+    if (in->line > 0)
+        snprintf(in->place, sizeof in->place, "%s:%d", in->name, in->line);
+    else
+        snprintf(in->place, sizeof in->place, "%s", in->name);
     return in->place;
 }
 
@@ -122,18 +129,20 @@ static const char *key_of(const scanner *s) { return s->key[0] != '\0' ? s->key 
 
 static int scan_name(scanner *s, input *in) {
     const char *start = in->at;
-    while (in->at < in->end && (isalnum((unsigned char)*in->at) || strchr("-_*", *in->at) != NULL) && *in->at != '\0')
+    while (in->at < in->end && (isalnum((unsigned char)*in->at) || strchr("-_*", *in->at) != NULL) &&
+           *in->at != '\0')
         in->at++;
     size_t length = (size_t)(in->at - start);
-    SG_CHECK(length < NAME_LIMIT, SG_CONFIG, "%s: the name `%.20s...` is longer than %d characters", where(in), start, NAME_LIMIT - 1);
+    SG_CHECK(length < NAME_LIMIT, SG_CONFIG, "%s: the name `%.20s...` is longer than %d characters",
+             where(in), start, NAME_LIMIT - 1);
     memcpy(s->name, start, length);
     s->name[length] = '\0';
     s->named = true;
     return SG_AT(put(s->text, start, length));
 }
 
-/* Remembers the setting whose name was read last; a second one of the same path is an error. Groups inside lists share
- * a path, so libconfig has to look after those. */
+/* Remembers the setting whose name was read last; a second one of the same path is an error. Groups inside
+ * lists share a path, so libconfig has to look after those. */
 static int begin_setting(scanner *s, input *in) {
     s->named = false;
     snprintf(s->key, sizeof s->key, "%s%s%s", s->path, s->path[0] != '\0' ? "." : "", s->name);
@@ -154,12 +163,14 @@ static int begin_setting(scanner *s, input *in) {
 }
 
 static int open_bracket(scanner *s, input *in) {
-    SG_CHECK(s->depth < DEPTH_LIMIT, SG_CONFIG, "%s: groups and lists are nested more than %d deep", where(in), DEPTH_LIMIT);
+    SG_CHECK(s->depth < DEPTH_LIMIT, SG_CONFIG, "%s: groups and lists are nested more than %d deep",
+             where(in), DEPTH_LIMIT);
     char bracket = *in->at++;
     size_t length = strlen(s->path);
     s->bracket[s->depth] = bracket;
     s->path_length[s->depth++] = length;
-    if (bracket != '{') s->lists++;
+    if (bracket != '{')
+        s->lists++;
     else if (s->name[0] != '\0')
         snprintf(s->path + length, sizeof s->path - length, "%s%s", length > 0 ? "." : "", s->name);
     s->name[0] = '\0';
@@ -182,8 +193,8 @@ static int scan_string(scanner *s, input *in) {
     const char *start = in->at++;
     while (in->at < in->end && *in->at != '"' && *in->at != '\n')
         in->at += *in->at == '\\' && in->at + 1 < in->end && in->at[1] != '\n' ? 2 : 1;
-    SG_CHECK(in->at < in->end && *in->at == '"', SG_CONFIG, "%s: key `%s`: a string is not closed on its line",
-             where(in), key_of(s));
+    SG_CHECK(in->at < in->end && *in->at == '"', SG_CONFIG,
+             "%s: key `%s`: a string is not closed on its line", where(in), key_of(s));
     in->at++;
     return SG_AT(put(s->text, start, (size_t)(in->at - start)));
 }
@@ -213,8 +224,9 @@ static int scan_number(scanner *s, input *in) {
         char c = *in->at;
         bool sign = (c == '+' || c == '-') && (length == 0 || strchr("eE", in->at[-1]) != NULL);
         if (!sign && !isalnum((unsigned char)c) && c != '.') break;
-        SG_CHECK(length + 1 < sizeof token, SG_CONFIG, "%s: key `%s`: the number %.20s... is longer than %zu digits",
-                 where(in), key_of(s), start, sizeof token - 1);
+        SG_CHECK(length + 1 < sizeof token, SG_CONFIG,
+                 "%s: key `%s`: the number %.20s... is longer than %zu digits", where(in), key_of(s), start,
+                 sizeof token - 1);
         token[length++] = c;
         in->at++;
     }
@@ -225,8 +237,8 @@ static int scan_number(scanner *s, input *in) {
     char *end;
     errno = 0;
     double value = strtod(token, &end);
-    SG_CHECK(errno == 0, SG_CONFIG, "%s: key `%s`: the number %s is too %s for a double", where(in), key_of(s),
-             token, value > 1 || value < -1 ? "large" : "small");
+    SG_CHECK(errno == 0, SG_CONFIG, "%s: key `%s`: the number %s is too %s for a double", where(in),
+             key_of(s), token, value > 1 || value < -1 ? "large" : "small");
     return SG_AT(put(s->text, token, length));
 }
 
@@ -271,8 +283,8 @@ static int read_file(const char *path, const char *where, size_t limit, char **b
         used += (size_t)got;
     }
     if (used > limit) {
-        status = SG_FAIL(SG_CONFIG, "%s%s: configurations are limited to %d bytes, includes counted", where, path,
-                         SIZE_LIMIT);
+        status = SG_FAIL(SG_CONFIG, "%s%s: configurations are limited to %d bytes, includes counted", where,
+                         path, SIZE_LIMIT);
         goto done;
     }
     *length = used;
@@ -287,7 +299,8 @@ static int scan_bytes(scanner *s, const char *name, const char *bytes, size_t le
     char *copy = strdup(name);
     SG_CHECK(copy != NULL, SG_NOMEM, "out of memory: reading %s", name);
     s->text->file[s->text->files] = copy;
-    input in = {.name = copy, .at = bytes, .end = bytes + length, .file = s->text->files++, .includes = includes};
+    input in = {
+        .name = copy, .at = bytes, .end = bytes + length, .file = s->text->files++, .includes = includes};
     in.line = s->numbered ? 1 : 0;
     const char *zero = memchr(bytes, '\0', length);
     if (zero != NULL) {
@@ -309,15 +322,18 @@ static int include(scanner *s, input *in) {
              "%s: @include takes one file name in double quotes", where(in));
     in->at = stop + 1;
     SG_CHECK(s->folder != NULL, SG_CONFIG, "%s: @include is possible in files only", where(in));
-    SG_CHECK(in->includes < INCLUDE_LIMIT, SG_CONFIG, "%s: files include each other more than %d deep", where(in), INCLUDE_LIMIT);
+    SG_CHECK(in->includes < INCLUDE_LIMIT, SG_CONFIG, "%s: files include each other more than %d deep",
+             where(in), INCLUDE_LIMIT);
     char name[SG_CONFIG_PATH], before[SG_CONFIG_PATH + 80];
-    SG_CHECK(stop - start < (ptrdiff_t)sizeof name / 2, SG_CONFIG, "%s: @include: the file name is too long", where(in));
+    SG_CHECK(stop - start < (ptrdiff_t)sizeof name / 2, SG_CONFIG, "%s: @include: the file name is too long",
+             where(in));
     snprintf(name, sizeof name, "%.*s", (int)(stop - start), start);
     snprintf(before, sizeof before, "%s: @include: ", where(in));
 
     int status = SG_OK;
     char *joined = NULL, *resolved = NULL, *bytes = NULL;
-    if (asprintf(&joined, "%s/%s", s->folder, name) < 0) return SG_FAIL(SG_NOMEM, "out of memory: %sreading", before);
+    if (asprintf(&joined, "%s/%s", s->folder, name) < 0)
+        return SG_FAIL(SG_NOMEM, "out of memory: %sreading", before);
     resolved = name[0] == '/' ? realpath(name, NULL) : realpath(joined, NULL);
     if (resolved == NULL) {
         status = SG_FAIL(SG_CONFIG, "%s%s: %s", before, name, strerror(errno));
@@ -325,15 +341,17 @@ static int include(scanner *s, input *in) {
     }
     size_t inside = strcmp(s->folder, "/") == 0 ? 0 : strlen(s->folder);
     if (strncmp(resolved, s->folder, inside) != 0 || resolved[inside] != '/') {
-        status = SG_FAIL(SG_CONFIG, "%s%s: lies outside the configuration's folder %s; only files below it can be "
-                                    "included", before, name, s->folder);
+        status = SG_FAIL(SG_CONFIG,
+                         "%s%s: lies outside the configuration's folder %s; only files below it can be "
+                         "included",
+                         before, name, s->folder);
         goto done;
     }
     size_t length = 0;
     if ((status = SG_AT(read_file(resolved, before, SIZE_LIMIT, &bytes, &length)))) goto done;
     if (s->text->length + length > SIZE_LIMIT) {
-        status = SG_FAIL(SG_CONFIG, "%s%s: configurations are limited to %d bytes, includes counted", before, name,
-                         SIZE_LIMIT);
+        status = SG_FAIL(SG_CONFIG, "%s%s: configurations are limited to %d bytes, includes counted", before,
+                         name, SIZE_LIMIT);
         goto done;
     }
     snprintf(name, sizeof name, "%.*s%s", s->prefix, s->given, resolved + inside + 1);
@@ -396,7 +414,8 @@ static int begin(scanner *s) {
     return SG_OK;
 }
 
-int sg_config_text_take(sg_config_text **text, const char *name, const char *bytes, size_t length, bool numbered) {
+int sg_config_text_take(sg_config_text **text, const char *name, const char *bytes, size_t length,
+                        bool numbered) {
     *text = NULL;
     SG_CHECK(length <= SIZE_LIMIT, SG_CONFIG, "%s: configurations are limited to %d bytes", name, SIZE_LIMIT);
     scanner s = {.numbered = numbered};
@@ -442,7 +461,9 @@ void sg_config_text_destroy(sg_config_text **text) {
     SG_FREE(*text);
 }
 
-const char *sg_config_text_bytes(const sg_config_text *text) { return text->bytes != NULL ? text->bytes : ""; }
+const char *sg_config_text_bytes(const sg_config_text *text) {
+    return text->bytes != NULL ? text->bytes : "";
+}
 
 void sg_config_text_place(const sg_config_text *text, int line, char *place, size_t size) {
     if (line < 1) line = 1;
@@ -452,6 +473,8 @@ void sg_config_text_place(const sg_config_text *text, int line, char *place, siz
         return;
     }
     const line_source *source = &text->lines[line - 1];
-    if (source->line > 0) snprintf(place, size, "%s:%d", text->file[source->file], source->line);
-    else snprintf(place, size, "%s", text->file[source->file]);
+    if (source->line > 0)
+        snprintf(place, size, "%s:%d", text->file[source->file], source->line);
+    else
+        snprintf(place, size, "%s", text->file[source->file]);
 }

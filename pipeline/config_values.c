@@ -15,18 +15,25 @@ typedef struct reader {
 
 static const char *type_name(const config_setting_t *setting) {
     switch (config_setting_type(setting)) {
-    case CONFIG_TYPE_GROUP: return "a group";
+    case CONFIG_TYPE_GROUP:
+        return "a group";
     case CONFIG_TYPE_INT:
-    case CONFIG_TYPE_INT64: return "an integer";
-    case CONFIG_TYPE_FLOAT: return "a floating-point number";
-    case CONFIG_TYPE_STRING: return "a string";
-    case CONFIG_TYPE_BOOL: return "true or false";
-    default: return "a list";
+    case CONFIG_TYPE_INT64:
+        return "an integer";
+    case CONFIG_TYPE_FLOAT:
+        return "a floating-point number";
+    case CONFIG_TYPE_STRING:
+        return "a string";
+    case CONFIG_TYPE_BOOL:
+        return "true or false";
+    default:
+        return "a list";
     }
 }
 
 static int wrong_type(const reader *r, const char *expected, const config_setting_t *setting) {
-    return SG_FAIL(SG_CONFIG, "%s: key `%s` takes %s, got %s", r->where, r->path, expected, type_name(setting));
+    return SG_FAIL(SG_CONFIG, "%s: key `%s` takes %s, got %s", r->where, r->path, expected,
+                   type_name(setting));
 }
 
 static bool is_integer(const config_setting_t *setting) {
@@ -41,16 +48,19 @@ static bool is_sequence(const config_setting_t *setting) {
 static int check_bounds(const reader *r, double value, const char *text) {
     const sg_key *key = r->key;
     if (key->low == key->high) return SG_OK;
-    bool inside = (key->above ? value > key->low : value >= key->low) && (key->below ? value < key->high : value <= key->high);
+    bool inside = (key->above ? value > key->low : value >= key->low) &&
+                  (key->below ? value < key->high : value <= key->high);
     char low[32], high[32];
     snprintf(low, sizeof low, "%.15g", key->low);
     snprintf(high, sizeof high, "%.15g", key->high);
-    SG_CHECK(inside, SG_CONFIG, "%s: key `%s` = %s is out of range: it must be %s %s and %s %s", r->where, r->path, text,
-             key->above ? "more than" : "at least", low, key->below ? "less than" : "at most", high);
+    SG_CHECK(inside, SG_CONFIG, "%s: key `%s` = %s is out of range: it must be %s %s and %s %s", r->where,
+             r->path, text, key->above ? "more than" : "at least", low, key->below ? "less than" : "at most",
+             high);
     return SG_OK;
 }
 
-static int read_integer(const reader *r, const config_setting_t *setting, const char *expected, long long *value) {
+static int read_integer(const reader *r, const config_setting_t *setting, const char *expected,
+                        long long *value) {
     if (!is_integer(setting)) return wrong_type(r, expected, setting);
     *value = config_setting_get_int64(setting);
     char text[32];
@@ -60,30 +70,36 @@ static int read_integer(const reader *r, const config_setting_t *setting, const 
 
 /* Integers are accepted where floating-point numbers are meant; libconfig's own getter would give 0. */
 static int read_float(const reader *r, const config_setting_t *setting, const char *expected, double *value) {
-    if (is_integer(setting)) *value = (double)config_setting_get_int64(setting);
-    else if (config_setting_type(setting) == CONFIG_TYPE_FLOAT) *value = config_setting_get_float(setting);
-    else return wrong_type(r, expected, setting);
+    if (is_integer(setting))
+        *value = (double)config_setting_get_int64(setting);
+    else if (config_setting_type(setting) == CONFIG_TYPE_FLOAT)
+        *value = config_setting_get_float(setting);
+    else
+        return wrong_type(r, expected, setting);
     char text[32];
     sg_format_double(*value, text);
-    SG_CHECK(isfinite(*value), SG_CONFIG, "%s: key `%s` = %s is not a finite number", r->where, r->path, text);
+    SG_CHECK(isfinite(*value), SG_CONFIG, "%s: key `%s` = %s is not a finite number", r->where, r->path,
+             text);
     return SG_AT(check_bounds(r, *value, text));
 }
 
-static int read_string(const reader *r, const config_setting_t *setting, const char *expected, char *out, size_t size) {
+static int read_string(const reader *r, const config_setting_t *setting, const char *expected, char *out,
+                       size_t size) {
     if (config_setting_type(setting) != CONFIG_TYPE_STRING) return wrong_type(r, expected, setting);
     const char *value = config_setting_get_string(setting);
-    SG_CHECK(strlen(value) < size, SG_CONFIG, "%s: key `%s`: the string is longer than %zu bytes", r->where, r->path,
-             size - 1);
+    SG_CHECK(strlen(value) < size, SG_CONFIG, "%s: key `%s`: the string is longer than %zu bytes", r->where,
+             r->path, size - 1);
     for (const char *c = value; *c != '\0'; c++)
-        SG_CHECK((unsigned char)*c >= 32 && *c != 127, SG_CONFIG, "%s: key `%s`: the string holds a control character",
-                 r->where, r->path);
+        SG_CHECK((unsigned char)*c >= 32 && *c != 127, SG_CONFIG,
+                 "%s: key `%s`: the string holds a control character", r->where, r->path);
     snprintf(out, size, "%s", value);
     return SG_OK;
 }
 
 static int read_choice(const reader *r, const config_setting_t *setting, int *choice) {
     const char *const *choices = sg_key_choices(r->key);
-    if (config_setting_type(setting) != CONFIG_TYPE_STRING) return wrong_type(r, "a name in double quotes", setting);
+    if (config_setting_type(setting) != CONFIG_TYPE_STRING)
+        return wrong_type(r, "a name in double quotes", setting);
     const char *value = config_setting_get_string(setting);
     int count = 0;
     char all[512];
@@ -94,10 +110,11 @@ static int read_choice(const reader *r, const config_setting_t *setting, int *ch
             return SG_OK;
         }
         if (used < sizeof all)
-            used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", count > 0 ? ", " : "", choices[count]);
+            used += (size_t)snprintf(all + used, sizeof all - used, "%s%s", count > 0 ? ", " : "",
+                                     choices[count]);
     }
-    return SG_FAIL(SG_CONFIG, "%s: key `%s` = \"%.64s\" is not known; nearest: \"%s\"; possible: %s", r->where, r->path,
-                   value, sg_nearest(value, choices, count), all);
+    return SG_FAIL(SG_CONFIG, "%s: key `%s` = \"%.64s\" is not known; nearest: \"%s\"; possible: %s",
+                   r->where, r->path, value, sg_nearest(value, choices, count), all);
 }
 
 static int read_range(const reader *r, const config_setting_t *setting, sg_alpha_range *range) {
@@ -105,8 +122,8 @@ static int read_range(const reader *r, const config_setting_t *setting, sg_alpha
     if (!is_sequence(setting) || config_setting_length(setting) != 2) return wrong_type(r, expected, setting);
     SG_TRY(read_float(r, config_setting_get_elem(setting, 0), expected, &range->low));
     SG_TRY(read_float(r, config_setting_get_elem(setting, 1), expected, &range->high));
-    SG_CHECK(range->low <= range->high, SG_CONFIG, "%s: key `%s`: the range (%g, %g) is upside down", r->where, r->path,
-             range->low, range->high);
+    SG_CHECK(range->low <= range->high, SG_CONFIG, "%s: key `%s`: the range (%g, %g) is upside down",
+             r->where, r->path, range->low, range->high);
     return SG_OK;
 }
 
@@ -130,24 +147,31 @@ static int read_element(const reader *r, const config_setting_t *setting, void *
         ((int *)list)[i] = (int)value;
         return SG_OK;
     }
-    case SG_KEY_FLOATS: return SG_AT(read_float(r, setting, "a list of numbers", &((double *)list)[i]));
+    case SG_KEY_FLOATS:
+        return SG_AT(read_float(r, setting, "a list of numbers", &((double *)list)[i]));
     case SG_KEY_CHOICES: {
         int choice = 0;
         SG_TRY(read_choice(r, setting, &choice));
         memcpy((char *)list + (size_t)i * sizeof choice, &choice, sizeof choice);
         return SG_OK;
     }
-    default: return SG_AT(read_range(r, setting, &((sg_alpha_range *)list)[i]));
+    default:
+        return SG_AT(read_range(r, setting, &((sg_alpha_range *)list)[i]));
     }
 }
 
 static size_t element_size(const sg_key *key) {
     switch (key->type) {
-    case SG_KEY_NAMES: return SG_CONFIG_NAME;
-    case SG_KEY_SEEDS: return sizeof(uint64_t);
-    case SG_KEY_FLOATS: return sizeof(double);
-    case SG_KEY_RANGES: return sizeof(sg_alpha_range);
-    default: return sizeof(int);
+    case SG_KEY_NAMES:
+        return SG_CONFIG_NAME;
+    case SG_KEY_SEEDS:
+        return sizeof(uint64_t);
+    case SG_KEY_FLOATS:
+        return sizeof(double);
+    case SG_KEY_RANGES:
+        return sizeof(sg_alpha_range);
+    default:
+        return sizeof(int);
     }
 }
 
@@ -164,8 +188,8 @@ static int read_list(const reader *r, const config_setting_t *setting, sg_config
     if (r->key->type == SG_KEY_RANGES && !one && config_setting_length(setting) > 0)
         one = !is_sequence(config_setting_get_elem(setting, 0));
     int length = one ? 1 : config_setting_length(setting);
-    SG_CHECK(length <= r->key->limit, SG_CONFIG, "%s: key `%s` has %d elements; at most %d are possible", r->where, r->path,
-             length, r->key->limit);
+    SG_CHECK(length <= r->key->limit, SG_CONFIG, "%s: key `%s` has %d elements; at most %d are possible",
+             r->where, r->path, length, r->key->limit);
     size_t size = element_size(r->key);
     for (int i = 0; i < length; i++) {
         SG_TRY(read_element(r, one ? setting : config_setting_get_elem(setting, (unsigned)i), list, i));
@@ -194,14 +218,17 @@ int sg_key_read(const sg_key *key, const char *where, const char *path, const co
         *(uint64_t *)out = (uint64_t)value;
         return SG_OK;
     }
-    case SG_KEY_FLOAT: return SG_AT(read_float(&r, setting, "a number", out));
+    case SG_KEY_FLOAT:
+        return SG_AT(read_float(&r, setting, "a number", out));
     case SG_KEY_BOOL:
         if (config_setting_type(setting) != CONFIG_TYPE_BOOL) return wrong_type(&r, "true or false", setting);
         *(bool *)out = config_setting_get_bool(setting) != 0;
         return SG_OK;
-    case SG_KEY_STRING: return SG_AT(read_string(&r, setting, "a string", out, (size_t)key->limit));
+    case SG_KEY_STRING:
+        return SG_AT(read_string(&r, setting, "a string", out, (size_t)key->limit));
     case SG_KEY_NAME: {
-        if (key->choices == NULL) return SG_AT(read_string(&r, setting, "a name in double quotes", out, SG_CONFIG_NAME));
+        if (key->choices == NULL)
+            return SG_AT(read_string(&r, setting, "a name in double quotes", out, SG_CONFIG_NAME));
         int choice = 0;
         SG_TRY(read_choice(&r, setting, &choice));
         snprintf(out, SG_CONFIG_NAME, "%s", key->choices[choice]);
@@ -211,20 +238,25 @@ int sg_key_read(const sg_key *key, const char *where, const char *path, const co
     case SG_KEY_SWITCH: {
         int choice = 0;
         SG_TRY(read_choice(&r, setting, &choice));
-        if (key->type == SG_KEY_SWITCH) *(bool *)out = choice != 0;
-        else memcpy(out, &choice, sizeof choice);
+        if (key->type == SG_KEY_SWITCH)
+            *(bool *)out = choice != 0;
+        else
+            memcpy(out, &choice, sizeof choice);
         return SG_OK;
     }
-    case SG_KEY_RANGE: return SG_AT(read_range(&r, setting, out));
+    case SG_KEY_RANGE:
+        return SG_AT(read_range(&r, setting, out));
     case SG_KEY_ROUNDS:
-        if (config_setting_type(setting) == CONFIG_TYPE_STRING && strcmp(config_setting_get_string(setting), "all") == 0) {
+        if (config_setting_type(setting) == CONFIG_TYPE_STRING &&
+            strcmp(config_setting_get_string(setting), "all") == 0) {
             draft->all_rounds = true;
             draft->config.transfer.round_count = 0;
             return SG_OK;
         }
         draft->all_rounds = false;
         return SG_AT(read_list(&r, setting, draft));
-    default: return SG_AT(read_list(&r, setting, draft));
+    default:
+        return SG_AT(read_list(&r, setting, draft));
     }
 }
 
@@ -238,7 +270,10 @@ void sg_format_double(double value, char text[32]) {
 }
 
 /* A text that is cut off at size; length counts what it would need. */
-typedef struct writer { char *text; size_t size, length; } writer;
+typedef struct writer {
+    char *text;
+    size_t size, length;
+} writer;
 
 __attribute__((format(printf, 2, 3))) static void add(writer *w, const char *format, ...) {
     va_list arguments;
@@ -260,20 +295,33 @@ static void add_float(writer *w, double value) {
     char text[32];
     sg_format_double(value, text);
     char *exponent = strchr(text, 'e');
-    if (strchr(text, '.') != NULL) add(w, "%s", text);
-    else if (exponent == NULL) add(w, "%s.0", text);
-    else add(w, "%.*s.0%s", (int)(exponent - text), text, exponent);
+    if (strchr(text, '.') != NULL)
+        add(w, "%s", text);
+    else if (exponent == NULL)
+        add(w, "%s.0", text);
+    else
+        add(w, "%.*s.0%s", (int)(exponent - text), text, exponent);
 }
 
-static void add_integer(writer *w, uint64_t value) { add(w, "%llu%s", (unsigned long long)value, value > INT32_MAX ? "L" : ""); }
+static void add_integer(writer *w, uint64_t value) {
+    add(w, "%llu%s", (unsigned long long)value, value > INT32_MAX ? "L" : "");
+}
 
 static void add_element(writer *w, const sg_key *key, const void *list, int i) {
     int choice;
     switch (key->type) {
-    case SG_KEY_NAMES: add_string(w, ((const char(*)[SG_CONFIG_NAME])list)[i]); return;
-    case SG_KEY_SEEDS: add_integer(w, ((const uint64_t *)list)[i]); return;
-    case SG_KEY_ROUNDS: add(w, "%d", ((const int *)list)[i]); return;
-    case SG_KEY_FLOATS: add_float(w, ((const double *)list)[i]); return;
+    case SG_KEY_NAMES:
+        add_string(w, ((const char(*)[SG_CONFIG_NAME])list)[i]);
+        return;
+    case SG_KEY_SEEDS:
+        add_integer(w, ((const uint64_t *)list)[i]);
+        return;
+    case SG_KEY_ROUNDS:
+        add(w, "%d", ((const int *)list)[i]);
+        return;
+    case SG_KEY_FLOATS:
+        add_float(w, ((const double *)list)[i]);
+        return;
     case SG_KEY_CHOICES:
         memcpy(&choice, (const char *)list + (size_t)i * sizeof choice, sizeof choice);
         add_string(w, key->choices[choice]);
@@ -295,17 +343,29 @@ bool sg_key_format(const sg_key *key, const sg_config_draft *draft, char *text, 
     writer w = {text, size, 0};
     text[0] = '\0';
     switch (key->type) {
-    case SG_KEY_INT: add(&w, "%d", *(const int *)value); break;
-    case SG_KEY_SEED: add_integer(&w, *(const uint64_t *)value); break;
-    case SG_KEY_FLOAT: add_float(&w, *(const double *)value); break;
-    case SG_KEY_BOOL: add(&w, "%s", *(const bool *)value ? "true" : "false"); break;
+    case SG_KEY_INT:
+        add(&w, "%d", *(const int *)value);
+        break;
+    case SG_KEY_SEED:
+        add_integer(&w, *(const uint64_t *)value);
+        break;
+    case SG_KEY_FLOAT:
+        add_float(&w, *(const double *)value);
+        break;
+    case SG_KEY_BOOL:
+        add(&w, "%s", *(const bool *)value ? "true" : "false");
+        break;
     case SG_KEY_STRING:
-    case SG_KEY_NAME: add_string(&w, value); break;
+    case SG_KEY_NAME:
+        add_string(&w, value);
+        break;
     case SG_KEY_CHOICE:
         memcpy(&choice, value, sizeof choice);
         add_string(&w, key->choices[choice]);
         break;
-    case SG_KEY_SWITCH: add_string(&w, key->choices[*(const bool *)value]); break;
+    case SG_KEY_SWITCH:
+        add_string(&w, key->choices[*(const bool *)value]);
+        break;
     case SG_KEY_RANGE: {
         sg_key as_list = *key;
         as_list.type = SG_KEY_RANGES;

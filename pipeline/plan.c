@@ -11,9 +11,9 @@ enum { STAGE_LIMIT = 100000, IMAGENET_PIXELS = 112, ORDER_STEP = 1000 };
 
 /* One search, or what stands in its place: the stages below `folder`. */
 typedef struct branch {
-    char folder[192];      /* "resnet20-cifar10/aws-a0-1-s1" */
-    sg_plan_stage common;  /* the fields that all its stages share */
-    int warmup;            /* stage number */
+    char folder[192];     /* "resnet20-cifar10/aws-a0-1-s1" */
+    sg_plan_stage common; /* the fields that all its stages share */
+    int warmup;           /* stage number */
 } branch;
 
 typedef struct builder {
@@ -21,17 +21,19 @@ typedef struct builder {
     int capacity;
     const sg_run_config *config;
     const sg_plan_facts *facts;
-    int number;            /* of the case */
+    int number; /* of the case */
     const sg_config *c;
 } builder;
 
 const char *sg_stage_kind_name(enum sg_stage_kind kind) {
-    static const char *const names[SG_STAGE_KIND_COUNT] = {"warmup", "round", "extract", "transfer", "connect"};
+    static const char *const names[SG_STAGE_KIND_COUNT] = {"warmup", "round", "extract", "transfer",
+                                                           "connect"};
     return names[kind];
 }
 
 const char *sg_stage_state_name(enum sg_stage_state state) {
-    static const char *const names[SG_STATE_COUNT] = {"pending", "done", "stale", "failed", "running", "blocked"};
+    static const char *const names[SG_STATE_COUNT] = {"pending", "done",    "stale",
+                                                      "failed",  "running", "blocked"};
     return names[state];
 }
 
@@ -53,8 +55,8 @@ void sg_plan_net_options(const sg_config *config, const sg_plan_case_facts *fact
 static int add_stage(builder *b, const sg_plan_stage *fields, enum sg_stage_kind kind, const char *folder,
                      const char *name, int *number) {
     sg_plan *plan = b->plan;
-    SG_CHECK(plan->count < STAGE_LIMIT, SG_CONFIG, "the configuration asks for more than %d stages; split it into several",
-             STAGE_LIMIT);
+    SG_CHECK(plan->count < STAGE_LIMIT, SG_CONFIG,
+             "the configuration asks for more than %d stages; split it into several", STAGE_LIMIT);
     if (plan->count == b->capacity) {
         int capacity = 2 * b->capacity + 64;
         sg_plan_stage *stages;
@@ -70,7 +72,8 @@ static int add_stage(builder *b, const sg_plan_stage *fields, enum sg_stage_kind
     stage->kind = kind;
     stage->config = b->number;
     int length = snprintf(stage->id, sizeof stage->id, "%s/%s", folder, name);
-    SG_CHECK(length > 0 && (size_t)length < sizeof stage->id, SG_INTERNAL, "the stage id %s/%s is too long", folder, name);
+    SG_CHECK(length > 0 && (size_t)length < sizeof stage->id, SG_INTERNAL, "the stage id %s/%s is too long",
+             folder, name);
     SG_TRY(sg_plan_make_key(plan, b->config, b->facts, stage));
     sg_plan_make_cost(plan, b->config, b->facts, stage);
     return SG_OK;
@@ -83,7 +86,10 @@ static void set_parents(sg_plan_stage *stage, int count, int first, int second) 
 }
 
 /* Stage numbers of the transfers of one start: [mode][seed][order]. */
-typedef struct transfers { int seeds, orders; int *number; } transfers;
+typedef struct transfers {
+    int seeds, orders;
+    int *number;
+} transfers;
 
 static int *transfer_at(const transfers *t, enum sg_mode mode, int seed, int order) {
     return &t->number[((int)mode * t->seeds + seed) * t->orders + order];
@@ -101,16 +107,18 @@ static int add_transfers(builder *b, const branch *from, int parent, const char 
             fields.order_seed = t->seeds[s] + (uint64_t)k * ORDER_STEP;
             if (parent >= 0) set_parents(&fields, 1, parent, -1);
             char name[128];
-            int used = snprintf(name, sizeof name, "%s-s%llu", sg_mode_name(mode), (unsigned long long)t->seeds[s]);
+            int used =
+                snprintf(name, sizeof name, "%s-s%llu", sg_mode_name(mode), (unsigned long long)t->seeds[s]);
             if (k > 0)
-                snprintf(name + used, sizeof name - (size_t)used, "-o%llu", (unsigned long long)fields.order_seed);
+                snprintf(name + used, sizeof name - (size_t)used, "-o%llu",
+                         (unsigned long long)fields.order_seed);
             SG_TRY(add_stage(b, &fields, SG_STAGE_TRANSFER, folder, name, transfer_at(made, mode, s, k)));
         }
     return SG_OK;
 }
 
-static int add_path(builder *b, const branch *from, const char *folder, enum sg_pair pair, const char *name, int one,
-                    int two, uint64_t other_seed) {
+static int add_path(builder *b, const branch *from, const char *folder, enum sg_pair pair, const char *name,
+                    int one, int two, uint64_t other_seed) {
     sg_plan_stage fields = from->common;
     const sg_plan_stage *first = &b->plan->stages[one];
     fields.pair = pair;
@@ -133,22 +141,23 @@ static int add_noise_paths(builder *b, const branch *from, const char *folder, e
         for (int k = 1; k <= t->noise_orders; k++) {
             int one = *transfer_at(made, mode, s, 0), two = *transfer_at(made, mode, s, k);
             char name[128];
-            snprintf(name, sizeof name, "-%s-s%llu-o%llu", sg_mode_name(mode), (unsigned long long)t->seeds[s],
-                     (unsigned long long)b->plan->stages[two].order_seed);
+            snprintf(name, sizeof name, "-%s-s%llu-o%llu", sg_mode_name(mode),
+                     (unsigned long long)t->seeds[s], (unsigned long long)b->plan->stages[two].order_seed);
             SG_TRY(add_path(b, from, folder, SG_PAIR_SGD_NOISE, name, one, two, 0));
         }
     return SG_OK;
 }
 
 /* The pairs of one transfer seed, or of this one and every later one. */
-static int add_seed_paths(builder *b, const branch *from, const char *folder, enum sg_pair pair, int s, int round,
-                          const transfers *made) {
+static int add_seed_paths(builder *b, const branch *from, const char *folder, enum sg_pair pair, int s,
+                          int round, const transfers *made) {
     const sg_transfer_config *t = &b->c->transfer;
     char name[128];
     snprintf(name, sizeof name, "-s%llu", (unsigned long long)t->seeds[s]);
     switch (pair) {
     case SG_PAIR_SIGNED_SEARCH:
-        return SG_AT(add_path(b, from, folder, pair, name, *transfer_at(made, SG_MODE_SIGNED, s, 0), round, 0));
+        return SG_AT(
+            add_path(b, from, folder, pair, name, *transfer_at(made, SG_MODE_SIGNED, s, 0), round, 0));
     case SG_PAIR_SIGNED_RETRAIN:
     case SG_PAIR_SIGNED_NORMS_RETRAIN: {
         enum sg_mode mode = pair == SG_PAIR_SIGNED_RETRAIN ? SG_MODE_SIGNED : SG_MODE_SIGNED_NORMS;
@@ -191,7 +200,8 @@ static int add_start(builder *b, const branch *from, int round, const char *fold
     SG_TRY(SG_NEW(&made.number, (size_t)SG_MODE_COUNT * (size_t)made.seeds * (size_t)made.orders));
     int status = SG_OK;
     for (int m = 0; m < t->mode_count && status == SG_OK; m++)
-        if (t->modes[m] != SG_MODE_DENSE) status = SG_AT(add_transfers(b, from, round, folder, t->modes[m], &made));
+        if (t->modes[m] != SG_MODE_DENSE)
+            status = SG_AT(add_transfers(b, from, round, folder, t->modes[m], &made));
     if (status == SG_OK) status = SG_AT(add_paths(b, from, folder, round, &made));
     free(made.number);
     return status;
@@ -224,7 +234,8 @@ static bool is_requested(const sg_transfer_config *t, int round) {
 static int add_search(builder *b, enum sg_method method, const sg_alpha_range *alpha, uint64_t seed) {
     const sg_config *c = b->c;
     const sg_plan_case *one = &b->plan->about[b->number];
-    branch search = {.common = {.searched = true, .method = method, .alpha = *alpha, .search_seed = seed, .density = 1}};
+    branch search = {
+        .common = {.searched = true, .method = method, .alpha = *alpha, .search_seed = seed, .density = 1}};
     char range[80] = "", low[32], high[32];
     if (method == SG_METHOD_AWS) {
         sg_format_double(alpha->low, low);
@@ -271,8 +282,8 @@ static int add_searches(builder *b) {
 static int add_mask_file(builder *b) {
     const char *digest = b->facts->cases[b->number].mask_digest;
     branch file = {.common = {.density = -1, .alpha = {1, 1}}};
-    snprintf(file.folder, sizeof file.folder, "%s/file%s%.8s", b->plan->about[b->number].id, digest[0] != '\0' ? "-" : "",
-             digest);
+    snprintf(file.folder, sizeof file.folder, "%s/file%s%.8s", b->plan->about[b->number].id,
+             digest[0] != '\0' ? "-" : "", digest);
     return SG_AT(add_start(b, &file, -1, file.folder));
 }
 
@@ -287,9 +298,10 @@ static int make_chain(sg_plan_case *one, const sg_net *net, const sg_config *c) 
     for (int t = 1; t <= one->rounds; t++) {
         one->kept[t] = sg_prune_keep(one->kept[t - 1], c->search.prune_fraction);
         SG_CHECK(one->kept[t] > 0, SG_CONFIG,
-                 "search.rounds = %d with search.prune_fraction = %g prunes to nothing: round %d leaves none of the %zu "
-                 "prunable weights of %s; use fewer rounds (at most %d) or a smaller fraction", one->rounds,
-                 c->search.prune_fraction, t, one->kept[0], c->net.arch, t - 1);
+                 "search.rounds = %d with search.prune_fraction = %g prunes to nothing: round %d leaves none "
+                 "of the %zu "
+                 "prunable weights of %s; use fewer rounds (at most %d) or a smaller fraction",
+                 one->rounds, c->search.prune_fraction, t, one->kept[0], c->net.arch, t - 1);
     }
     return SG_OK;
 }
@@ -305,7 +317,9 @@ static void make_chains(sg_plan *plan) {
     }
 }
 
-static int compare_ids(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int compare_ids(const void *a, const void *b) {
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 static int check_ids(const sg_plan *plan) {
     const char **ids;
@@ -314,7 +328,8 @@ static int check_ids(const sg_plan *plan) {
     qsort(ids, (size_t)plan->count, sizeof *ids, compare_ids);
     int status = SG_OK;
     for (int i = 1; i < plan->count && status == SG_OK; i++)
-        if (strcmp(ids[i], ids[i - 1]) == 0) status = SG_FAIL(SG_INTERNAL, "two stages have the id %s", ids[i]);
+        if (strcmp(ids[i], ids[i - 1]) == 0)
+            status = SG_FAIL(SG_INTERNAL, "two stages have the id %s", ids[i]);
     free(ids);
     return status;
 }

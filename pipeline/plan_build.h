@@ -8,7 +8,8 @@
 int sg_plan_name_cases(sg_plan *plan, const sg_run_config *config);
 
 /* stage->key_text and key, from its fields and its parents' keys. SG_NOMEM. */
-int sg_plan_make_key(const sg_plan *plan, const sg_run_config *config, const sg_plan_facts *facts, sg_plan_stage *stage);
+int sg_plan_make_key(const sg_plan *plan, const sg_run_config *config, const sg_plan_facts *facts,
+                     sg_plan_stage *stage);
 
 /* stage->flop, memory, disk. */
 void sg_plan_make_cost(const sg_plan *plan, const sg_run_config *config, const sg_plan_facts *facts,

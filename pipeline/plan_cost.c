@@ -44,7 +44,8 @@ void sg_plan_make_cost(const sg_plan *plan, const sg_run_config *config, const s
     double density = stage->density < 0 ? 1 : stage->density; /* a mask file's: nobody looked */
     double forward = sg_plan_flop(net, density);
     double data = (double)(own->train_samples + own->test_samples) * own->channels * own->height * own->width;
-    double values = (double)net->values, state = 4 * values + 8 * (double)net->channels_tracked + (double)one->kept[0];
+    double values = (double)net->values,
+           state = 4 * values + 8 * (double)net->channels_tracked + (double)one->kept[0];
     int moments = c->train.optimizer == SG_ADAM ? 2 : 1;
     double training = 4 * values * (4 + moments) + values + 4 * activation_values(net, c->train.batch) + data;
     double checkpoints = config->run.keep * (2 * state + 4 * values * moments);
@@ -76,7 +77,9 @@ void sg_plan_make_cost(const sg_plan *plan, const sg_run_config *config, const s
     stage->disk = (size_t)disk;
 }
 
-static size_t limited(size_t samples, int limit) { return limit > 0 && (size_t)limit < samples ? (size_t)limit : samples; }
+static size_t limited(size_t samples, int limit) {
+    return limit > 0 && (size_t)limit < samples ? (size_t)limit : samples;
+}
 
 int sg_plan_assume_facts(const sg_config *config, sg_plan_case_facts *facts) {
     static const struct {
@@ -84,8 +87,8 @@ int sg_plan_assume_facts(const sg_config *config, sg_plan_case_facts *facts) {
         int channels, pixels;
         size_t train, test;
     } usual[] = {
-        {"shapes", 3, 32, 10000, 2000},  {"cifar10", 3, 32, 50000, 10000},  {"cifar100", 3, 32, 50000, 10000},
-        {"idx", 1, 28, 60000, 10000},    {"folder", 3, 64, 100000, 10000},  {"packed", 3, 64, 100000, 10000},
+        {"shapes", 3, 32, 10000, 2000}, {"cifar10", 3, 32, 50000, 10000}, {"cifar100", 3, 32, 50000, 10000},
+        {"idx", 1, 28, 60000, 10000},   {"folder", 3, 64, 100000, 10000}, {"packed", 3, 64, 100000, 10000},
     };
     memset(facts, 0, sizeof *facts);
     for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {

@@ -51,8 +51,10 @@ static const char *next_line(const char **text, size_t *length) {
     return line;
 }
 
-/* What one case has that another of the same name has not, as ids may hold it: "-lr0.05"; and the hash of it all. */
-static void add_differences(const char *own, const char *other, char *suffix, size_t size, XXH3_state_t *hash) {
+/* What one case has that another of the same name has not, as ids may hold it: "-lr0.05"; and the hash of it
+ * all. */
+static void add_differences(const char *own, const char *other, char *suffix, size_t size,
+                            XXH3_state_t *hash) {
     size_t m, n;
     const char *line;
     while ((line = next_line(&own, &m)) != NULL) {
@@ -89,7 +91,8 @@ int sg_plan_name_cases(sg_plan *plan, const sg_run_config *config) {
         char suffix[4 * SUFFIX_LENGTH] = "";
         XXH3_128bits_reset(hash);
         for (int j = 0; j < count; j++)
-            if (j != i && strcmp(bases[i], bases[j]) == 0) add_differences(texts[i], texts[j], suffix, sizeof suffix, hash);
+            if (j != i && strcmp(bases[i], bases[j]) == 0)
+                add_differences(texts[i], texts[j], suffix, sizeof suffix, hash);
         if (strlen(suffix) > SUFFIX_LENGTH)
             snprintf(suffix, sizeof suffix, "-%08llx",
                      (unsigned long long)(XXH3_128bits_digest(hash).low64 & 0xffffffffu));
@@ -143,11 +146,13 @@ static void add_options(lines *l, const sg_config *c, const char *const *paths) 
     for (; *paths != NULL; paths++) add_option(l, c, *paths);
 }
 
-/* What every stage that computes depends on. The fingerprint settles the data's content; where it came from is for
- * those who read a difference. */
-static void add_computation(lines *l, const sg_config *c, const sg_plan_case_facts *facts, const char *arithmetic) {
-    static const char *const options[] = {"net.arch",         "net.classes",     "net.width",    "net.dropout", "net.depth",
-                                          "data.kind",        "data.train_limit", "data.test_limit", "data.augment", NULL};
+/* What every stage that computes depends on. The fingerprint settles the data's content; where it came from
+ * is for those who read a difference. */
+static void add_computation(lines *l, const sg_config *c, const sg_plan_case_facts *facts,
+                            const char *arithmetic) {
+    static const char *const options[] = {
+        "net.arch",  "net.classes",      "net.width",       "net.dropout",  "net.depth",
+        "data.kind", "data.train_limit", "data.test_limit", "data.augment", NULL};
     add_line(l, "arithmetic", arithmetic != NULL && arithmetic[0] != '\0' ? arithmetic : "unknown");
     add_line(l, "data", facts->fingerprint[0] != '\0' ? facts->fingerprint : "unknown");
     add_options(l, c, options);
@@ -156,8 +161,8 @@ static void add_computation(lines *l, const sg_config *c, const sg_plan_case_fac
 }
 
 static void add_training(lines *l, const sg_config *c) {
-    static const char *const options[] = {"train.optimizer", "train.lr", "train.weight_decay", "train.order",
-                                          "train.max_steps", NULL};
+    static const char *const options[] = {"train.optimizer", "train.lr",        "train.weight_decay",
+                                          "train.order",     "train.max_steps", NULL};
     add_options(l, c, options);
     if (c->train.optimizer == SG_SGD) add_option(l, c, "train.momentum");
 }
@@ -172,7 +177,8 @@ static void add_search(lines *l, const sg_plan_stage *stage) {
     add_number(l, "search.seed", stage->search_seed);
 }
 
-static void add_own(lines *l, const sg_config *c, const sg_plan_case_facts *facts, const sg_plan_stage *stage) {
+static void add_own(lines *l, const sg_config *c, const sg_plan_case_facts *facts,
+                    const sg_plan_stage *stage) {
     switch (stage->kind) {
     case SG_STAGE_WARMUP:
         add_training(l, c);
@@ -204,11 +210,13 @@ static void add_own(lines *l, const sg_config *c, const sg_plan_case_facts *fact
         add_option(l, c, "connect.points");
         add_option(l, c, "connect.recalibrate");
         return;
-    default: return;
+    default:
+        return;
     }
 }
 
-int sg_plan_make_key(const sg_plan *plan, const sg_run_config *config, const sg_plan_facts *facts, sg_plan_stage *stage) {
+int sg_plan_make_key(const sg_plan *plan, const sg_run_config *config, const sg_plan_facts *facts,
+                     sg_plan_stage *stage) {
     const sg_config *c = &config->cases[stage->config];
     const sg_plan_case_facts *own = &facts->cases[stage->config];
     lines l = {0};
@@ -238,7 +246,9 @@ static const char *find_value(const char *text, const char *name, size_t name_le
     size_t m;
     const char *line;
     while ((line = next_line(&text, &m)) != NULL) {
-        if (m < name_length + 3 || memcmp(line, name, name_length) != 0 || memcmp(line + name_length, " = ", 3) != 0) continue;
+        if (m < name_length + 3 || memcmp(line, name, name_length) != 0 ||
+            memcmp(line + name_length, " = ", 3) != 0)
+            continue;
         *length = m - name_length - 3;
         return line + name_length + 3;
     }
@@ -263,7 +273,8 @@ int sg_plan_diff(const char *old_text, const char *new_text, char *out, size_t s
             const char *before = find_value(old_text, line, name, &before_length);
             const char *after = find_value(new_text, line, name, &after_length);
             if (pass == 1 && after != NULL) continue; /* the first pass saw it */
-            if (before != NULL && after != NULL && before_length == after_length && memcmp(before, after, after_length) == 0)
+            if (before != NULL && after != NULL && before_length == after_length &&
+                memcmp(before, after, after_length) == 0)
                 continue;
             if (before == NULL) before = absent, before_length = sizeof absent - 1;
             if (after == NULL) after = absent, after_length = sizeof absent - 1;

@@ -1,6 +1,6 @@
-/* The names of the method: what can be searched, transferred, connected, and how a learning rate falls. Every enum
- * has a table of names, the ones that configurations, ids and result files use. Local; nothing here can fail except
- * the sg_*_parse functions, which return false for an unknown name and leave *out alone. */
+/* The names of the method: what can be searched, transferred, connected, and how a learning rate falls. Every
+ * enum has a table of names, the ones that configurations, ids and result files use. Local; nothing here can
+ * fail except the sg_*_parse functions, which return false for an unknown name and leave *out alone. */
 #ifndef SG_KINDS_H
 #define SG_KINDS_H
 
@@ -53,8 +53,8 @@ bool sg_mode_parse(const char *name, enum sg_mode *out);
 bool sg_pair_parse(const char *name, enum sg_pair *out);
 bool sg_schedule_parse(const char *name, enum sg_schedule *out);
 
-/* How many of `surviving` weights stay when `fraction` of them is pruned: floor(surviving * (1 - fraction)), where a
- * product that misses an integer by rounding alone counts as that integer. */
+/* How many of `surviving` weights stay when `fraction` of them is pruned: floor(surviving * (1 - fraction)),
+ * where a product that misses an integer by rounding alone counts as that integer. */
 size_t sg_prune_keep(size_t surviving, double fraction);
 
 #endif
