@@ -22,6 +22,7 @@ int sg_signals_install(void) {
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         SG_CHECK(sigaction(numbers[i], &action, NULL) == 0, SG_INTERNAL, "sigaction: %s", strerror(errno));
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a write past `ulimit -f` returns EFBIG instead */
     return SG_OK;
 }
 
@@ -41,7 +42,8 @@ static double slurm_seconds(void) {
     if (answer == NULL) return -1.0;
     bool read = fgets(text, sizeof text, answer) != NULL;
     pclose(answer);
-    if (!read || strspn(text, "0123456789:-\n ") != strlen(text)) return -1.0;
+    bool digits = strspn(text, "0123456789:-\n ") == strlen(text) && strpbrk(text, "0123456789") != NULL;
+    if (!read || !digits) return -1.0;
     double days = 0.0, seconds = 0.0;
     char *clock = strchr(text, '-');
     if (clock != NULL) days = atof(text), clock++;
