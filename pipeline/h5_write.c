@@ -1,4 +1,3 @@
-#define _GNU_SOURCE /* fallocate */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>

@@ -1,6 +1,5 @@
 /* Our files, written and read by several ranks: the same content as by one, and errors that all agree on.
  * libhdf5 and the system are made to fail by standing in front of their functions. */
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>

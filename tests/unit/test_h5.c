@@ -1,5 +1,7 @@
 /* Our files, by one process alone: what is written is read, and no damage goes unseen. */
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <hdf5.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -395,6 +397,38 @@ static void a_failed_write_leaves_the_old_file(void **state) {
     SG_FREE(again);
 }
 
+/* Stands in front of libhdf5's. */
+static bool close_fails;
+herr_t H5Fclose(hid_t file) {
+    herr_t (*real)(hid_t) = (herr_t(*)(hid_t))dlsym(RTLD_NEXT, "H5Fclose");
+    return close_fails ? -1 : real(file);
+}
+
+static void a_failed_close_ends_the_process_with_74(void **state) {
+    (void)state;
+    size_t size, after;
+    write_small(in_folder("a.h5"));
+    char *before = bytes_of(name, &size);
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        close_fails = true;
+        if (freopen("/dev/null", "w", stderr) == NULL) _exit(100);
+        write_small(name);
+        _exit(101);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), SG_IO);
+    char *again = bytes_of(name, &after);
+    assert_int_equal(size, after);
+    assert_memory_equal(before, again, size);
+    SG_FREE(before);
+    SG_FREE(again);
+}
+
 static void adding_twice_is_a_bug(void **state) {
     (void)state;
     sg_h5_content *content;
@@ -435,6 +469,7 @@ int main(void) {
         cmocka_unit_test(other_files_are_refused),
         cmocka_unit_test(a_missing_directory_is_told),
         cmocka_unit_test(a_failed_write_leaves_the_old_file),
+        cmocka_unit_test(a_failed_close_ends_the_process_with_74),
         cmocka_unit_test(adding_twice_is_a_bug),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
