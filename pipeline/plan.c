@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/memory.h"
+#include "kernels/select.h"
 #include "pipeline/config_schema.h"
 #include "pipeline/plan_build.h"
 
@@ -296,7 +297,7 @@ static int make_chain(sg_plan_case *one, const sg_net *net, const sg_config *c) 
     SG_TRY(SG_NEW(&one->kept, (size_t)one->rounds + 1));
     one->kept[0] = sg_net_count(net, SG_ROLE_WEIGHT);
     for (int t = 1; t <= one->rounds; t++) {
-        one->kept[t] = sg_prune_keep(one->kept[t - 1], c->search.prune_fraction);
+        one->kept[t] = sg_prune_count(one->kept[t - 1], c->search.prune_fraction);
         SG_CHECK(one->kept[t] > 0, SG_CONFIG,
                  "search.rounds = %d with search.prune_fraction = %g prunes to nothing: round %d leaves none "
                  "of the %zu "

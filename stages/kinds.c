@@ -1,6 +1,5 @@
 #include "stages/kinds.h"
 
-#include <math.h>
 #include <string.h>
 
 const char *const sg_method_names[] = {"lrr", "aws", "imp", NULL};
@@ -55,12 +54,4 @@ bool sg_schedule_parse(const char *name, enum sg_schedule *out) {
     int i = find(sg_schedule_names, name);
     if (i >= 0) *out = (enum sg_schedule)i;
     return i >= 0;
-}
-
-size_t sg_prune_keep(size_t surviving, double fraction) {
-    double kept = (double)surviving * (1.0 - fraction);
-    double nearest = nearbyint(kept);
-    /* 10 * (1 - 0.9) is 0.9999999999999998: the fraction's own rounding must not cost a weight. */
-    if (fabs(kept - nearest) <= 1e-12 * (double)surviving) kept = nearest;
-    return (size_t)floor(kept);
 }

@@ -5,7 +5,6 @@
 #define SG_KINDS_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 /* How a search prunes: learning-rate rewinding, A Winning Sign, iterative magnitude pruning. */
 enum sg_method { SG_METHOD_LRR, SG_METHOD_AWS, SG_METHOD_IMP, SG_METHOD_COUNT };
@@ -52,9 +51,5 @@ bool sg_method_parse(const char *name, enum sg_method *out);
 bool sg_mode_parse(const char *name, enum sg_mode *out);
 bool sg_pair_parse(const char *name, enum sg_pair *out);
 bool sg_schedule_parse(const char *name, enum sg_schedule *out);
-
-/* How many of `surviving` weights stay when `fraction` of them is pruned: floor(surviving * (1 - fraction)),
- * where a product that misses an integer by rounding alone counts as that integer. */
-size_t sg_prune_keep(size_t surviving, double fraction);
 
 #endif

@@ -232,15 +232,6 @@ static void density_follows_the_integer_chain(void **state) {
     sg_plan_destroy(&plan);
 }
 
-static void fractions_do_not_lose_a_weight_to_rounding(void **state) {
-    (void)state;
-    assert_int_equal(sg_prune_keep(10, 0.9), 1);
-    assert_int_equal(sg_prune_keep(10, 0.2), 8);
-    assert_int_equal(sg_prune_keep(11, 0.2), 8);
-    assert_int_equal(sg_prune_keep(1, 0.2), 0);
-    for (size_t n = 1; n < 3000; n++) assert_int_equal(sg_prune_keep(n, 0.2), n * 4 / 5);
-}
-
 static void pruning_to_nothing_is_refused(void **state) {
     (void)state;
     sg_run_config *config = config_of("net = { arch = \"lenet\"; };\nsearch = { rounds = 500; };", NULL);
@@ -570,7 +561,6 @@ int main(void) {
         cmocka_unit_test(only_aws_varies_alpha),
         cmocka_unit_test(mask_file_replaces_the_search),
         cmocka_unit_test(density_follows_the_integer_chain),
-        cmocka_unit_test(fractions_do_not_lose_a_weight_to_rounding),
         cmocka_unit_test(pruning_to_nothing_is_refused),
         cmocka_unit_test(too_many_stages_are_refused),
         cmocka_unit_test(cases_are_named_for_their_network),
