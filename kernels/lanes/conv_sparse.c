@@ -6,6 +6,7 @@
 #include "kernels/lanes/simd.h"
 
 #include "kernels/lanes/conv_sparse.h"
+#include "kernels/lanes/steps.h"
 #include "kernels/memory.h"
 #include "kernels/sparse.h"
 
@@ -15,7 +16,7 @@ enum { MOST_PIXELS = 16, MOST_SUMS = 28 };
 #else
 enum { MOST_PIXELS = 12, MOST_SUMS = 12 };
 #endif
-enum { MOST_COLUMNS = 8, MOST_LINES = 16 };
+enum { MOST_COLUMNS = SG_VECTOR_BYTES == 64 ? 8 : 4, MOST_LINES = 16 };
 
 /* What a chunk of input channels of one tile may take in L1, in floats, and how many weights of a row a chunk
  * should have on average: every chunk loads and stores the tile's sums. */
@@ -44,6 +45,11 @@ typedef struct tile {
 /* lines, columns and together (vectors of a lane row summed at once) are constants wherever this is inlined. */
 static inline __attribute__((always_inline)) void sum_tile(const tile *t, const int lines, const int columns,
                                                            const int together) {
+    /* Copies: a store to the sums might change *t, for all the compiler knows. */
+    const int32_t *offset = t->offset;
+    const float *value = t->value;
+    const ptrdiff_t in_line = t->in_line;
+    const sg_steps step = sg_steps_of(t->in_column, columns);
     for (int row = t->first; row < t->last; row++) {
         size_t begin = t->start[row], end = t->start[row + 1];
         if (begin == end && t->add) continue;
@@ -61,17 +67,19 @@ static inline __attribute__((always_inline)) void sum_tile(const tile *t, const 
                         sum[(l * columns + c) * together + v] =
                             t->add ? sg_load(out + l * t->out_line + c * t->out_column + v * SG_WIDTH) : initial;
             for (size_t j = begin; j < end; j++) {
-                const float *p = in + t->offset[j];
-                sg_vec w = sg_splat(t->value[j]);
+                const float *p = in + offset[j];
+                sg_vec w = sg_splat(value[j]);
 #pragma GCC unroll 16
-                for (int l = 0; l < lines; l++)
+                for (int l = 0; l < lines; l++, p += in_line) {
+                    const float *four = p + step.by[4];
 #pragma GCC unroll 8
                     for (int c = 0; c < columns; c++)
 #pragma GCC unroll 8
                         for (int v = 0; v < together; v++) {
                             sg_vec *s = &sum[(l * columns + c) * together + v];
-                            *s = sg_fma(w, sg_load(p + l * t->in_line + c * t->in_column + v * SG_WIDTH), *s);
+                            *s = sg_fma(w, sg_load(sg_steps_at(&step, p, four, c) + v * SG_WIDTH), *s);
                         }
+                }
             }
 #pragma GCC unroll 16
             for (int l = 0; l < lines; l++)
@@ -94,16 +102,18 @@ TILE(1, 1) TILE(2, 1) TILE(3, 1) TILE(4, 1) TILE(6, 1) TILE(8, 1) TILE(12, 1)
 TILE(1, 2) TILE(2, 2) TILE(3, 2) TILE(4, 2) TILE(6, 2)
 TILE(1, 3) TILE(2, 3) TILE(3, 3) TILE(4, 3)
 TILE(1, 4) TILE(2, 4) TILE(3, 4)
-TILE(1, 5) TILE(2, 5)
-TILE(1, 6) TILE(2, 6)
-TILE(1, 7) TILE(1, 8)
 #if SG_VECTOR_BYTES == 64
-TILE(16, 1) TILE(8, 2) TILE(5, 3) TILE(4, 4) TILE(3, 5) TILE(2, 7) TILE(2, 8)
+TILE(16, 1) TILE(8, 2) TILE(5, 3) TILE(4, 4)
+TILE(1, 5) TILE(2, 5) TILE(3, 5)
+TILE(1, 6) TILE(2, 6)
+TILE(1, 7) TILE(2, 7)
+TILE(1, 8) TILE(2, 8)
 #define WIDE(entry) entry
 #else
 #define WIDE(entry)
 #endif
 
+/* [columns - 1][lines - 1]; NULL where there is no such tile. */
 typedef void (*tile_function)(const tile *t);
 static const tile_function tiles[MOST_COLUMNS][MOST_LINES] = {
     {[0] = tile_1x1, [1] = tile_2x1, [2] = tile_3x1, [3] = tile_4x1, [5] = tile_6x1, [7] = tile_8x1,
@@ -111,10 +121,12 @@ static const tile_function tiles[MOST_COLUMNS][MOST_LINES] = {
     {[0] = tile_1x2, [1] = tile_2x2, [2] = tile_3x2, [3] = tile_4x2, [5] = tile_6x2, WIDE([7] = tile_8x2)},
     {[0] = tile_1x3, [1] = tile_2x3, [2] = tile_3x3, [3] = tile_4x3, WIDE([4] = tile_5x3)},
     {[0] = tile_1x4, [1] = tile_2x4, [2] = tile_3x4, WIDE([3] = tile_4x4)},
-    {[0] = tile_1x5, [1] = tile_2x5, WIDE([2] = tile_3x5)},
+#if SG_VECTOR_BYTES == 64
+    {[0] = tile_1x5, [1] = tile_2x5, [2] = tile_3x5},
     {[0] = tile_1x6, [1] = tile_2x6},
-    {[0] = tile_1x7, WIDE([1] = tile_2x7)},
-    {[0] = tile_1x8, WIDE([1] = tile_2x8)},
+    {[0] = tile_1x7, [1] = tile_2x7},
+    {[0] = tile_1x8, [1] = tile_2x8},
+#endif
 };
 
 /* One axis of what is computed: blocks, rows or columns of pixels. */

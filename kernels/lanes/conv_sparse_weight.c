@@ -12,11 +12,9 @@
 
 #include "kernels/lanes/conv_sparse.h"
 #include "kernels/lanes/row_sums.h"
+#include "kernels/lanes/steps.h"
 #include "kernels/memory.h"
 #include "kernels/sparse.h"
-
-/* Keeps the compiler from turning offsets that sit in registers back into chains of additions. */
-#define SG_OPAQUE(x) __asm__("" : "+r"(x))
 
 enum { GROUP_PIXELS = 8, MOST_COLUMNS = 8 };
 /* Groups in registers at once: output gradients, two sums and an operand. */
@@ -61,12 +59,7 @@ static inline __attribute__((always_inline)) void sum_groups(const group *t, con
     const int32_t *offset = t->offset;
     const size_t from_step = t->from_step;
     const ptrdiff_t in_line = t->in_line;
-    ptrdiff_t in_column[MOST_COLUMNS];
-#pragma GCC unroll 8
-    for (int c = 0; c < columns; c++) {
-        in_column[c] = c * t->in_column;
-        SG_OPAQUE(in_column[c]);
-    }
+    const sg_steps step = sg_steps_of(t->in_column, columns);
     const float *from = t->from;
     float *to = t->to;
     for (int row = t->first, last = t->last; row < last; row++) {
@@ -88,11 +81,12 @@ static inline __attribute__((always_inline)) void sum_groups(const group *t, con
                 for (int g = 0; g < groups; g++) {
                     sg_vec odd = sg_splat(0.0f);
 #pragma GCC unroll 8
-                    for (int l = 0; l < lines; l++) {
+                    for (int l = 0; l < lines; l++, p += in_line) {
+                        const float *four = p + step.by[4];
 #pragma GCC unroll 8
                         for (int c = 0; c < columns; c++) {
                             int i = l * columns + c;
-                            sg_vec x = sg_load(p + in_column[c]);
+                            sg_vec x = sg_load(sg_steps_at(&step, p, four, c));
                             if (i % 2 == 0)
                                 even = sg_fma(gradient[g * lines * columns + i], x, even);
                             else if (i == 1)
@@ -100,7 +94,6 @@ static inline __attribute__((always_inline)) void sum_groups(const group *t, con
                             else
                                 odd = sg_fma(gradient[g * lines * columns + i], x, odd);
                         }
-                        p += in_line;
                     }
                     if (lines * columns > 1) even = even + odd;
                 }
