@@ -7,6 +7,7 @@
 #include "kernels/lanes/simd.h"
 
 #include "kernels/lanes/conv_depthwise.h"
+#include "kernels/lanes/steps.h"
 #include "kernels/memory.h"
 
 enum { MOST_COLUMNS = 8, MOST_SUMS = SG_VECTOR_BYTES == 64 ? 16 : 8 };
@@ -43,7 +44,10 @@ typedef struct strip {
  * for filters of unusual size. */
 static inline __attribute__((always_inline)) void sum_strip(const strip *t, const int height, const int width,
                                                             const int columns, const int together) {
+    /* Copies: a store to the output might change *t, for all the compiler knows. */
     const float *weights = t->weights + (ptrdiff_t)t->first * height * width;
+    const ptrdiff_t in_row = t->in_row, in_pixel = t->in_pixel;
+    const sg_steps step = sg_steps_of(t->in_column, columns);
     for (int channel = t->first; channel < t->last; channel++) {
         sg_vec initial = sg_splat(t->bias != NULL ? t->bias[channel] : 0.0f);
         for (int slice = 0; slice < SG_ROW; slice += together) {
@@ -57,13 +61,15 @@ static inline __attribute__((always_inline)) void sum_strip(const strip *t, cons
                     sum[c * together + v] = t->add ? sg_load(out + c * t->out_column + v * SG_WIDTH) : initial;
             for (int r = 0; r < height; r++)
                 for (int s = 0; s < width; s++) {
-                    const float *p = in + r * t->in_row + s * t->in_pixel;
+                    const float *p = in + r * in_row + s * in_pixel;
+                    SG_OPAQUE(p);
+                    const float *four = p + step.by[4];
                     sg_vec w = sg_splat(weights[r * width + s]);
 #pragma GCC unroll 8
                     for (int c = 0; c < columns; c++)
 #pragma GCC unroll 8
                         for (int v = 0; v < together; v++)
-                            sum[c * together + v] = sg_fma(w, sg_load(p + c * t->in_column + v * SG_WIDTH),
+                            sum[c * together + v] = sg_fma(w, sg_load(sg_steps_at(&step, p, four, c) + v * SG_WIDTH),
                                                            sum[c * together + v]);
                 }
 #pragma GCC unroll 8

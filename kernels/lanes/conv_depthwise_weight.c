@@ -9,6 +9,8 @@
 #include <omp.h>
 
 #include "kernels/lanes/conv_depthwise.h"
+#include "kernels/lanes/row_sums.h"
+#include "kernels/lanes/steps.h"
 #include "kernels/memory.h"
 #include "kernels/tree.h"
 
@@ -20,7 +22,7 @@ typedef struct state {
     int threads, parts; /* pieces of work: runs of channels */
     int blocks;         /* leaf and merges have room for */
     int *leaf, *merges;
-    size_t most;    /* weights of the largest piece */
+    size_t most;    /* weights of the largest piece, rounded up */
     float *sums;    /* [threads][most][lanes] */
     float *numbers; /* [threads][SG_TREE_DEPTH + 1][most] */
     float *dense;   /* [weights], when a support compacts them */
@@ -37,20 +39,27 @@ typedef struct strip {
 /* height, width and columns are constants where this is inlined, but for filters of unusual size. */
 static inline __attribute__((always_inline)) void sum_strip(const strip *t, const int height, const int width,
                                                             const int columns) {
+    /* Copies: a store to the sums might change *t, for all the compiler knows. */
     float *sums = t->sums;
-    for (int channel = t->first; channel < t->last; channel++, sums += height * width * SG_LANES) {
+    const float *first_in = t->in, *first_dy = t->dy;
+    const ptrdiff_t in_row = t->in_row, in_pixel = t->in_pixel, dy_column = t->dy_column;
+    const sg_steps step = sg_steps_of(t->in_column, columns);
+    for (int channel = t->first, last = t->last; channel < last; channel++, sums += height * width * SG_LANES) {
         for (int slice = 0; slice < SG_LANES; slice += SG_WIDTH) {
-            const float *in = t->in + channel * SG_LANES + slice, *dy = t->dy + channel * SG_LANES + slice;
+            const float *in = first_in + channel * SG_LANES + slice, *dy = first_dy + channel * SG_LANES + slice;
+            float *to = sums + slice;
             sg_vec gradient[MOST_COLUMNS];
 #pragma GCC unroll 8
-            for (int c = 0; c < columns; c++) gradient[c] = sg_load(dy + c * t->dy_column);
+            for (int c = 0; c < columns; c++) gradient[c] = sg_load(dy + c * dy_column);
             for (int r = 0; r < height; r++)
-                for (int s = 0; s < width; s++) {
-                    const float *p = in + r * t->in_row + s * t->in_pixel;
-                    float *to = sums + (r * width + s) * SG_LANES + slice;
+                for (int s = 0; s < width; s++, to += SG_LANES) {
+                    const float *p = in + r * in_row + s * in_pixel;
+                    SG_OPAQUE(p);
+                    const float *four = p + step.by[4];
                     sg_vec sum = sg_load(to);
 #pragma GCC unroll 8
-                    for (int c = 0; c < columns; c++) sum = sg_fma(gradient[c], sg_load(p + c * t->in_column), sum);
+                    for (int c = 0; c < columns; c++)
+                        sum = sg_fma(gradient[c], sg_load(sg_steps_at(&step, p, four, c)), sum);
                     sg_store(to, sum);
                 }
         }
@@ -100,7 +109,7 @@ static void sum_piece(const state *s, const sg_conv_pass *pass, int first, int l
     float *top = numbers;
     for (int i = 0; i < pass->blocks; i++) {
         sum_block(s, pass, s->leaf[i], first, last, sums);
-        for (size_t j = 0; j < count; j++) top[j] = sg_row_sum(sums + j * SG_LANES);
+        sg_row_sums(sums, count, top);
         for (int m = 0; m < s->merges[i]; m++) {
             top -= s->most;
             for (size_t j = 0; j < count; j++) top[j] += top[j + s->most];
@@ -159,6 +168,7 @@ int SG_VARIANT(sg_conv_depthwise_create_weight)(void **opaque, const sg_machine 
     most = most < 1 ? 1 : most > MOST_CHANNELS ? MOST_CHANNELS : most;
     s->parts = (channels + most - 1) / most;
     s->most = (size_t)most * (size_t)(shape->kernel_height * shape->kernel_width);
+    s->most = (s->most + SG_ROWS_TOGETHER - 1) / SG_ROWS_TOGETHER * SG_ROWS_TOGETHER;
     size_t threads = (size_t)s->threads;
     int status = SG_AT(SG_NEW(&s->sums, threads * s->most * SG_LANES));
     if (status == SG_OK) status = SG_AT(SG_NEW(&s->numbers, threads * s->most * (SG_TREE_DEPTH + 1)));

@@ -5,6 +5,9 @@
 
 #include <stddef.h>
 
+/* What x is computed from is hidden, so that it stays in its register. */
+#define SG_OPAQUE(x) __asm__("" : "+r"(x))
+
 typedef struct sg_steps {
     ptrdiff_t by[5]; /* multiples of the stride, in floats */
 } sg_steps;
@@ -14,7 +17,7 @@ static inline __attribute__((always_inline)) sg_steps sg_steps_of(ptrdiff_t stri
 #pragma GCC unroll 5
     for (int i = 0; i < 5; i++) {
         s.by[i] = i * stride;
-        if (i > 0 && i < columns) __asm__("" : "+r"(s.by[i]));
+        if (i > 0 && i < columns) SG_OPAQUE(s.by[i]);
     }
     return s;
 }
