@@ -361,7 +361,7 @@ static int scan_shapes(const sg_data_options *options, sg_data_scan *scan) {
                                                   "ring", "crescent", "arrow", "half-disc", "corner"};
     static const char *const skin[TEXTURES] = {"plain", "stripes", "checks", "dots", "rings",
                                                "quarters", "shade", "zigzag", "grid", "halves"};
-    static const float mean[] = {0.4981f, 0.4977f, 0.4978f}, deviation[] = {0.2747f, 0.2747f, 0.2743f};
+    static const float mean[] = {0.360f, 0.360f, 0.360f}, deviation[] = {0.214f, 0.214f, 0.214f};
     int classes = options->classes ? options->classes : OUTLINES;
     SG_CHECK(classes == OUTLINES || classes == OUTLINES * TEXTURES, SG_CONFIG,
              "net.classes = %d, but data set shapes has 10 or 100 classes: set net.classes to one of them", classes);

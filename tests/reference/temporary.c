@@ -1,4 +1,3 @@
-#define _GNU_SOURCE /* nftw */
 #include "tests/reference/temporary.h"
 
 #include <errno.h>
