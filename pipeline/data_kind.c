@@ -5,7 +5,7 @@
 #include "kernels/memory.h"
 
 /* Every kind there is; the order is that of messages. */
-#define KINDS(X) X(shapes) X(cifar10) X(cifar100) X(idx) X(folder)
+#define KINDS(X) X(shapes) X(cifar10) X(cifar100) X(idx) X(folder) X(packed)
 #define KIND_NAME(name) #name,
 #define KIND_TABLE(name) &sg_data_##name,
 

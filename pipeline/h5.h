@@ -106,6 +106,10 @@ int sg_h5_read(sg_h5_file *file, const char *path, enum sg_h5_type type, int ndi
 int sg_h5_read_array(sg_h5_file *file, const char *path, enum sg_h5_type type, size_t count, void *out);
 int sg_h5_read_scalar(sg_h5_file *file, const char *path, enum sg_h5_type type, void *out);
 
+/* Where the elements of a data set lie in the file, one after the other and little-endian: for readers that take slices
+ * of large data sets themselves. On rank 0, of a file of ours; SG_DATA when there is no such data set. Local. */
+int sg_h5_locate(const sg_h5_file *file, const char *path, uint64_t *offset);
+
 /* *text: *count texts in one block that is freed with SG_FREE(*text). Collective. */
 int sg_h5_read_strings(sg_h5_file *file, const char *path, char ***text, size_t *count);
 

@@ -292,6 +292,13 @@ int sg_h5_read_strings(sg_h5_file *file, const char *path, char ***text, size_t 
     return status;
 }
 
+int sg_h5_locate(const sg_h5_file *file, const char *path, uint64_t *offset) {
+    const sg_h5_item *item = find(file, path);
+    SG_CHECK(item != NULL && file->places == file->items, SG_DATA, "%s: has no %s", file->path, path);
+    *offset = file->place[item - file->item].offset;
+    return SG_OK;
+}
+
 /* ---- Attributes */
 
 static const char *const attribute_types[] = {[SG_H5_TEXT] = "text",

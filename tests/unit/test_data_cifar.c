@@ -222,7 +222,7 @@ static void unknown_kinds_are_refused(void **state) {
     (void)state;
     sg_data *data;
     assert_int_equal(open_as(&data, "cifar", 0, 0), SG_CONFIG);
-    expect_message("data.kind = \"cifar\" is not known; there are shapes, cifar10, cifar100, idx, folder");
+    expect_message("data.kind = \"cifar\" is not known; there are shapes, cifar10, cifar100, idx, folder, packed");
     sg_data_options options = {.kind = "cifar10"};
     assert_int_equal(sg_data_open(&data, &options, MPI_COMM_WORLD), SG_CONFIG);
     expect_message("data.kind = \"cifar10\" needs data.path, the place where the data set is");
