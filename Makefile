@@ -82,6 +82,7 @@ $(BUILD)/tests/mpi/test_%: $(BUILD)/tests/mpi/test_%.o $(LIBRARY)
 mpi: $(MPI_PROGRAMS)
 	$(Q)set -e; for t in $(MPI_PROGRAMS); do for n in $(MPI_RANKS); do \
 	    echo "  TEST $$t on $$n"; tests/mpirun.sh $$n $$t; done; done
+	$(Q)echo "  TEST tests/fault/h5_close.sh"; tests/fault/h5_close.sh $(BUILD)/tests/mpi/test_h5
 
 # docs/configuration.md from the table of keys; a unit test compares them.
 $(BUILD)/tests/configuration: $(BUILD)/tests/reference/configuration_main.o $(LIBRARY)

@@ -359,13 +359,12 @@ static int write_hdf5(writer *w) {
         if (w->set[i] >= 0 && H5Dclose(w->set[i]) < 0 && status == SG_OK)
             status = sg_h5_error(SG_IO, w->path, "cannot write a data set");
     status = agree(w, status);
-    int closed = SG_OK;
-    if (H5Fclose(w->file) < 0) closed = sg_h5_error(SG_IO, w->path, "cannot be closed: is the disk full?");
-    closed = agree(w, closed);
-    if (closed == SG_OK) return status;
-    if (w->comm != NULL) sg_comm_abort(w->comm, SG_IO);
+    if (H5Fclose(w->file) >= 0) return status;
+    /* The others may still wait within H5Fclose for this rank: no agreement, the job ends here. */
+    status = sg_h5_error(SG_IO, w->path, "cannot be closed: is the disk full?");
+    if (w->comm != NULL) sg_comm_abort(w->comm, status);
     fprintf(stderr, "signet: error: %s\n%s", sg_error_message(), sg_error_trace());
-    _Exit(SG_IO);
+    _Exit(status);
 }
 
 /* Hash, user block, and all of it on the disk. The file is read back for that. */

@@ -166,7 +166,52 @@ static void a_failed_sync_on_the_last_rank_stops_all(void) {
     failing_write(&fail_fsync_on, sg_comm_size(world) - 1, SG_IO, "cannot sync");
 }
 
+static void all_ranks_get_what_a_foreign_file_has(void) {
+    char path[128];
+    path_of(path, sizeof path, "foreign.h5");
+    if (sg_comm_rank(world) == 0) {
+        hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+        hid_t group = H5Gcreate2(file, "/weights", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+        hid_t space = H5Screate_simple(2, (hsize_t[]){ROWS, COLUMNS}, NULL);
+        hid_t set = H5Dcreate2(group, "a", H5T_IEEE_F32LE, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+        CHECK(H5Dwrite(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, large) >= 0, "cannot write");
+        H5Dclose(set);
+        H5Sclose(space);
+        H5Gclose(group);
+        CHECK(H5Fclose(file) >= 0, "cannot close");
+    }
+    CHECK_OK(sg_comm_agree(world, SG_OK));
+    sg_h5_file *file;
+    CHECK_STATUS(sg_h5_open(&file, path, world), SG_DATA, "that signet did not write");
+    CHECK_OK(sg_h5_open_foreign(&file, path, world, NULL));
+    float *got;
+    CHECK_OK(SG_NEW(&got, ROWS * COLUMNS));
+    CHECK_OK(sg_h5_read(file, "/weights/a", SG_H5_F32, 2, (size_t[]){ROWS, COLUMNS}, got));
+    CHECK(memcmp(got, large, ROWS * COLUMNS * sizeof *got) == 0, "/weights/a differs");
+    SG_FREE(got);
+    sg_h5_close(&file);
+    CHECK_OK(sg_comm_agree(world, SG_OK));
+    if (sg_comm_rank(world) == 0) CHECK(truncate(path, 3000) == 0, "cannot truncate");
+    CHECK_OK(sg_comm_agree(world, SG_OK));
+    CHECK_STATUS(sg_h5_open_foreign(&file, path, world, NULL), SG_DATA, "foreign.h5");
+}
+
+/* `test_h5 close-fails FILE`: libhdf5 cannot close what the last rank has written. tests/fault/h5_close.sh
+ * looks at what mpirun returns then, and that nothing was published. */
+static bool close_fails;
+herr_t H5Fclose(hid_t file) {
+    herr_t (*real)(hid_t) = (herr_t(*)(hid_t))dlsym(RTLD_NEXT, "H5Fclose");
+    return close_fails && sg_comm_rank(world) == sg_comm_size(world) - 1 ? -1 : real(file);
+}
+
+static void write_with_a_failing_close(const char *path) {
+    close_fails = true;
+    write_some(path);
+    CHECK(false, "went on after a failed H5Fclose");
+}
+
 int main(int argc, char **argv) {
+    if (argc == 4 && strcmp(argv[1], "read-foreign") == 0) return sg_h5_foreign_child(argv[2], atoi(argv[3]));
     MPI_Init(&argc, &argv);
     CHECK_OK(sg_comm_create(&world, MPI_COMM_WORLD));
     if (sg_comm_rank(world) == 0) CHECK(mkdtemp(folder) != NULL, "no folder");
@@ -174,7 +219,9 @@ int main(int argc, char **argv) {
     CHECK_OK(SG_NEW(&large, ROWS * COLUMNS));
     for (int i = 0; i < ROWS * COLUMNS; i++) large[i] = (float)(i % 9973) * 0.25f - 7;
     for (int i = 0; i < SMALL; i++) small[i] = i / 3.0;
+    if (argc == 3 && strcmp(argv[1], "close-fails") == 0) write_with_a_failing_close(argv[2]);
     RUN(all_ranks_read_what_all_wrote);
+    RUN(all_ranks_get_what_a_foreign_file_has);
     RUN(one_process_verifies_what_all_wrote);
     RUN(damage_is_seen_by_all);
     RUN(a_full_disk_is_known_before);
