@@ -6,7 +6,7 @@
 #include "kernels/layers.h"
 
 /* Channels of one task of a kernel that sums over pixels: its float sums, [SG_CHUNK][SG_LANES], stay in L1. */
-enum { SG_CHUNK = 32 };
+enum { SG_CHUNK = 64 };
 
 static inline int sg_chunks(int channels) { return (channels + SG_CHUNK - 1) / SG_CHUNK; }
 static inline int sg_chunk_size(int channels, int chunk) {
@@ -36,6 +36,7 @@ static inline int sg_band_end(sg_bands bands, int band, const sg_tensor *t) {
 /* The sum of the first `used` lanes of a row, in sg_row_sum's order. */
 static inline float sg_used_sum(const float *row, int used) {
     float part[SG_LANES];
+    if (used == SG_LANES) return sg_row_sum(row);
     for (int lane = 0; lane < SG_LANES; lane++) part[lane] = lane < used ? row[lane] : 0.0f;
     return sg_row_sum(part);
 }

@@ -46,54 +46,64 @@ static patch patch_of(const sg_tensor *t, int block, sg_bands bands, int band, i
                    .width = t->width, .channels = sg_chunk_size(t->channels, chunk)};
 }
 
-/* Lane sums of x - shift and of its square for n (1 or 2) channels, in registers; the patch is in cache. */
-static inline __attribute__((always_inline)) void shifted_sums(const patch *p, int channel, const int n,
-                                                               const float *shift, float *first, float *second) {
-    sg_vec center[2], sum[2 * SG_ROW], square[2 * SG_ROW];
-    for (int c = 0; c < n; c++) center[c] = sg_splat(shift[channel + c]);
-    for (int v = 0; v < n * SG_ROW; v++) sum[v] = square[v] = sg_splat(0.0f);
-    for (int y = 0; y < p->rows; y++) {
-        const float *at = p->from + (size_t)y * p->row + (size_t)channel * SG_LANES;
-        for (int x = 0; x < p->width; x++, at += p->pixel)
-            for (int v = 0; v < n * SG_ROW; v++) {
-                sg_vec d = sg_load(at + v * SG_WIDTH) - center[v / SG_ROW];
-                sum[v] += d;
-                square[v] = sg_fma(d, d, square[v]);
+/* Pixels that are taken together: channels run inside, so each pixel is one sequential stream, and a channel's
+ * constants and sums are touched once per group. */
+enum { GROUP = 4 };
+
+/* Adds the lane sums of n neighbouring pixels. */
+static inline __attribute__((always_inline)) void sum_pixels(const int n, const float *x, size_t pixel, int channels,
+                                                             float *sum) {
+    for (int i = 0; i < channels * SG_LANES; i += SG_WIDTH) {
+        sg_vec s = sg_load(x + i);
+        for (int q = 1; q < n; q++) s += sg_load(x + (size_t)q * pixel + i);
+        sg_store(sum + i, sg_load(sum + i) + s);
+    }
+}
+
+/* The same of x - shift and of its square. */
+static inline __attribute__((always_inline)) void sum_deviations(const int n, const float *x, size_t pixel,
+                                                                 int channels, const float *shift, float *sum,
+                                                                 float *square) {
+    for (int c = 0; c < channels; c++)
+        for (int v = 0; v < SG_ROW; v++) {
+            int i = c * SG_LANES + v * SG_WIDTH;
+            sg_vec s = sg_splat(0.0f), s2 = sg_splat(0.0f);
+            for (int q = 0; q < n; q++) {
+                sg_vec d = sg_load(x + (size_t)q * pixel + i) - shift[c];
+                s += d;
+                s2 = sg_fma(d, d, s2);
             }
-    }
-    for (int v = 0; v < n * SG_ROW; v++) {
-        sg_store(first + v * SG_WIDTH, sum[v]);
-        sg_store(second + v * SG_WIDTH, square[v]);
-    }
+            sg_store(sum + i, sg_load(sum + i) + s);
+            sg_store(square + i, sg_load(square + i) + s2);
+        }
 }
 
 /* Two passes over the patch, the second from cache: the mean, then the deviations from it. The rounding of the float
  * mean is corrected by the deviations' own sum. */
 static void patch_moments(const patch *p, int used, moments *out) {
-    sg_lane_sums sum;
+    sg_lane_sums sum = {0}, square = {0};
     float shift[SG_CHUNK];
     double count = (double)p->rows * p->width * used;
-    for (int i = 0; i < p->channels * SG_LANES; i += SG_WIDTH) sg_store(sum + i, sg_splat(0.0f));
     for (int y = 0; y < p->rows; y++) {
         const float *at = p->from + (size_t)y * p->row;
-        for (int x = 0; x < p->width; x++, at += p->pixel)
-            for (int i = 0; i < p->channels * SG_LANES; i += SG_WIDTH)
-                sg_store(sum + i, sg_load(sum + i) + sg_load(at + i));
+        int x = 0;
+        for (; x + GROUP <= p->width; x += GROUP, at += GROUP * p->pixel)
+            sum_pixels(GROUP, at, p->pixel, p->channels, sum);
+        for (; x < p->width; x++, at += p->pixel) sum_pixels(1, at, p->pixel, p->channels, sum);
     }
-    for (int c = 0; c < p->channels; c++)
-        shift[c] = (float)(sg_used_sum(sum + c * SG_LANES, used) / count);
-    for (int c = 0; c < p->channels; c += 2) {
-        float first[2 * SG_LANES] __attribute__((aligned(64))), second[2 * SG_LANES] __attribute__((aligned(64)));
-        int n = p->channels - c < 2 ? 1 : 2;
-        if (n == 2)
-            shifted_sums(p, c, 2, shift, first, second);
-        else
-            shifted_sums(p, c, 1, shift, first, second);
-        for (int i = 0; i < n; i++) {
-            double s = sg_used_sum(first + i * SG_LANES, used), q = sg_used_sum(second + i * SG_LANES, used);
-            double m2 = q - s * s / count;
-            out[c + i] = (moments){count, shift[c + i] + s / count, m2 < 0 ? 0 : m2};
-        }
+    for (int c = 0; c < p->channels; c++) shift[c] = (float)(sg_used_sum(sum + c * SG_LANES, used) / count);
+    memset(sum, 0, sizeof sum);
+    for (int y = 0; y < p->rows; y++) {
+        const float *at = p->from + (size_t)y * p->row;
+        int x = 0;
+        for (; x + GROUP <= p->width; x += GROUP, at += GROUP * p->pixel)
+            sum_deviations(GROUP, at, p->pixel, p->channels, shift, sum, square);
+        for (; x < p->width; x++, at += p->pixel) sum_deviations(1, at, p->pixel, p->channels, shift, sum, square);
+    }
+    for (int c = 0; c < p->channels; c++) {
+        double s = sg_used_sum(sum + c * SG_LANES, used), q = sg_used_sum(square + c * SG_LANES, used);
+        double m2 = q - s * s / count;
+        out[c] = (moments){count, shift[c] + s / count, m2 < 0 ? 0 : m2};
     }
 }
 
@@ -227,52 +237,89 @@ static inline __attribute__((always_inline)) sg_vec gradient_inside(const enum s
     return sg_activate_back(kind, sg_load(gate), dy);
 }
 
-/* Adds the row's lane sums of dz and dz (x - mean). */
-static inline __attribute__((always_inline)) void sum_row(const enum sg_activation kind, const bool gated,
-                                                          const backward_row *r, const coefficients *k, float *dz_sum,
-                                                          float *product_sum) {
-    for (int col = 0; col < r->width; col++) {
-        const float *px = r->x + (size_t)col * r->x_pixel, *pdy = r->dy + (size_t)col * r->dy_pixel;
-        const float *pgate = gated ? r->gate + (size_t)col * r->gate_pixel : NULL;
-        for (int c = 0; c < r->channels; c++)
-            for (int v = 0; v < SG_ROW; v++) {
-                int i = c * SG_LANES + v * SG_WIDTH;
-                sg_vec x = sg_load(px + i);
-                sg_vec dz = gradient_inside(kind, gated, k + c, x, gated ? pgate + i : NULL, sg_load(pdy + i));
-                sg_store(dz_sum + i, sg_load(dz_sum + i) + dz);
-                sg_store(product_sum + i, sg_fma(dz, x - k[c].mean, sg_load(product_sum + i)));
+/* Where n neighbouring pixels of a row begin. */
+typedef struct cursor {
+    const float *x, *gate, *dy;
+    float *dx, *dresidual;
+} cursor;
+
+static inline cursor cursor_at(const backward_row *r, int col) {
+    size_t at = (size_t)col;
+    return (cursor){r->x + at * r->x_pixel, r->gate != NULL ? r->gate + at * r->gate_pixel : NULL,
+                    r->dy + at * r->dy_pixel, r->dx + at * r->dx_pixel,
+                    r->dresidual != NULL ? r->dresidual + at * r->dresidual_pixel : NULL};
+}
+
+/* Adds the lane sums of dz and dz (x - mean) of n pixels. */
+static inline __attribute__((always_inline)) void sum_group(const int n, const enum sg_activation kind,
+                                                            const bool gated, const backward_row *r, int col,
+                                                            const coefficients *k, float *dz_sum,
+                                                            float *product_sum) {
+    const cursor p = cursor_at(r, col);
+    for (int c = 0; c < r->channels; c++) {
+        const coefficients own = k[c];
+        for (int v = 0; v < SG_ROW; v++) {
+            int i = c * SG_LANES + v * SG_WIDTH;
+            sg_vec sum = sg_splat(0.0f), product = sg_splat(0.0f);
+            for (size_t q = 0; q < (size_t)n; q++) {
+                sg_vec x = sg_load(p.x + q * r->x_pixel + i);
+                sg_vec dz = gradient_inside(kind, gated, &own, x, gated ? p.gate + q * r->gate_pixel + i : NULL,
+                                            sg_load(p.dy + q * r->dy_pixel + i));
+                sum += dz;
+                product = sg_fma(dz, x - own.mean, product);
             }
+            sg_store(dz_sum + i, sg_load(dz_sum + i) + sum);
+            sg_store(product_sum + i, sg_load(product_sum + i) + product);
+        }
     }
 }
 
-/* Writes dx and dresidual. mask is zero in unused lanes: there x - mean is not zero though dy is. */
+/* Writes dx and dresidual of n pixels. mask is zero in unused lanes: there x - mean is not zero though dy is. */
+static inline __attribute__((always_inline)) void write_group(const int n, const enum sg_activation kind,
+                                                              const bool gated, const backward_row *r, int col,
+                                                              const coefficients *k, const sg_ivec *mask) {
+    const cursor p = cursor_at(r, col);
+    const bool split = p.dresidual != NULL, accumulate = r->accumulate_residual;
+    for (int c = 0; c < r->channels; c++) {
+        const coefficients own = k[c];
+        for (int v = 0; v < SG_ROW; v++) {
+            int i = c * SG_LANES + v * SG_WIDTH;
+            for (size_t q = 0; q < (size_t)n; q++) {
+                sg_vec x = sg_load(p.x + q * r->x_pixel + i);
+                sg_vec dz = gradient_inside(kind, gated, &own, x, gated ? p.gate + q * r->gate_pixel + i : NULL,
+                                            sg_load(p.dy + q * r->dy_pixel + i));
+                if (split) sg_put(p.dresidual + q * r->dresidual_pixel + i, dz, accumulate);
+                sg_vec dx = sg_fma(x - own.mean, sg_splat(-own.slope), dz - own.dz_mean) * own.scale;
+                sg_store(p.dx + q * r->dx_pixel + i, (sg_vec)((sg_ivec)dx & mask[v]));
+            }
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) void sum_row(const enum sg_activation kind, const bool gated,
+                                                          const backward_row *r, const coefficients *k, float *dz_sum,
+                                                          float *product_sum) {
+    int col = 0;
+    for (; col + GROUP <= r->width; col += GROUP) sum_group(GROUP, kind, gated, r, col, k, dz_sum, product_sum);
+    for (; col < r->width; col++) sum_group(1, kind, gated, r, col, k, dz_sum, product_sum);
+}
+
 static inline __attribute__((always_inline)) void write_row(const enum sg_activation kind, const bool gated,
                                                             const backward_row *r, const coefficients *k,
-                                                            const int32_t *mask) {
-    for (int col = 0; col < r->width; col++) {
-        const float *px = r->x + (size_t)col * r->x_pixel, *pdy = r->dy + (size_t)col * r->dy_pixel;
-        const float *pgate = gated ? r->gate + (size_t)col * r->gate_pixel : NULL;
-        float *pdx = r->dx + (size_t)col * r->dx_pixel;
-        float *pres = r->dresidual != NULL ? r->dresidual + (size_t)col * r->dresidual_pixel : NULL;
-        for (int c = 0; c < r->channels; c++)
-            for (int v = 0; v < SG_ROW; v++) {
-                int i = c * SG_LANES + v * SG_WIDTH;
-                sg_vec x = sg_load(px + i);
-                sg_vec dz = gradient_inside(kind, gated, k + c, x, gated ? pgate + i : NULL, sg_load(pdy + i));
-                if (pres != NULL) sg_put(pres + i, dz, r->accumulate_residual);
-                sg_vec centered = sg_fma(x - k[c].mean, sg_splat(-k[c].slope), dz - k[c].dz_mean);
-                sg_vec dx = centered * k[c].scale;
-                sg_store(pdx + i, (sg_vec)((sg_ivec)dx & *(const sg_ivec *)(mask + v * SG_WIDTH)));
-            }
-    }
+                                                            const int32_t *lanes) {
+    sg_ivec mask[SG_ROW];
+    memcpy(mask, lanes, sizeof mask);
+    int col = 0;
+    for (; col + GROUP <= r->width; col += GROUP) write_group(GROUP, kind, gated, r, col, k, mask);
+    for (; col < r->width; col++) write_group(1, kind, gated, r, col, k, mask);
 }
 
 #define BACKWARD_ROWS(suffix, kind, gated)                                                                  \
     static void sum_##suffix(const backward_row *r, const coefficients *k, float *dz_sum, float *products) { \
         sum_row(kind, gated, r, k, dz_sum, products);                                                       \
     }                                                                                                       \
-    static void write_##suffix(const backward_row *r, const coefficients *k, const int32_t *mask) {         \
-        write_row(kind, gated, r, k, mask);                                                                 \
+    static void write_##suffix(const backward_row *r, const coefficients *k, const int32_t *lanes) {        \
+        write_row(kind, gated, r, k, lanes);                                                                \
     }
 BACKWARD_ROWS(identity, SG_IDENTITY, false)
 BACKWARD_ROWS(relu, SG_RELU, false)

@@ -70,11 +70,21 @@ static inline sg_vec sg_sqrt(sg_vec a) {
 
 /* The sum of a lane row: halves added until one is left, the same tree at every vector width. */
 static inline float sg_row_sum(const float *row) {
-    float part[SG_LANES];
+    sg_vec part[SG_ROW];
     memcpy(part, row, sizeof part);
-    for (int half = SG_LANES / 2; half > 0; half /= 2)
+    for (int half = SG_ROW / 2; half > 0; half /= 2)
         for (int i = 0; i < half; i++) part[i] += part[i + half];
-    return part[0];
+#if SG_VECTOR_BYTES == 64
+    __m512 all = (__m512)part[0];
+    __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps(all, 1));
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+#elif SG_VECTOR_BYTES == 32
+    __m256 eight = (__m256)part[0];
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+#else
+    sg_vec four = part[0];
+#endif
+    return (four[0] + four[2]) + (four[1] + four[3]);
 }
 static inline double sg_row_sum_double(const double *row) {
     double part[SG_LANES];
