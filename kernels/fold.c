@@ -1,7 +1,7 @@
 #include "kernels/fold.h"
 
-/* Level by level here, depth first in sg_tree_order: each value is combined with the same partners in the same
- * order. */
+/* Level by level here, depth first in sg_tree_order: each value is combined with the same partners in the
+ * same order. */
 void sg_fold(void *values, int blocks, size_t stride, size_t count, sg_combine combine) {
     char *value = values;
     int distance = 1;

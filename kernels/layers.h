@@ -46,7 +46,8 @@ typedef struct sg_layer_kernels {
                               const sg_tensor *residual, sg_tensor *y, const sg_norm_batch *n);
     /* Collective. dx may be the same tensor as dy (in place). dresidual (NULL when there is none) receives the
      * gradient behind the activation, or is added to when accumulate_residual. Reads x and y of the forward pass;
-     * fills dgamma, dbeta. y is needed for relu and relu6; swish recomputes from x (and residual). */
+     * fills dgamma, dbeta. y is read for relu and relu6 with a residual only (NULL otherwise allowed): without one,
+     * and for swish, the activation's argument is computed again from x (and residual). */
     int (*norm_batch_backward)(const sg_machine *m, const sg_extent *extent, const sg_tensor *x, const sg_tensor *y,
                                const sg_tensor *residual, const sg_tensor *dy, sg_tensor *dx, sg_tensor *dresidual,
                                bool accumulate_residual, sg_norm_batch *n);

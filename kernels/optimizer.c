@@ -83,7 +83,8 @@ static void step_adam(const rates *r, const slice *s, int threads) {
     float *value = s->value, *first = s->first, *second = s->second;
     if (index == NULL) {
 #pragma omp parallel for simd schedule(static) num_threads(threads) if (s->count > PARALLEL_COUNT)
-        for (size_t i = 0; i < s->count; i++) value[i] = adam(r, value[i], gradient[i], &first[i], &second[i]);
+        for (size_t i = 0; i < s->count; i++)
+            value[i] = adam(r, value[i], gradient[i], &first[i], &second[i]);
     } else {
 #pragma omp parallel for schedule(static) num_threads(threads) if (s->count > PARALLEL_COUNT)
         for (size_t i = 0; i < s->count; i++)
@@ -105,7 +106,8 @@ void sg_optimizer_step(sg_optimizer *optimizer, const sg_machine *machine, sg_we
                        const int8_t *frozen_sign) {
     const sg_optimizer_options *o = &optimizer->options;
     double steps = (double)++optimizer->step;
-    rates r = {.decay = (float)o->weight_decay, .momentum = (float)o->momentum,
+    rates r = {.decay = (float)o->weight_decay,
+               .momentum = (float)o->momentum,
                .learning_rate = (float)learning_rate};
     if (o->kind == SG_ADAM) {
         r.beta1 = (float)o->beta1, r.rest1 = (float)(1 - o->beta1);
@@ -116,8 +118,11 @@ void sg_optimizer_step(sg_optimizer *optimizer, const sg_machine *machine, sg_we
     }
     for (int p = 0; p < survivors->params; p++) {
         size_t at = survivors->offset[p], value = weights->net->param[p].offset;
-        slice s = {.count = survivors->support[p].count, .index = survivors->support[p].index,
-                   .value = weights->values + value, .gradient = gradient + at, .first = optimizer->first + at,
+        slice s = {.count = survivors->support[p].count,
+                   .index = survivors->support[p].index,
+                   .value = weights->values + value,
+                   .gradient = gradient + at,
+                   .first = optimizer->first + at,
                    .second = optimizer->second != NULL ? optimizer->second + at : NULL,
                    .sign = frozen_sign != NULL ? frozen_sign + value : NULL};
         if (o->kind == SG_ADAM)

@@ -15,10 +15,10 @@ static inline __attribute__((always_inline)) void backward(const enum sg_activat
 }
 
 /* One pair per activation, so that the choice is outside the loops. */
-#define ACTIVATION(name, kind)                                                                                  \
-    static void name##_forward(size_t count, const float *x, float *y) { forward(kind, count, x, y); }          \
-    static void name##_backward(size_t count, const float *x, const float *dy, float *dx, bool accumulate) {    \
-        backward(kind, count, x, dy, dx, accumulate);                                                           \
+#define ACTIVATION(name, kind)                                                                               \
+    static void name##_forward(size_t count, const float *x, float *y) { forward(kind, count, x, y); }       \
+    static void name##_backward(size_t count, const float *x, const float *dy, float *dx, bool accumulate) { \
+        backward(kind, count, x, dy, dx, accumulate);                                                        \
     }
 ACTIVATION(identity, SG_IDENTITY)
 ACTIVATION(relu, SG_RELU)
@@ -37,8 +37,8 @@ static const struct {
                    [SG_GELU] = {gelu_forward, gelu_backward},
                    [SG_SIGMOID] = {sigmoid_forward, sigmoid_backward}};
 
-int SG_VARIANT(sg_activation_forward)(const sg_machine *m, int blocks, enum sg_activation kind, const sg_tensor *x,
-                                      sg_tensor *y) {
+int SG_VARIANT(sg_activation_forward)(const sg_machine *m, int blocks, enum sg_activation kind,
+                                      const sg_tensor *x, sg_tensor *y) {
     size_t count = (size_t)x->channels * SG_LANES;
 #pragma omp parallel for collapse(2) schedule(static) num_threads(m->threads)
     for (int b = 0; b < blocks; b++)
@@ -48,8 +48,9 @@ int SG_VARIANT(sg_activation_forward)(const sg_machine *m, int blocks, enum sg_a
     return SG_OK;
 }
 
-int SG_VARIANT(sg_activation_backward)(const sg_machine *m, int blocks, enum sg_activation kind, const sg_tensor *x,
-                                       const sg_tensor *dy, sg_tensor *dx, bool accumulate) {
+int SG_VARIANT(sg_activation_backward)(const sg_machine *m, int blocks, enum sg_activation kind,
+                                       const sg_tensor *x, const sg_tensor *dy, sg_tensor *dx,
+                                       bool accumulate) {
     size_t count = (size_t)x->channels * SG_LANES;
 #pragma omp parallel for collapse(2) schedule(static) num_threads(m->threads)
     for (int b = 0; b < blocks; b++)

@@ -1,7 +1,8 @@
-/* Multi-head self-attention (Vaswani et al., 2017), one sample per lane: no GEMM, but every product is vertical.
+/* Multi-head self-attention (Vaswani et al., 2017), one sample per lane: no GEMM, but every product is
+ * vertical.
  *
- * A head's queries, keys and values are token rows: `each` lane rows from some channel on, `stride` floats from a
- * token to the next. All sums run over channels or tokens in ascending order. */
+ * A head's queries, keys and values are token rows: `each` lane rows from some channel on, `stride` floats
+ * from a token to the next. All sums run over channels or tokens in ascending order. */
 #include <omp.h>
 
 #include "kernels/lanes/functions.h"
@@ -12,7 +13,8 @@ enum { UNROLL = 4 }; /* independent sums in registers */
 
 /* out[u] = factor * sum over d of one[d] * rows[u][d], for n tokens u. */
 static inline __attribute__((always_inline)) void dot_some(const int n, const float *one, const float *rows,
-                                                           size_t stride, int each, float factor, float *out) {
+                                                           size_t stride, int each, float factor,
+                                                           float *out) {
     sg_vec sum[UNROLL * SG_ROW];
     for (int i = 0; i < n * SG_ROW; i++) sum[i] = sg_splat(0.0f);
     for (int d = 0; d < each; d++)
@@ -25,7 +27,8 @@ static inline __attribute__((always_inline)) void dot_some(const int n, const fl
     for (int i = 0; i < n * SG_ROW; i++) sg_store(out + i * SG_WIDTH, sum[i] * factor);
 }
 
-static void dots(int tokens, const float *one, const float *rows, size_t stride, int each, float factor, float *out) {
+static void dots(int tokens, const float *one, const float *rows, size_t stride, int each, float factor,
+                 float *out) {
     int u = 0;
     for (; u + UNROLL <= tokens; u += UNROLL)
         dot_some(UNROLL, one, rows + (size_t)u * stride, stride, each, factor, out + (size_t)u * SG_LANES);
@@ -43,8 +46,8 @@ static inline __attribute__((always_inline)) void mix_some(const int n, int toke
         for (int v = 0; v < SG_ROW; v++) {
             sg_vec w = sg_load(weight + (size_t)u * SG_LANES + v * SG_WIDTH);
             for (int i = 0; i < n; i++)
-                sum[i * SG_ROW + v] =
-                    sg_fma(w, sg_load(rows + (size_t)u * stride + i * SG_LANES + v * SG_WIDTH), sum[i * SG_ROW + v]);
+                sum[i * SG_ROW + v] = sg_fma(
+                    w, sg_load(rows + (size_t)u * stride + i * SG_LANES + v * SG_WIDTH), sum[i * SG_ROW + v]);
         }
     for (int i = 0; i < n * SG_ROW; i++) sg_put(out + i * SG_WIDTH, sum[i], accumulate);
 }
@@ -106,8 +109,8 @@ int SG_VARIANT(sg_attention_forward)(const sg_machine *m, int blocks, int heads,
 
 /* One head of one block. ds [tokens][lanes] is scratch. */
 static void backward_head(int tokens, int each, size_t third, float scale, const float *q, size_t qkv_stride,
-                          const sg_tensor *probabilities, int block, int head, const float *dy, size_t dy_stride,
-                          float *dq, size_t dqkv_stride, float *ds) {
+                          const sg_tensor *probabilities, int block, int head, const float *dy,
+                          size_t dy_stride, float *dq, size_t dqkv_stride, float *ds) {
     const float *k = q + third, *v = k + third;
     float *dk = dq + third, *dv = dk + third;
     for (int t = 0; t < tokens; t++) {
@@ -145,8 +148,9 @@ int SG_VARIANT(sg_attention_backward)(const sg_machine *m, int blocks, int heads
             for (int t = 0; t < tokens && !accumulate; t++)
                 for (size_t part = 0; part < 3; part++)
                     memset(dq + (size_t)t * dqkv->row + part * third, 0, width * sizeof(float));
-            backward_head(tokens, each, third, scale, sg_tensor_at(qkv, b, 0, 0) + (size_t)h * width, qkv->row,
-                          probabilities, b, h, sg_tensor_at(dy, b, 0, 0) + (size_t)h * width, dy->row, dq, dqkv->row,
+            backward_head(tokens, each, third, scale, sg_tensor_at(qkv, b, 0, 0) + (size_t)h * width,
+                          qkv->row, probabilities, b, h, sg_tensor_at(dy, b, 0, 0) + (size_t)h * width,
+                          dy->row, dq, dqkv->row,
                           scratch + (size_t)omp_get_thread_num() * (size_t)tokens * SG_LANES);
         }
     SG_FREE(scratch);

@@ -20,8 +20,8 @@ int SG_VARIANT(sg_bias_gradient)(const sg_machine *m, int blocks, const sg_tenso
                 sg_lane_sums sum = {0};
                 for (int row = band * bands.rows; row < sg_band_end(bands, band, dy); row++)
                     for (int col = 0; col < dy->width; col++)
-                        sg_give((size_t)n * SG_LANES, sg_tensor_at(dy, b, row, col) + (size_t)first * SG_LANES, sum,
-                                true);
+                        sg_give((size_t)n * SG_LANES,
+                                sg_tensor_at(dy, b, row, col) + (size_t)first * SG_LANES, sum, true);
                 for (int c = 0; c < n; c++) total[c] += sg_row_sum(sum + c * SG_LANES);
             }
             for (int c = 0; c < n; c++) part[(size_t)b * channels + (size_t)(first + c)] = (float)total[c];

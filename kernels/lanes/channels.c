@@ -10,7 +10,8 @@ int SG_VARIANT(sg_scale_forward)(const sg_machine *m, int blocks, const sg_tenso
             for (int col = 0; col < x->width; col++) {
                 const float *px = sg_tensor_at(x, b, row, col), *pg = sg_tensor_at(gate, b, 0, 0);
                 float *py = sg_tensor_at(y, b, row, col);
-                for (size_t i = 0; i < count; i += SG_WIDTH) sg_store(py + i, sg_load(px + i) * sg_load(pg + i));
+                for (size_t i = 0; i < count; i += SG_WIDTH)
+                    sg_store(py + i, sg_load(px + i) * sg_load(pg + i));
             }
     return SG_OK;
 }
@@ -73,7 +74,8 @@ int SG_VARIANT(sg_concat_backward)(const sg_machine *m, int blocks, const sg_ten
     return SG_OK;
 }
 
-int SG_VARIANT(sg_shuffle_forward)(const sg_machine *m, int blocks, int groups, const sg_tensor *x, sg_tensor *y) {
+int SG_VARIANT(sg_shuffle_forward)(const sg_machine *m, int blocks, int groups, const sg_tensor *x,
+                                   sg_tensor *y) {
     int size = x->channels / groups;
 #pragma omp parallel for collapse(2) schedule(static) num_threads(m->threads)
     for (int b = 0; b < blocks; b++)
@@ -89,8 +91,8 @@ int SG_VARIANT(sg_shuffle_forward)(const sg_machine *m, int blocks, int groups, 
     return SG_OK;
 }
 
-int SG_VARIANT(sg_shuffle_backward)(const sg_machine *m, int blocks, int groups, const sg_tensor *dy, sg_tensor *dx,
-                                    bool accumulate) {
+int SG_VARIANT(sg_shuffle_backward)(const sg_machine *m, int blocks, int groups, const sg_tensor *dy,
+                                    sg_tensor *dx, bool accumulate) {
     int size = dx->channels / groups;
 #pragma omp parallel for collapse(2) schedule(static) num_threads(m->threads)
     for (int b = 0; b < blocks; b++)

@@ -1,11 +1,13 @@
-/* Inverted dropout on a vector per sample (Srivastava et al., 2014). Nothing is stored: backward draws again. */
+/* Inverted dropout on a vector per sample (Srivastava et al., 2014). Nothing is stored: backward draws again.
+ */
 #include "kernels/lanes/layers_internal.h"
 #include "kernels/rng.h"
 
 enum { CHANNEL_BITS = 20 };
 
-static void drop(const sg_machine *m, int blocks, float probability, uint64_t seed, uint32_t step, uint32_t layer,
-                 const uint32_t *sample, const sg_tensor *from, sg_tensor *to, bool accumulate) {
+static void drop(const sg_machine *m, int blocks, float probability, uint64_t seed, uint32_t step,
+                 uint32_t layer, const uint32_t *sample, const sg_tensor *from, sg_tensor *to,
+                 bool accumulate) {
     int channels = from->channels;
     float factor = (float)(1.0 / (1.0 - (double)probability));
 #pragma omp parallel for schedule(static) num_threads(m->threads)
@@ -28,15 +30,16 @@ static void drop(const sg_machine *m, int blocks, float probability, uint64_t se
         }
 }
 
-int SG_VARIANT(sg_dropout_forward)(const sg_machine *m, int blocks, float probability, uint64_t seed, uint32_t step,
-                                   uint32_t layer, const uint32_t *sample, const sg_tensor *x, sg_tensor *y) {
+int SG_VARIANT(sg_dropout_forward)(const sg_machine *m, int blocks, float probability, uint64_t seed,
+                                   uint32_t step, uint32_t layer, const uint32_t *sample, const sg_tensor *x,
+                                   sg_tensor *y) {
     drop(m, blocks, probability, seed, step, layer, sample, x, y, false);
     return SG_OK;
 }
 
-int SG_VARIANT(sg_dropout_backward)(const sg_machine *m, int blocks, float probability, uint64_t seed, uint32_t step,
-                                    uint32_t layer, const uint32_t *sample, const sg_tensor *dy, sg_tensor *dx,
-                                    bool accumulate) {
+int SG_VARIANT(sg_dropout_backward)(const sg_machine *m, int blocks, float probability, uint64_t seed,
+                                    uint32_t step, uint32_t layer, const uint32_t *sample,
+                                    const sg_tensor *dy, sg_tensor *dx, bool accumulate) {
     drop(m, blocks, probability, seed, step, layer, sample, dy, dx, accumulate);
     return SG_OK;
 }

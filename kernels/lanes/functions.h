@@ -1,7 +1,7 @@
-/* Elementary functions on vectors. Only additions, multiplications, divisions and sg_fma, so the bits depend on
- * no mathematics library and are the same at every vector width. Errors in units in the last place (ulp), measured
- * by tests/unit/test_activation.c: sg_exp 2, sg_sigmoid 4 for normal results, sg_normal_cdf 4 + x^2 / 2
- * (the rounding of x^2 / 2 in its exponential). NaN goes in and comes out. */
+/* Elementary functions on vectors. Only additions, multiplications, divisions and sg_fma, so the bits depend
+ * on no mathematics library and are the same at every vector width. Errors in units in the last place (ulp),
+ * measured by tests/unit/test_activation.c: sg_exp 2, sg_sigmoid 4 for normal results, sg_normal_cdf 4 + x^2
+ * / 2 (the rounding of x^2 / 2 in its exponential). NaN goes in and comes out. */
 #ifndef SG_FUNCTIONS_H
 #define SG_FUNCTIONS_H
 
@@ -63,26 +63,42 @@ static inline sg_vec sg_relu6(sg_vec x) {
 static inline __attribute__((always_inline)) sg_vec sg_activate(enum sg_activation kind, sg_vec x) {
     sg_vec density;
     switch (kind) {
-    case SG_RELU: return sg_relu(x);
-    case SG_RELU6: return sg_relu6(x);
-    case SG_SWISH: return x * sg_sigmoid(x);
-    case SG_GELU: return x * sg_normal_cdf(x, &density);
-    case SG_SIGMOID: return sg_sigmoid(x);
-    default: return x;
+    case SG_RELU:
+        return sg_relu(x);
+    case SG_RELU6:
+        return sg_relu6(x);
+    case SG_SWISH:
+        return x * sg_sigmoid(x);
+    case SG_GELU:
+        return x * sg_normal_cdf(x, &density);
+    case SG_SIGMOID:
+        return sg_sigmoid(x);
+    default:
+        return x;
     }
 }
 
 /* dy times the slope at x. For relu and relu6 the result y may stand in for x. */
-static inline __attribute__((always_inline)) sg_vec sg_activate_back(enum sg_activation kind, sg_vec x, sg_vec dy) {
+static inline __attribute__((always_inline)) sg_vec sg_activate_back(enum sg_activation kind, sg_vec x,
+                                                                     sg_vec dy) {
     const sg_vec zero = sg_splat(0.0f);
     sg_vec s, density;
     switch (kind) {
-    case SG_RELU: return sg_pick((sg_ivec)(x > zero), dy, zero);
-    case SG_RELU6: return sg_pick((sg_ivec)(x > zero) & (sg_ivec)(x < sg_splat(6.0f)), dy, zero);
-    case SG_SWISH: s = sg_sigmoid(x); return dy * (s * sg_fma(x, 1.0f - s, sg_splat(1.0f)));
-    case SG_GELU: s = sg_normal_cdf(x, &density); return dy * sg_fma(x, density, s);
-    case SG_SIGMOID: s = sg_sigmoid(x); return dy * (s * (1.0f - s));
-    default: return dy;
+    case SG_RELU:
+        return sg_pick((sg_ivec)(x > zero), dy, zero);
+    case SG_RELU6:
+        return sg_pick((sg_ivec)(x > zero) & (sg_ivec)(x < sg_splat(6.0f)), dy, zero);
+    case SG_SWISH:
+        s = sg_sigmoid(x);
+        return dy * (s * sg_fma(x, 1.0f - s, sg_splat(1.0f)));
+    case SG_GELU:
+        s = sg_normal_cdf(x, &density);
+        return dy * sg_fma(x, density, s);
+    case SG_SIGMOID:
+        s = sg_sigmoid(x);
+        return dy * (s * (1.0f - s));
+    default:
+        return dy;
     }
 }
 

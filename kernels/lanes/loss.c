@@ -5,8 +5,8 @@
 #include "kernels/memory.h"
 #include "kernels/tree.h"
 
-/* log(x) for normal x >= 1 by x = 2^e f, f in [sqrt(1/2), sqrt(2)), log f = 2 artanh((f - 1) / (f + 1)); to 2 ulp,
- * from additions, multiplications and divisions alone. NaN and infinity pass through. */
+/* log(x) for normal x >= 1 by x = 2^e f, f in [sqrt(1/2), sqrt(2)), log f = 2 artanh((f - 1) / (f + 1)); to 2
+ * ulp, from additions, multiplications and divisions alone. NaN and infinity pass through. */
 static double log_plain(double x) {
     static const double ln2 = 0.69314718055994530942;
     int exponent;
@@ -22,10 +22,13 @@ typedef struct score {
     double loss, correct; /* counts are exact in double */
 } score;
 
-static void combine_scores(void *low, const void *high, size_t count) { sg_combine_double(low, high, 2 * count); }
+static void combine_scores(void *low, const void *high, size_t count) {
+    sg_combine_double(low, high, 2 * count);
+}
 
 /* One block: logits, dlogits (or NULL) [classes][lanes]. */
-static score score_block(int classes, int samples, const float *logits, const int32_t *label, float *dlogits) {
+static score score_block(int classes, int samples, const float *logits, const int32_t *label,
+                         float *dlogits) {
     sg_vec largest[SG_ROW], of_label[SG_ROW];
     sg_ivec first[SG_ROW], want[SG_ROW];
     double sum[SG_LANES] = {0}, loss[SG_LANES], right[SG_LANES];
@@ -73,13 +76,15 @@ static score score_block(int classes, int samples, const float *logits, const in
     return (score){sg_row_sum_double(loss), sg_row_sum_double(right)};
 }
 
-int SG_VARIANT(sg_loss)(const sg_machine *m, const sg_extent *extent, const sg_tensor *logits, const int32_t *label,
-                        sg_tensor *dlogits, double *loss_sum, int64_t *correct) {
+int SG_VARIANT(sg_loss)(const sg_machine *m, const sg_extent *extent, const sg_tensor *logits,
+                        const int32_t *label, sg_tensor *dlogits, double *loss_sum, int64_t *correct) {
     int blocks = extent->blocks, classes = logits->channels;
     score *part;
     for (int i = 0; i < blocks * SG_LANES; i++)
-        SG_CHECK(label[i] < classes, SG_DATA, "label %d of sample %d of the local minibatch is not below the number of "
-                 "classes, %d; check net.classes and the data set", (int)label[i], i, classes);
+        SG_CHECK(label[i] < classes, SG_DATA,
+                 "label %d of sample %d of the local minibatch is not below the number of "
+                 "classes, %d; check net.classes and the data set",
+                 (int)label[i], i, classes);
     SG_TRY(SG_NEW(&part, (size_t)(blocks > 0 ? blocks : 1)));
 #pragma omp parallel for schedule(static) num_threads(m->threads)
     for (int b = 0; b < blocks; b++)

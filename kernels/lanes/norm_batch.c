@@ -1,7 +1,8 @@
 /* Batch norm (Ioffe and Szegedy, 2015) over the whole minibatch, with residual and activation behind it.
  *
- * All three functions stream their tensors once per pass. What can be computed again from x is not read: without
- * a residual the activation's argument follows from x with the forward pass's own operations, bit for bit. */
+ * All three functions stream their tensors once per pass. What can be computed again from x is not read:
+ * without a residual the activation's argument follows from x with the forward pass's own operations, bit for
+ * bit. */
 #include "kernels/fold.h"
 #include "kernels/lanes/functions.h"
 #include "kernels/lanes/layers_internal.h"
@@ -29,7 +30,8 @@ static void combine_moments(void *low, const void *high, size_t count) {
 }
 
 static int used_lanes(const sg_extent *extent, int block) {
-    return sg_tree_block_samples(extent->samples, SG_LANES, block, extent->reduce->rank, extent->reduce->size);
+    return sg_tree_block_samples(extent->samples, SG_LANES, block, extent->reduce->rank,
+                                 extent->reduce->size);
 }
 
 /* A band of rows of a chunk of channels. */
@@ -42,17 +44,20 @@ typedef struct patch {
 static patch patch_of(const sg_tensor *t, int block, sg_bands bands, int band, int chunk) {
     int first = band * bands.rows;
     return (patch){.from = sg_tensor_at(t, block, first, 0) + (size_t)chunk * SG_CHUNK * SG_LANES,
-                   .pixel = t->pixel, .row = t->row, .rows = sg_band_end(bands, band, t) - first,
-                   .width = t->width, .channels = sg_chunk_size(t->channels, chunk)};
+                   .pixel = t->pixel,
+                   .row = t->row,
+                   .rows = sg_band_end(bands, band, t) - first,
+                   .width = t->width,
+                   .channels = sg_chunk_size(t->channels, chunk)};
 }
 
-/* Pixels that are taken together: channels run inside, so each pixel is one sequential stream, and a channel's
- * constants and sums are touched once per group. */
+/* Pixels that are taken together: channels run inside, so each pixel is one sequential stream, and a
+ * channel's constants and sums are touched once per group. */
 enum { GROUP = 4 };
 
 /* Adds the lane sums of n neighbouring pixels. */
-static inline __attribute__((always_inline)) void sum_pixels(const int n, const float *x, size_t pixel, int channels,
-                                                             float *sum) {
+static inline __attribute__((always_inline)) void sum_pixels(const int n, const float *x, size_t pixel,
+                                                             int channels, float *sum) {
     for (int i = 0; i < channels * SG_LANES; i += SG_WIDTH) {
         sg_vec s = sg_load(x + i);
         for (int q = 1; q < n; q++) s += sg_load(x + (size_t)q * pixel + i);
@@ -78,8 +83,8 @@ static inline __attribute__((always_inline)) void sum_deviations(const int n, co
         }
 }
 
-/* Two passes over the patch, the second from cache: the mean, then the deviations from it. The rounding of the float
- * mean is corrected by the deviations' own sum. */
+/* Two passes over the patch, the second from cache: the mean, then the deviations from it. The rounding of
+ * the float mean is corrected by the deviations' own sum. */
 static void patch_moments(const patch *p, int used, moments *out) {
     sg_lane_sums sum = {0}, square = {0};
     float shift[SG_CHUNK];
@@ -98,7 +103,8 @@ static void patch_moments(const patch *p, int used, moments *out) {
         int x = 0;
         for (; x + GROUP <= p->width; x += GROUP, at += GROUP * p->pixel)
             sum_deviations(GROUP, at, p->pixel, p->channels, shift, sum, square);
-        for (; x < p->width; x++, at += p->pixel) sum_deviations(1, at, p->pixel, p->channels, shift, sum, square);
+        for (; x < p->width; x++, at += p->pixel)
+            sum_deviations(1, at, p->pixel, p->channels, shift, sum, square);
     }
     for (int c = 0; c < p->channels; c++) {
         double s = sg_used_sum(sum + c * SG_LANES, used), q = sg_used_sum(square + c * SG_LANES, used);
@@ -167,8 +173,9 @@ static inline sg_vec normalised(const coefficients *k, sg_vec x) {
 }
 
 static inline __attribute__((always_inline)) void forward_pixel(const enum sg_activation kind,
-                                                                const coefficients *k, int channels, const float *x,
-                                                                const float *residual, float *y) {
+                                                                const coefficients *k, int channels,
+                                                                const float *x, const float *residual,
+                                                                float *y) {
     for (int c = 0; c < channels; c++)
         for (int v = 0; v < SG_ROW; v++) {
             int i = c * SG_LANES + v * SG_WIDTH;
@@ -180,8 +187,8 @@ static inline __attribute__((always_inline)) void forward_pixel(const enum sg_ac
 
 /* One function per activation, so that the choice is outside the loops. */
 #define FORWARD_ROW(name, kind)                                                                              \
-    static void name(const coefficients *k, int channels, int width, const float *x, size_t x_pixel,        \
-                     const float *residual, size_t residual_pixel, float *y, size_t y_pixel) {              \
+    static void name(const coefficients *k, int channels, int width, const float *x, size_t x_pixel,         \
+                     const float *residual, size_t residual_pixel, float *y, size_t y_pixel) {               \
         for (int col = 0; col < width; col++, x += x_pixel, y += y_pixel) {                                  \
             if (residual == NULL) {                                                                          \
                 forward_pixel(kind, k, channels, x, NULL, y);                                                \
@@ -198,9 +205,11 @@ FORWARD_ROW(forward_swish, SG_SWISH)
 
 int SG_VARIANT(sg_norm_batch_forward)(const sg_machine *m, const sg_extent *extent, const sg_tensor *x,
                                       const sg_tensor *residual, sg_tensor *y, const sg_norm_batch *n) {
-    static void (*const rows[])(const coefficients *, int, int, const float *, size_t, const float *, size_t, float *,
-                                size_t) = {[SG_IDENTITY] = forward_identity, [SG_RELU] = forward_relu,
-                                           [SG_RELU6] = forward_relu6, [SG_SWISH] = forward_swish};
+    static void (*const rows[])(const coefficients *, int, int, const float *, size_t, const float *, size_t,
+                                float *, size_t) = {[SG_IDENTITY] = forward_identity,
+                                                    [SG_RELU] = forward_relu,
+                                                    [SG_RELU6] = forward_relu6,
+                                                    [SG_SWISH] = forward_swish};
     SG_CHECK(n->activation <= SG_SWISH, SG_INTERNAL, "batch norm: activation %d is not built in",
              (int)n->activation);
     coefficients *k;
@@ -217,8 +226,8 @@ int SG_VARIANT(sg_norm_batch_forward)(const sg_machine *m, const sg_extent *exte
 
 /* ---- backward */
 
-/* A row of pixels of everything that backward reads and writes, from some channel on. gate is what tells the slope
- * beside x: y for relu and relu6 with a residual, the residual itself for swish, NULL without one. */
+/* A row of pixels of everything that backward reads and writes, from some channel on. gate is what tells the
+ * slope beside x: y for relu and relu6 with a residual, the residual itself for swish, NULL without one. */
 typedef struct backward_row {
     const float *x, *gate, *dy;
     float *dx, *dresidual;
@@ -228,9 +237,9 @@ typedef struct backward_row {
 } backward_row;
 
 /* The gradient behind the activation, before the residual is split off. */
-static inline __attribute__((always_inline)) sg_vec gradient_inside(const enum sg_activation kind, const bool gated,
-                                                                    const coefficients *k, sg_vec x,
-                                                                    const float *gate, sg_vec dy) {
+static inline __attribute__((always_inline)) sg_vec gradient_inside(const enum sg_activation kind,
+                                                                    const bool gated, const coefficients *k,
+                                                                    sg_vec x, const float *gate, sg_vec dy) {
     if (kind == SG_IDENTITY) return dy;
     if (!gated) return sg_activate_back(kind, normalised(k, x), dy);
     if (kind == SG_SWISH) return sg_activate_back(kind, normalised(k, x) + sg_load(gate), dy);
@@ -263,8 +272,9 @@ static inline __attribute__((always_inline)) void sum_group(const int n, const e
             sg_vec sum = sg_splat(0.0f), product = sg_splat(0.0f);
             for (size_t q = 0; q < (size_t)n; q++) {
                 sg_vec x = sg_load(p.x + q * r->x_pixel + i);
-                sg_vec dz = gradient_inside(kind, gated, &own, x, gated ? p.gate + q * r->gate_pixel + i : NULL,
-                                            sg_load(p.dy + q * r->dy_pixel + i));
+                sg_vec dz =
+                    gradient_inside(kind, gated, &own, x, gated ? p.gate + q * r->gate_pixel + i : NULL,
+                                    sg_load(p.dy + q * r->dy_pixel + i));
                 sum += dz;
                 product = sg_fma(dz, x - own.mean, product);
             }
@@ -274,10 +284,12 @@ static inline __attribute__((always_inline)) void sum_group(const int n, const e
     }
 }
 
-/* Writes dx and dresidual of n pixels. mask is zero in unused lanes: there x - mean is not zero though dy is. */
+/* Writes dx and dresidual of n pixels. mask is zero in unused lanes: there x - mean is not zero though dy is.
+ */
 static inline __attribute__((always_inline)) void write_group(const int n, const enum sg_activation kind,
-                                                              const bool gated, const backward_row *r, int col,
-                                                              const coefficients *k, const sg_ivec *mask) {
+                                                              const bool gated, const backward_row *r,
+                                                              int col, const coefficients *k,
+                                                              const sg_ivec *mask) {
     const cursor p = cursor_at(r, col);
     const bool split = p.dresidual != NULL, accumulate = r->accumulate_residual;
     for (int c = 0; c < r->channels; c++) {
@@ -286,8 +298,9 @@ static inline __attribute__((always_inline)) void write_group(const int n, const
             int i = c * SG_LANES + v * SG_WIDTH;
             for (size_t q = 0; q < (size_t)n; q++) {
                 sg_vec x = sg_load(p.x + q * r->x_pixel + i);
-                sg_vec dz = gradient_inside(kind, gated, &own, x, gated ? p.gate + q * r->gate_pixel + i : NULL,
-                                            sg_load(p.dy + q * r->dy_pixel + i));
+                sg_vec dz =
+                    gradient_inside(kind, gated, &own, x, gated ? p.gate + q * r->gate_pixel + i : NULL,
+                                    sg_load(p.dy + q * r->dy_pixel + i));
                 if (split) sg_put(p.dresidual + q * r->dresidual_pixel + i, dz, accumulate);
                 sg_vec dx = sg_fma(x - own.mean, sg_splat(-own.slope), dz - own.dz_mean) * own.scale;
                 sg_store(p.dx + q * r->dx_pixel + i, (sg_vec)((sg_ivec)dx & mask[v]));
@@ -297,10 +310,11 @@ static inline __attribute__((always_inline)) void write_group(const int n, const
 }
 
 static inline __attribute__((always_inline)) void sum_row(const enum sg_activation kind, const bool gated,
-                                                          const backward_row *r, const coefficients *k, float *dz_sum,
-                                                          float *product_sum) {
+                                                          const backward_row *r, const coefficients *k,
+                                                          float *dz_sum, float *product_sum) {
     int col = 0;
-    for (; col + GROUP <= r->width; col += GROUP) sum_group(GROUP, kind, gated, r, col, k, dz_sum, product_sum);
+    for (; col + GROUP <= r->width; col += GROUP)
+        sum_group(GROUP, kind, gated, r, col, k, dz_sum, product_sum);
     for (; col < r->width; col++) sum_group(1, kind, gated, r, col, k, dz_sum, product_sum);
 }
 
@@ -314,12 +328,12 @@ static inline __attribute__((always_inline)) void write_row(const enum sg_activa
     for (; col < r->width; col++) write_group(1, kind, gated, r, col, k, mask);
 }
 
-#define BACKWARD_ROWS(suffix, kind, gated)                                                                  \
+#define BACKWARD_ROWS(suffix, kind, gated)                                                                   \
     static void sum_##suffix(const backward_row *r, const coefficients *k, float *dz_sum, float *products) { \
-        sum_row(kind, gated, r, k, dz_sum, products);                                                       \
-    }                                                                                                       \
-    static void write_##suffix(const backward_row *r, const coefficients *k, const int32_t *lanes) {        \
-        write_row(kind, gated, r, k, lanes);                                                                \
+        sum_row(kind, gated, r, k, dz_sum, products);                                                        \
+    }                                                                                                        \
+    static void write_##suffix(const backward_row *r, const coefficients *k, const int32_t *lanes) {         \
+        write_row(kind, gated, r, k, lanes);                                                                 \
     }
 BACKWARD_ROWS(identity, SG_IDENTITY, false)
 BACKWARD_ROWS(relu, SG_RELU, false)
@@ -349,13 +363,19 @@ static const float *row_of(const sg_tensor *t, int block, int row, size_t first)
 
 static backward_row make_row(const backward_tensors *t, int block, int row, int first_channel, int channels) {
     size_t first = (size_t)first_channel * SG_LANES;
-    return (backward_row){
-        .x = row_of(t->x, block, row, first), .gate = row_of(t->gate, block, row, first),
-        .dy = row_of(t->dy, block, row, first), .dx = (float *)row_of(t->dx, block, row, first),
-        .dresidual = (float *)row_of(t->dresidual, block, row, first), .x_pixel = t->x->pixel,
-        .gate_pixel = t->gate != NULL ? t->gate->pixel : 0, .dy_pixel = t->dy->pixel, .dx_pixel = t->dx->pixel,
-        .dresidual_pixel = t->dresidual != NULL ? t->dresidual->pixel : 0, .width = t->x->width,
-        .channels = channels, .accumulate_residual = t->accumulate_residual};
+    return (backward_row){.x = row_of(t->x, block, row, first),
+                          .gate = row_of(t->gate, block, row, first),
+                          .dy = row_of(t->dy, block, row, first),
+                          .dx = (float *)row_of(t->dx, block, row, first),
+                          .dresidual = (float *)row_of(t->dresidual, block, row, first),
+                          .x_pixel = t->x->pixel,
+                          .gate_pixel = t->gate != NULL ? t->gate->pixel : 0,
+                          .dy_pixel = t->dy->pixel,
+                          .dx_pixel = t->dx->pixel,
+                          .dresidual_pixel = t->dresidual != NULL ? t->dresidual->pixel : 0,
+                          .width = t->x->width,
+                          .channels = channels,
+                          .accumulate_residual = t->accumulate_residual};
 }
 
 /* part[block][band][2][channels]: sums of dz and of dz (x - mean), then folded into part[0][0]. */
@@ -400,14 +420,15 @@ int SG_VARIANT(sg_norm_batch_backward)(const sg_machine *m, const sg_extent *ext
     SG_CHECK(kind <= SG_SWISH, SG_INTERNAL, "batch norm: activation %d is not built in", (int)kind);
     size_t channels = (size_t)x->channels;
     const sg_reduce *reduce = extent->reduce;
-    backward_tensors t = {.x = x, .dy = dy, .dx = dx, .dresidual = dresidual,
-                          .accumulate_residual = accumulate_residual};
+    backward_tensors t = {
+        .x = x, .dy = dy, .dx = dx, .dresidual = dresidual, .accumulate_residual = accumulate_residual};
     if (residual != NULL && kind != SG_IDENTITY) t.gate = kind == SG_SWISH ? residual : y;
     coefficients *k = NULL;
     double *part = NULL;
     int status;
     if ((status = SG_AT(coefficients_create(&k, n, x->channels)))) goto done;
-    size_t values = (size_t)(extent->blocks > 0 ? extent->blocks : 1) * (size_t)sg_bands_of(x).count * 2 * channels;
+    size_t values =
+        (size_t)(extent->blocks > 0 ? extent->blocks : 1) * (size_t)sg_bands_of(x).count * 2 * channels;
     if ((status = SG_AT(SG_NEW(&part, values)))) goto done;
     gradient_sums(m, extent, &t, kind, k, part);
     status = SG_AT(reduce->combine(reduce->context, part, 2 * channels, sizeof *part, sg_combine_double,

@@ -1,5 +1,5 @@
-/* Layer norm (Ba, Kiros and Hinton, 2016) over the channels of each pixel of each sample. Mean and inverse are
- * computed again in backward: a pixel's channels fit L1, so it costs less than to store and load them. */
+/* Layer norm (Ba, Kiros and Hinton, 2016) over the channels of each pixel of each sample. Mean and inverse
+ * are computed again in backward: a pixel's channels fit L1, so it costs less than to store and load them. */
 #include <omp.h>
 
 #include "kernels/fold.h"
@@ -10,8 +10,8 @@ typedef struct pixel_statistics {
     sg_vec mean[SG_ROW], inverse[SG_ROW];
 } pixel_statistics;
 
-/* The sum over channels of x or, given a mean, of (x - mean)^2. Sums of a chunk first, then of chunks: the float
- * error grows with C / 32 + 32. */
+/* The sum over channels of x or, given a mean, of (x - mean)^2. Sums of a chunk first, then of chunks: the
+ * float error grows with C / 32 + 32. */
 static void sum_channels(const float *x, int channels, const sg_vec *mean, sg_vec *total) {
     sg_vec part[SG_ROW];
     for (int v = 0; v < SG_ROW; v++) total[v] = sg_splat(0.0f);
@@ -60,10 +60,10 @@ int SG_VARIANT(sg_norm_layer_forward)(const sg_machine *m, int blocks, const sg_
     return SG_OK;
 }
 
-/* dx (+)= inverse (g - mean(g) - xhat mean(g xhat)), g = gamma dy; adds dy xhat and dy to the lane sums. Lanes whose dy is
- * zero get zero. */
-static void backward_pixel(const float *x, const float *dy, float *dx, const float *gamma, int channels, float epsilon,
-                           float *dgamma, float *dbeta, bool accumulate) {
+/* dx (+)= inverse (g - mean(g) - xhat mean(g xhat)), g = gamma dy; adds dy xhat and dy to the lane sums.
+ * Lanes whose dy is zero get zero. */
+static void backward_pixel(const float *x, const float *dy, float *dx, const float *gamma, int channels,
+                           float epsilon, float *dgamma, float *dbeta, bool accumulate) {
     pixel_statistics s;
     sg_vec g_mean[SG_ROW], product_mean[SG_ROW], g_part[SG_ROW], product_part[SG_ROW];
     float count = (float)channels;
@@ -95,10 +95,11 @@ static void backward_pixel(const float *x, const float *dy, float *dx, const flo
 }
 
 /* Per block in double, over blocks in float (see bias_gradient.c). */
-int SG_VARIANT(sg_norm_layer_backward)(const sg_machine *m, int blocks, const sg_tensor *x, const sg_tensor *dy,
-                                       sg_tensor *dx, const float *gamma, float epsilon, float *dgamma, float *dbeta,
-                                       bool accumulate) {
-    size_t channels = (size_t)x->channels, lane_sums = 2 * channels * SG_LANES, some = blocks > 0 ? (size_t)blocks : 1;
+int SG_VARIANT(sg_norm_layer_backward)(const sg_machine *m, int blocks, const sg_tensor *x,
+                                       const sg_tensor *dy, sg_tensor *dx, const float *gamma, float epsilon,
+                                       float *dgamma, float *dbeta, bool accumulate) {
+    size_t channels = (size_t)x->channels, lane_sums = 2 * channels * SG_LANES,
+           some = blocks > 0 ? (size_t)blocks : 1;
     sg_bands bands = sg_bands_of(x);
     float *scratch = NULL, *folded = NULL;
     double *part = NULL;

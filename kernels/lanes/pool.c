@@ -43,8 +43,8 @@ int SG_VARIANT(sg_max_pool_forward)(const sg_machine *m, int blocks, int kernel,
 }
 
 int SG_VARIANT(sg_max_pool_backward)(const sg_machine *m, int blocks, int kernel, int stride, int padding,
-                                     const sg_tensor *x, const sg_tensor *y, const sg_tensor *dy, sg_tensor *dx,
-                                     bool accumulate) {
+                                     const sg_tensor *x, const sg_tensor *y, const sg_tensor *dy,
+                                     sg_tensor *dx, bool accumulate) {
     int chunks = sg_chunks(x->channels);
 #pragma omp parallel for collapse(2) schedule(static) num_threads(m->threads)
     for (int b = 0; b < blocks; b++)
@@ -157,7 +157,8 @@ int SG_VARIANT(sg_global_pool_backward)(const sg_machine *m, int blocks, const s
             for (int col = 0; col < dx->width; col++) {
                 const float *pdy = sg_tensor_at(dy, b, 0, 0);
                 float *pdx = sg_tensor_at(dx, b, row, col);
-                for (size_t i = 0; i < count; i += SG_WIDTH) sg_put(pdx + i, sg_load(pdy + i) / pixels, accumulate);
+                for (size_t i = 0; i < count; i += SG_WIDTH)
+                    sg_put(pdx + i, sg_load(pdy + i) / pixels, accumulate);
             }
     return SG_OK;
 }

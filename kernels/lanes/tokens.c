@@ -8,12 +8,12 @@ static float *pixel_at(const sg_tensor *t, int block, int p) {
     return sg_tensor_at(t, block, p / t->width, p % t->width);
 }
 
-int SG_VARIANT(sg_tokens_forward)(const sg_machine *m, int blocks, const sg_tensor *x, const float *class_token,
-                                  const float *position, sg_tensor *y) {
+int SG_VARIANT(sg_tokens_forward)(const sg_machine *m, int blocks, const sg_tensor *x,
+                                  const float *class_token, const float *position, sg_tensor *y) {
     int pixels = x->height * x->width, tokens = y->height * y->width, extra = tokens - pixels;
     int channels = x->channels;
-    SG_CHECK(extra == (class_token != NULL), SG_INTERNAL, "tokens: %d tokens from %d pixels %s a class token", tokens,
-             pixels, class_token != NULL ? "with" : "without");
+    SG_CHECK(extra == (class_token != NULL), SG_INTERNAL, "tokens: %d tokens from %d pixels %s a class token",
+             tokens, pixels, class_token != NULL ? "with" : "without");
 #pragma omp parallel for collapse(2) schedule(static) num_threads(m->threads)
     for (int b = 0; b < blocks; b++)
         for (int t = 0; t < tokens; t++) {
@@ -39,7 +39,8 @@ static void token_sums(const sg_machine *m, int blocks, int rows, const sg_tenso
     for (int b = 0; b < blocks; b++)
         for (int t = 0; t < rows; t++)
             for (size_t c = 0; c < channels; c++)
-                sums[(size_t)b * count + (size_t)t * channels + c] = sg_row_sum(pixel_at(dy, b, t) + c * SG_LANES);
+                sums[(size_t)b * count + (size_t)t * channels + c] =
+                    sg_row_sum(pixel_at(dy, b, t) + c * SG_LANES);
     sg_fold(sums, blocks, count * sizeof *sums, count, sg_combine_float);
 }
 
@@ -92,14 +93,15 @@ static void exchange(const sg_machine *m, int blocks, const sg_tensor *from, sg_
             float *out = pixel_at(to, b, c);
             for (int row = 0; row < from->height; row++)
                 for (int col = 0; col < from->width; col++, out += SG_LANES)
-                    sg_give(SG_LANES, sg_tensor_at(from, b, row, col) + (size_t)c * SG_LANES, out, accumulate);
+                    sg_give(SG_LANES, sg_tensor_at(from, b, row, col) + (size_t)c * SG_LANES, out,
+                            accumulate);
         }
 }
 
 static int check_exchange(const sg_tensor *from, const sg_tensor *to) {
-    SG_CHECK(from->channels == to->height * to->width && to->channels == from->height * from->width, SG_INTERNAL,
-             "transpose: %d channels of %dx%d pixels do not become %d channels of %dx%d pixels", from->channels,
-             from->height, from->width, to->channels, to->height, to->width);
+    SG_CHECK(from->channels == to->height * to->width && to->channels == from->height * from->width,
+             SG_INTERNAL, "transpose: %d channels of %dx%d pixels do not become %d channels of %dx%d pixels",
+             from->channels, from->height, from->width, to->channels, to->height, to->width);
     return SG_OK;
 }
 

@@ -90,7 +90,8 @@ int layer_blocks(const layer_run *run, int samples) { return (samples + run->m->
 
 sg_extent layer_extent(const layer_run *run, int samples) {
     int blocks = layer_blocks(run, samples);
-    return (sg_extent){.blocks = blocks, .samples = samples, .global_blocks = blocks, .reduce = &sg_reduce_alone};
+    return (sg_extent){
+        .blocks = blocks, .samples = samples, .global_blocks = blocks, .reduce = &sg_reduce_alone};
 }
 
 sg_tensor *layer_tensor(layer_run *run, ref_shape s, int halo, const double *values, float unused) {
@@ -102,8 +103,10 @@ sg_tensor *layer_tensor(layer_run *run, ref_shape s, int halo, const double *val
         for (int c = 0; c < s.channels; c++)
             for (int y = 0; y < s.height; y++)
                 for (int x = 0; x < s.width; x++) {
-                    size_t at = (((size_t)n * (size_t)s.channels + (size_t)c) * (size_t)s.height + (size_t)y) *
-                                    (size_t)s.width + (size_t)x;
+                    size_t at =
+                        (((size_t)n * (size_t)s.channels + (size_t)c) * (size_t)s.height + (size_t)y) *
+                            (size_t)s.width +
+                        (size_t)x;
                     float value = n >= s.samples ? unused : values != NULL ? (float)values[at] : 0.0f;
                     sg_tensor_at(t, n / lanes, y, x)[c * lanes + n % lanes] = value;
                 }
@@ -122,15 +125,16 @@ static double scale_of(const double *expected, size_t count) {
     return largest;
 }
 
-static void compare(layer_run *run, const char *what, size_t at, float value, double expected, double allowed) {
+static void compare(layer_run *run, const char *what, size_t at, float value, double expected,
+                    double allowed) {
     gather(run, value);
     if (!(fabs((double)value - expected) <= allowed))
-        fail_msg("%s (%s, %d lanes): value %zu is %.9g, expected %.9g within %.3g", what, run->m->isa, run->m->lanes, at,
-                 (double)value, expected, allowed);
+        fail_msg("%s (%s, %d lanes): value %zu is %.9g, expected %.9g within %.3g", what, run->m->isa,
+                 run->m->lanes, at, (double)value, expected, allowed);
 }
 
-void layer_check_floats(layer_run *run, const char *what, const float *values, size_t count, const double *expected,
-                        double tolerance) {
+void layer_check_floats(layer_run *run, const char *what, const float *values, size_t count,
+                        const double *expected, double tolerance) {
     double allowed = tolerance * scale_of(expected, count);
     for (size_t i = 0; i < count; i++) compare(run, what, i, values[i], expected[i], allowed);
 }
@@ -144,8 +148,8 @@ static void check_margins(const char *what, const sg_tensor *t) {
                 const float *pixel = sg_tensor_at(t, b, y, x);
                 for (size_t i = inside ? (size_t)t->channels * (size_t)t->lanes : 0; i < t->pixel; i++)
                     if (pixel[i] != 0)
-                        fail_msg("%s: halo or pad at block %d, pixel (%d, %d), float %zu is %g, not 0", what, b, y, x, i,
-                                 (double)pixel[i]);
+                        fail_msg("%s: halo or pad at block %d, pixel (%d, %d), float %zu is %g, not 0", what,
+                                 b, y, x, i, (double)pixel[i]);
             }
 }
 
@@ -156,14 +160,16 @@ void layer_check(layer_run *run, const char *what, const sg_tensor *t, ref_shape
         for (int c = 0; c < s.channels; c++)
             for (int y = 0; y < s.height; y++)
                 for (int x = 0; x < s.width; x++) {
-                    size_t at = (((size_t)n * (size_t)s.channels + (size_t)c) * (size_t)s.height + (size_t)y) *
-                                    (size_t)s.width + (size_t)x;
+                    size_t at =
+                        (((size_t)n * (size_t)s.channels + (size_t)c) * (size_t)s.height + (size_t)y) *
+                            (size_t)s.width +
+                        (size_t)x;
                     float value = sg_tensor_at(t, n / t->lanes, y, x)[c * t->lanes + n % t->lanes];
                     if (n < s.samples)
                         compare(run, what, at, value, expected[at], allowed);
                     else if (gradient && value != 0)
-                        fail_msg("%s: unused lane of sample %d, channel %d, pixel (%d, %d) is %g, not 0", what, n, c, y,
-                                 x, (double)value);
+                        fail_msg("%s: unused lane of sample %d, channel %d, pixel (%d, %d) is %g, not 0",
+                                 what, n, c, y, x, (double)value);
                     else if (!isfinite(value))
                         fail_msg("%s: unused lane of sample %d, channel %d is not finite", what, n, c);
                 }

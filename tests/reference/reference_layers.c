@@ -25,24 +25,36 @@ static double normal_cdf(double x) { return 0.5 * erfc(-x * M_SQRT1_2); }
 
 double ref_activate(enum sg_activation kind, double x) {
     switch (kind) {
-    case SG_RELU: return x > 0 ? x : 0;
-    case SG_RELU6: return x > 0 ? (x < 6 ? x : 6) : 0;
-    case SG_SWISH: return x * sigmoid(x);
-    case SG_GELU: return x * normal_cdf(x);
-    case SG_SIGMOID: return sigmoid(x);
-    default: return x;
+    case SG_RELU:
+        return x > 0 ? x : 0;
+    case SG_RELU6:
+        return x > 0 ? (x < 6 ? x : 6) : 0;
+    case SG_SWISH:
+        return x * sigmoid(x);
+    case SG_GELU:
+        return x * normal_cdf(x);
+    case SG_SIGMOID:
+        return sigmoid(x);
+    default:
+        return x;
     }
 }
 
 double ref_activate_slope(enum sg_activation kind, double x) {
     double s = sigmoid(x);
     switch (kind) {
-    case SG_RELU: return x > 0;
-    case SG_RELU6: return x > 0 && x < 6;
-    case SG_SWISH: return s * (1 + x * (1 - s));
-    case SG_GELU: return normal_cdf(x) + x * exp(-0.5 * x * x) / sqrt(2 * M_PI);
-    case SG_SIGMOID: return s * (1 - s);
-    default: return 1;
+    case SG_RELU:
+        return x > 0;
+    case SG_RELU6:
+        return x > 0 && x < 6;
+    case SG_SWISH:
+        return s * (1 + x * (1 - s));
+    case SG_GELU:
+        return normal_cdf(x) + x * exp(-0.5 * x * x) / sqrt(2 * M_PI);
+    case SG_SIGMOID:
+        return s * (1 - s);
+    default:
+        return 1;
     }
 }
 
@@ -50,7 +62,8 @@ void ref_activation_forward(size_t count, enum sg_activation kind, const double 
     for (size_t i = 0; i < count; i++) y[i] = ref_activate(kind, x[i]);
 }
 
-void ref_activation_backward(size_t count, enum sg_activation kind, const double *x, const double *dy, double *dx) {
+void ref_activation_backward(size_t count, enum sg_activation kind, const double *x, const double *dy,
+                             double *dx) {
     for (size_t i = 0; i < count; i++) dx[i] += dy[i] * ref_activate_slope(kind, x[i]);
 }
 
@@ -86,8 +99,8 @@ static void batch_statistics(ref_shape s, const double *x, double *mean, double 
 }
 
 void ref_norm_batch_forward(ref_shape s, const double *x, const double *gamma, const double *beta,
-                            const double *residual, enum sg_activation activation, double epsilon, double *mean,
-                            double *variance, double *y) {
+                            const double *residual, enum sg_activation activation, double epsilon,
+                            double *mean, double *variance, double *y) {
     batch_statistics(s, x, mean, variance);
     ref_norm_batch_evaluate(s, x, gamma, beta, residual, activation, epsilon, mean, variance, y);
 }
@@ -133,8 +146,8 @@ static void pixel_statistics(ref_shape s, const double *x, int n, size_t p, doub
     *inverse = 1 / sqrt(squares / s.channels + epsilon);
 }
 
-void ref_norm_layer_forward(ref_shape s, const double *x, const double *gamma, const double *beta, double epsilon,
-                            double *y) {
+void ref_norm_layer_forward(ref_shape s, const double *x, const double *gamma, const double *beta,
+                            double epsilon, double *y) {
     for (int n = 0; n < s.samples; n++)
         for (size_t p = 0; p < ref_pixels(s); p++) {
             double mean, inverse;
@@ -146,8 +159,8 @@ void ref_norm_layer_forward(ref_shape s, const double *x, const double *gamma, c
         }
 }
 
-void ref_norm_layer_backward(ref_shape s, const double *x, const double *gamma, double epsilon, const double *dy,
-                             double *dx, double *dgamma, double *dbeta) {
+void ref_norm_layer_backward(ref_shape s, const double *x, const double *gamma, double epsilon,
+                             const double *dy, double *dx, double *dgamma, double *dbeta) {
     for (int n = 0; n < s.samples; n++)
         for (size_t p = 0; p < ref_pixels(s); p++) {
             double mean, inverse, sum = 0, sum_xhat = 0;
@@ -187,7 +200,8 @@ static ptrdiff_t tap(ref_shape s, size_t out, int k, int kernel, int stride, int
 }
 
 /* The first largest input of a window. */
-static ptrdiff_t window_maximum(ref_shape s, size_t out, int kernel, int stride, int padding, const double *x) {
+static ptrdiff_t window_maximum(ref_shape s, size_t out, int kernel, int stride, int padding,
+                                const double *x) {
     ptrdiff_t best = -1;
     for (int k = 0; k < kernel * kernel; k++) {
         ptrdiff_t in = tap(s, out, k, kernel, stride, padding);
@@ -201,8 +215,8 @@ void ref_max_pool_forward(ref_shape s, int kernel, int stride, int padding, cons
     for (size_t i = 0; i < outputs; i++) y[i] = x[window_maximum(s, i, kernel, stride, padding, x)];
 }
 
-void ref_max_pool_backward(ref_shape s, int kernel, int stride, int padding, const double *x, const double *dy,
-                           double *dx) {
+void ref_max_pool_backward(ref_shape s, int kernel, int stride, int padding, const double *x,
+                           const double *dy, double *dx) {
     size_t outputs = ref_count(ref_pool_shape(s, kernel, stride, padding));
     for (size_t i = 0; i < outputs; i++) dx[window_maximum(s, i, kernel, stride, padding, x)] += dy[i];
 }
@@ -218,7 +232,8 @@ void ref_average_pool_forward(ref_shape s, int kernel, int stride, int padding, 
     }
 }
 
-void ref_average_pool_backward(ref_shape s, int kernel, int stride, int padding, const double *dy, double *dx) {
+void ref_average_pool_backward(ref_shape s, int kernel, int stride, int padding, const double *dy,
+                               double *dx) {
     size_t outputs = ref_count(ref_pool_shape(s, kernel, stride, padding));
     for (size_t i = 0; i < outputs; i++)
         for (int k = 0; k < kernel * kernel; k++) {
@@ -295,13 +310,15 @@ void ref_shuffle_backward(ref_shape s, int groups, const double *dy, double *dx)
 
 /* ---- tokens and attention */
 
-void ref_tokens_forward(ref_shape s, const double *x, const double *class_token, const double *position, double *y) {
+void ref_tokens_forward(ref_shape s, const double *x, const double *class_token, const double *position,
+                        double *y) {
     size_t extra = class_token != NULL, tokens = ref_pixels(s) + extra, channels = (size_t)s.channels;
     for (size_t n = 0; n < (size_t)s.samples; n++)
         for (size_t c = 0; c < channels; c++)
             for (size_t t = 0; t < tokens; t++) {
                 double value = t < extra ? class_token[c] : x[(n * channels + c) * ref_pixels(s) + t - extra];
-                y[(n * channels + c) * tokens + t] = value + (position != NULL ? position[t * channels + c] : 0);
+                y[(n * channels + c) * tokens + t] =
+                    value + (position != NULL ? position[t * channels + c] : 0);
             }
 }
 
@@ -311,7 +328,8 @@ void ref_tokens_backward(ref_shape s, const double *dy, double *dx, double *dcla
         for (size_t c = 0; c < channels; c++)
             for (size_t t = 0; t < tokens; t++) {
                 double value = dy[(n * channels + c) * tokens + t];
-                *(t < extra ? &dclass_token[c] : &dx[(n * channels + c) * ref_pixels(s) + t - extra]) += value;
+                *(t < extra ? &dclass_token[c] : &dx[(n * channels + c) * ref_pixels(s) + t - extra]) +=
+                    value;
                 if (dposition != NULL) dposition[t * channels + c] += value;
             }
 }
@@ -404,7 +422,8 @@ void ref_dropout_forward(size_t count, double probability, const uint8_t *keep, 
     for (size_t i = 0; i < count; i++) y[i] = keep[i] ? x[i] / (1 - probability) : 0;
 }
 
-void ref_dropout_backward(size_t count, double probability, const uint8_t *keep, const double *dy, double *dx) {
+void ref_dropout_backward(size_t count, double probability, const uint8_t *keep, const double *dy,
+                          double *dx) {
     for (size_t i = 0; i < count; i++) dx[i] += keep[i] ? dy[i] / (1 - probability) : 0;
 }
 

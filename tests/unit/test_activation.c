@@ -1,5 +1,5 @@
-/* Activations: forward and backward against the double twin, and the accuracy of the elementary functions that they
- * are made of, in units in the last place (ulp). */
+/* Activations: forward and backward against the double twin, and the accuracy of the elementary functions
+ * that they are made of, in units in the last place (ulp). */
 #include <float.h>
 #include <math.h>
 #include <setjmp.h>
@@ -27,7 +27,8 @@ static void every_kind(layer_run *run) {
             double *x = layer_random(run, ref_count(s), 1, 4), *dy = layer_random(run, ref_count(s), 0, 1);
             double *before = layer_random(run, ref_count(s), 0, 1), *y = layer_zeros(run, ref_count(s));
             double *dx = accumulate ? layer_copy(run, before, ref_count(s)) : layer_zeros(run, ref_count(s));
-            sg_tensor *tx = layer_tensor(run, s, 1, x, LAYER_ACTIVATION), *ty = layer_tensor(run, s, 0, NULL, 0);
+            sg_tensor *tx = layer_tensor(run, s, 1, x, LAYER_ACTIVATION),
+                      *ty = layer_tensor(run, s, 0, NULL, 0);
             sg_tensor *tdy = layer_tensor(run, s, 1, dy, 0);
             sg_tensor *tdx = layer_tensor(run, s, 1, before, accumulate ? 0 : 5);
             ref_activation_forward(ref_count(s), activation, x, y);
@@ -45,8 +46,10 @@ static void not_a_number(layer_run *run) {
     double x = NAN;
     for (int kind = SG_IDENTITY; kind <= SG_SIGMOID; kind++) {
         sg_tensor *ty = layer_tensor(run, s, 0, NULL, 0);
-        OK(run->k->activation_forward(run->m, 1, (enum sg_activation)kind, layer_tensor(run, s, 0, &x, 0), ty));
-        if (!isnan(ty->data[0])) fail_msg("activation %d of NaN is %g, expected NaN", kind, (double)ty->data[0]);
+        OK(run->k->activation_forward(run->m, 1, (enum sg_activation)kind, layer_tensor(run, s, 0, &x, 0),
+                                      ty));
+        if (!isnan(ty->data[0]))
+            fail_msg("activation %d of NaN is %g, expected NaN", kind, (double)ty->data[0]);
     }
 }
 static void nan_passes(void **state) { (void)state, layer_on_every_variant(not_a_number); }
@@ -77,14 +80,16 @@ static void exp_stays_finite(void **state) {
     if (!(high > 1e38f && high < FLT_MAX)) fail_msg("exp(inf) is %g, expected 1.7e38", (double)high);
 }
 
-/* Sigmoid and the normal distribution through the layers, on every variant. x * cdf(x) is one rounding more than cdf. */
+/* Sigmoid and the normal distribution through the layers, on every variant. x * cdf(x) is one rounding more
+ * than cdf. */
 static void accuracy(layer_run *run) {
     enum { COUNT = 16384 };
     static const struct {
         enum sg_activation kind;
         double from, to, fixed, square; /* allowed ulp: fixed + square * x^2 */
         const char *name;
-    } functions[] = {{SG_SIGMOID, -80, 80, 4, 0, "sigmoid"}, {SG_SWISH, -80, 80, 5, 0, "swish"},
+    } functions[] = {{SG_SIGMOID, -80, 80, 4, 0, "sigmoid"},
+                     {SG_SWISH, -80, 80, 5, 0, "swish"},
                      {SG_GELU, -12, 12, 5, 0.5, "gelu"}};
     ref_shape s = {1, COUNT, 1, 1};
     for (size_t f = 0; f < sizeof functions / sizeof *functions; f++) {
@@ -98,8 +103,8 @@ static void accuracy(layer_run *run) {
             double allowed = functions[f].fixed + functions[f].square * x[i] * x[i];
             double error = ulps(ty->data[i * run->m->lanes], expected);
             if (!(error <= allowed))
-                fail_msg("%s(%.9g) on %s is wrong by %.2f ulp, allowed %.2f", functions[f].name, x[i], run->m->isa, error,
-                         allowed);
+                fail_msg("%s(%.9g) on %s is wrong by %.2f ulp, allowed %.2f", functions[f].name, x[i],
+                         run->m->isa, error, allowed);
         }
     }
 }
@@ -109,8 +114,10 @@ LAYER_TESTS(every_kind)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        LAYER_UNITS(every_kind),           cmocka_unit_test(nan_passes),
-        cmocka_unit_test(exp_is_accurate), cmocka_unit_test(exp_stays_finite),
+        LAYER_UNITS(every_kind),
+        cmocka_unit_test(nan_passes),
+        cmocka_unit_test(exp_is_accurate),
+        cmocka_unit_test(exp_stays_finite),
         cmocka_unit_test(functions_are_accurate),
     };
     return cmocka_run_group_tests_name("activation", tests, NULL, NULL);

@@ -1,8 +1,9 @@
-/* Layer norm, sums, copies, channels, tokens, attention, dropout, bias gradients: every variant against the double
- * twin, on odd shapes and partly filled blocks.
+/* Layer norm, sums, copies, channels, tokens, attention, dropout, bias gradients: every variant against the
+ * double twin, on odd shapes and partly filled blocks.
  *
- * Tolerances, relative to the largest expected magnitude (at least 1): EXACT for values that are only moved or
- * rounded once; SUMS for float sums of up to a few hundred terms; DEEP for chains of them (norms, attention). */
+ * Tolerances, relative to the largest expected magnitude (at least 1): EXACT for values that are only moved
+ * or rounded once; SUMS for float sums of up to a few hundred terms; DEEP for chains of them (norms,
+ * attention). */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,19 +20,22 @@
 #define SUMS 1e-6
 #define DEEP 5e-6
 
-static const ref_shape shapes[] = {{33, 3, 5, 7}, {16, 36, 3, 3}, {5, 64, 1, 1}, {17, 33, 2, 9}, {1, 6, 4, 4}};
+static const ref_shape shapes[] = {
+    {33, 3, 5, 7}, {16, 36, 3, 3}, {5, 64, 1, 1}, {17, 33, 2, 9}, {1, 6, 4, 4}};
 
 static double *values(layer_run *run, ref_shape s) { return layer_random(run, ref_count(s), 0.2, 1); }
 static sg_tensor *input(layer_run *run, ref_shape s, const double *v) {
     return layer_tensor(run, s, layer_draw(run, 2), v, LAYER_ACTIVATION);
 }
-static sg_tensor *output(layer_run *run, ref_shape s) { return layer_tensor(run, s, layer_draw(run, 2), NULL, 3); }
+static sg_tensor *output(layer_run *run, ref_shape s) {
+    return layer_tensor(run, s, layer_draw(run, 2), NULL, 3);
+}
 static sg_tensor *gradient(layer_run *run, ref_shape s, const double *v) {
     return layer_tensor(run, s, layer_draw(run, 2), v, LAYER_GRADIENT);
 }
 
-/* A gradient that a backward function is to fill: what is there before, in double for the twin to add to, and as a
- * tensor. Without accumulate the tensor holds garbage that must vanish. */
+/* A gradient that a backward function is to fill: what is there before, in double for the twin to add to, and
+ * as a tensor. Without accumulate the tensor holds garbage that must vanish. */
 typedef struct target {
     double *expected;
     sg_tensor *t;
@@ -77,7 +81,8 @@ static void add_and_copy(layer_run *run) {
         int blocks = layer_blocks(run, s.samples);
         double *a = values(run, s), *b = values(run, s), *sum = layer_copy(run, a, ref_count(s));
         for (size_t k = 0; k < ref_count(s); k++) sum[k] += b[k];
-        sg_tensor *ta = gradient(run, s, a), *tb = gradient(run, s, b), *ty = output(run, s), *copied = output(run, s);
+        sg_tensor *ta = gradient(run, s, a), *tb = gradient(run, s, b), *ty = output(run, s),
+                  *copied = output(run, s);
         OK(run->k->add(run->m, blocks, ta, tb, ty));
         layer_check(run, "sum", ty, s, sum, EXACT, true);
         OK(run->k->copy(run->m, blocks, ta, copied, false));
@@ -94,14 +99,16 @@ static void scale(layer_run *run) {
         ref_shape s = shapes[i], one = {s.samples, s.channels, 1, 1};
         int blocks = layer_blocks(run, s.samples);
         bool add_x = i % 2, add_gate = i % 3 == 0;
-        double *x = values(run, s), *gate = values(run, one), *dy = values(run, s), *y = layer_zeros(run, ref_count(s));
+        double *x = values(run, s), *gate = values(run, one), *dy = values(run, s),
+               *y = layer_zeros(run, ref_count(s));
         sg_tensor *tx = input(run, s, x), *tg = input(run, one, gate), *ty = output(run, s);
         target dx = make_target(run, s, add_x), dgate = make_target(run, one, add_gate);
         ref_scale_forward(s, x, gate, y);
         OK(run->k->scale_forward(run->m, blocks, tx, tg, ty));
         layer_check(run, "scaled", ty, s, y, EXACT, false);
         ref_scale_backward(s, x, gate, dy, dx.expected, dgate.expected);
-        OK(run->k->scale_backward(run->m, blocks, tx, tg, gradient(run, s, dy), dx.t, add_x, dgate.t, add_gate));
+        OK(run->k->scale_backward(run->m, blocks, tx, tg, gradient(run, s, dy), dx.t, add_x, dgate.t,
+                                  add_gate));
         layer_check(run, "scale dx", dx.t, s, dx.expected, 2 * EXACT, true);
         layer_check(run, "scale dgate", dgate.t, one, dgate.expected, SUMS, true);
     }
@@ -160,7 +167,8 @@ static void tokens(layer_run *run) {
         sg_tensor *ty = output(run, sy);
         target dx = make_target(run, s, accumulate);
         ref_tokens_forward(s, x, with_token ? token : NULL, with_position ? position : NULL, y);
-        OK(run->k->tokens_forward(run->m, blocks, input(run, s, x), with_token ? ft : NULL, with_position ? fp : NULL, ty));
+        OK(run->k->tokens_forward(run->m, blocks, input(run, s, x), with_token ? ft : NULL,
+                                  with_position ? fp : NULL, ty));
         layer_check(run, "tokens", ty, sy, y, EXACT, false);
         ref_tokens_backward(s, dy, dx.expected, with_token ? dtoken : NULL, with_position ? dposition : NULL);
         OK(run->k->tokens_backward(run->m, blocks, gradient(run, sy, dy), dx.t, with_token ? fdt : NULL,
@@ -249,11 +257,12 @@ static void dropout(layer_run *run) {
         sg_tensor *ty = output(run, s);
         target dx = make_target(run, s, i % 2);
         ref_dropout_forward(ref_count(s), probability, keep, x, y);
-        OK(run->k->dropout_forward(run->m, blocks, probability, seed, STEP, LAYER, sample, input(run, s, x), ty));
+        OK(run->k->dropout_forward(run->m, blocks, probability, seed, STEP, LAYER, sample, input(run, s, x),
+                                   ty));
         layer_check(run, "dropout y", ty, s, y, 2 * EXACT, false);
         ref_dropout_backward(ref_count(s), probability, keep, dy, dx.expected);
-        OK(run->k->dropout_backward(run->m, blocks, probability, seed, STEP, LAYER, sample, gradient(run, s, dy), dx.t,
-                                    i % 2));
+        OK(run->k->dropout_backward(run->m, blocks, probability, seed, STEP, LAYER, sample,
+                                    gradient(run, s, dy), dx.t, i % 2));
         layer_check(run, "dropout dx", dx.t, s, dx.expected, 2 * EXACT, true);
         if (ref_count(s) > 300 && (kept < 0.6 * (double)ref_count(s) || kept > 0.8 * (double)ref_count(s)))
             fail_msg("dropout keeps %d of %zu values at probability 0.3", kept, ref_count(s));
@@ -278,7 +287,8 @@ static void without_blocks(layer_run *run) {
     float db[5] = {1, 1, 1, 1, 1};
     OK(run->k->bias_gradient(run->m, 0, gradient(run, s, NULL), db));
     for (int c = 0; c < 5; c++)
-        if (db[c] != 0) fail_msg("bias gradient of channel %d over no blocks is %g, expected 0", c, (double)db[c]);
+        if (db[c] != 0)
+            fail_msg("bias gradient of channel %d over no blocks is %g, expected 0", c, (double)db[c]);
 }
 
 LAYER_TESTS(norm_layer)
@@ -296,10 +306,10 @@ LAYER_TESTS(without_blocks)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        LAYER_UNITS(norm_layer),  LAYER_UNITS(add_and_copy), LAYER_UNITS(scale),     LAYER_UNITS(concat),
-        LAYER_UNITS(shuffle),     LAYER_UNITS(tokens),       LAYER_UNITS(first_token), LAYER_UNITS(transpose),
-        LAYER_UNITS(attention),   LAYER_UNITS(dropout),      LAYER_UNITS(bias_gradient),
-        LAYER_UNITS(without_blocks),
+        LAYER_UNITS(norm_layer),  LAYER_UNITS(add_and_copy),  LAYER_UNITS(scale),
+        LAYER_UNITS(concat),      LAYER_UNITS(shuffle),       LAYER_UNITS(tokens),
+        LAYER_UNITS(first_token), LAYER_UNITS(transpose),     LAYER_UNITS(attention),
+        LAYER_UNITS(dropout),     LAYER_UNITS(bias_gradient), LAYER_UNITS(without_blocks),
     };
     return cmocka_run_group_tests_name("layers", tests, NULL, NULL);
 }

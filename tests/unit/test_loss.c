@@ -1,5 +1,5 @@
-/* Softmax cross-entropy against the double twin. The loss's error is that of the float exponentials, 2e-7 relative to
- * each sample's loss or 1; gradients are at most 1 / samples. */
+/* Softmax cross-entropy against the double twin. The loss's error is that of the float exponentials, 2e-7
+ * relative to each sample's loss or 1; gradients are at most 1 / samples. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,7 +37,8 @@ static void check_loss(layer_run *run, batch *b, bool training) {
     double expected = ref_loss(b->s.samples, b->s.channels, b->z, b->label, dz, &right);
     OK(run->k->loss(run->m, &b->extent, b->logits, b->label, training ? dlogits : NULL, &sum, &correct));
     if (!(fabs(sum - expected) <= 3e-7 * fmax(expected, b->s.samples)))
-        fail_msg("loss of %d samples, %d classes is %.12g, expected %.12g", b->s.samples, b->s.channels, sum, expected);
+        fail_msg("loss of %d samples, %d classes is %.12g, expected %.12g", b->s.samples, b->s.channels, sum,
+                 expected);
     if (correct != right) fail_msg("%lld right answers, expected %lld", (long long)correct, (long long)right);
     if (!training) return;
     for (size_t i = 0; i < ref_count(b->s); i++) dz[i] *= b->s.samples;
@@ -88,7 +89,8 @@ static void divergence(layer_run *run) {
         if (isfinite(sum)) fail_msg("loss with NaN in logit %d is %g, expected NaN", c, sum);
         *at = INFINITY;
         OK(run->k->loss(run->m, &b.extent, b.logits, b.label, NULL, &sum, &correct));
-        if (isfinite(sum)) fail_msg("loss with infinity in logit %d is %g, expected no finite number", c, sum);
+        if (isfinite(sum))
+            fail_msg("loss with infinity in logit %d is %g, expected no finite number", c, sum);
         *at = kept;
     }
 }
@@ -112,8 +114,11 @@ LAYER_TESTS(large_logits)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        LAYER_UNITS(training), LAYER_UNITS(evaluation), LAYER_UNITS(large_logits),
-        cmocka_unit_test(ties_count_for_the_first), cmocka_unit_test(divergence_shows),
+        LAYER_UNITS(training),
+        LAYER_UNITS(evaluation),
+        LAYER_UNITS(large_logits),
+        cmocka_unit_test(ties_count_for_the_first),
+        cmocka_unit_test(divergence_shows),
         cmocka_unit_test(wrong_label_is_named),
     };
     return cmocka_run_group_tests_name("loss", tests, NULL, NULL);

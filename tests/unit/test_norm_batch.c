@@ -11,9 +11,9 @@
 #include "kernels/tree.h"
 #include "tests/reference/layer_fixture.h"
 
-/* Tolerances, relative to the largest magnitude of the tensor (at least 1). Forward: the float mean and inverse
- * and three operations, about 5e-7. Backward: the same with means of products. dgamma and dbeta are sums of n terms
- * near 1 with parts in float lanes: their rounding grows like sqrt(n) ulp. */
+/* Tolerances, relative to the largest magnitude of the tensor (at least 1). Forward: the float mean and
+ * inverse and three operations, about 5e-7. Backward: the same with means of products. dgamma and dbeta are
+ * sums of n terms near 1 with parts in float lanes: their rounding grows like sqrt(n) ulp. */
 enum { NONE, RESIDUAL, ACCUMULATED };
 #define FORWARD_TOLERANCE 2e-6
 #define BACKWARD_TOLERANCE 5e-6
@@ -26,17 +26,26 @@ typedef struct parameters {
 
 static parameters make_parameters(layer_run *run, int channels, enum sg_activation activation) {
     size_t c = (size_t)channels;
-    parameters p = {.gamma = layer_random(run, c, 1, 0.5), .beta = layer_random(run, c, 0, 0.5),
-                    .mean = layer_zeros(run, c), .variance = layer_zeros(run, c), .dgamma = layer_zeros(run, c),
+    parameters p = {.gamma = layer_random(run, c, 1, 0.5),
+                    .beta = layer_random(run, c, 0, 0.5),
+                    .mean = layer_zeros(run, c),
+                    .variance = layer_zeros(run, c),
+                    .dgamma = layer_zeros(run, c),
                     .dbeta = layer_zeros(run, c)};
-    p.n = (sg_norm_batch){.gamma = layer_floats(run, p.gamma, c), .beta = layer_floats(run, p.beta, c),
-                          .mean = layer_floats(run, NULL, c), .inverse = layer_floats(run, NULL, c),
-                          .variance = layer_zeros(run, c), .mean64 = layer_zeros(run, c), .dgamma = layer_floats(run, NULL, c),
-                          .dbeta = layer_floats(run, NULL, c), .activation = activation};
+    p.n = (sg_norm_batch){.gamma = layer_floats(run, p.gamma, c),
+                          .beta = layer_floats(run, p.beta, c),
+                          .mean = layer_floats(run, NULL, c),
+                          .inverse = layer_floats(run, NULL, c),
+                          .variance = layer_zeros(run, c),
+                          .mean64 = layer_zeros(run, c),
+                          .dgamma = layer_floats(run, NULL, c),
+                          .dbeta = layer_floats(run, NULL, c),
+                          .activation = activation};
     return p;
 }
 
-static void one_shape(layer_run *run, ref_shape s, enum sg_activation activation, int residual_mode, bool in_place) {
+static void one_shape(layer_run *run, ref_shape s, enum sg_activation activation, int residual_mode,
+                      bool in_place) {
     size_t count = ref_count(s), channels = (size_t)s.channels;
     parameters p = make_parameters(run, s.channels, activation);
     double *x = layer_random(run, count, 0.3, 1.7), *dy = layer_random(run, count, 0, 1);
@@ -60,19 +69,21 @@ static void one_shape(layer_run *run, ref_shape s, enum sg_activation activation
     }
     layer_check(run, "y", ty, s, y, FORWARD_TOLERANCE, false);
 
-    ref_norm_batch_backward(s, x, p.gamma, p.beta, residual, activation, 1e-5, dy, dx, before, p.dgamma, p.dbeta);
+    ref_norm_batch_backward(s, x, p.gamma, p.beta, residual, activation, 1e-5, dy, dx, before, p.dgamma,
+                            p.dbeta);
     assert_int_equal(run->k->norm_batch_backward(run->m, &extent, tx, ty, r, tdy, tdx,
-                                                 residual_mode ? tdr : NULL, residual_mode == ACCUMULATED, &p.n),
+                                                 residual_mode ? tdr : NULL, residual_mode == ACCUMULATED,
+                                                 &p.n),
                      SG_OK);
     layer_check(run, "dx", tdx, s, dx, BACKWARD_TOLERANCE, true);
     if (residual_mode) layer_check(run, "dresidual", tdr, s, before, BACKWARD_TOLERANCE, true);
     double tolerance = SUM_TOLERANCE((size_t)s.samples * ref_pixels(s));
     layer_check_floats(run, "dgamma", p.n.dgamma, channels, p.dgamma, tolerance);
     layer_check_floats(run, "dbeta", p.n.dbeta, channels, p.dbeta, tolerance);
-
 }
 
-static const ref_shape shapes[] = {{33, 3, 5, 7}, {16, 35, 3, 3}, {5, 64, 1, 1}, {17, 1, 2, 70}, {32, 8, 9, 4}};
+static const ref_shape shapes[] = {
+    {33, 3, 5, 7}, {16, 35, 3, 3}, {5, 64, 1, 1}, {17, 1, 2, 70}, {32, 8, 9, 4}};
 
 static void without_residual(layer_run *run) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
@@ -86,8 +97,8 @@ static void with_residual(layer_run *run) {
             one_shape(run, shapes[i], (enum sg_activation)kind, i % 2 ? RESIDUAL : ACCUMULATED, i % 3 == 0);
 }
 
-/* Mean 1000, standard deviation 1: E[x^2] - E[x]^2 in float would give nothing but noise. The output's error is
- * that of the mean's rounding to float, 3e-5. */
+/* Mean 1000, standard deviation 1: E[x^2] - E[x]^2 in float would give nothing but noise. The output's error
+ * is that of the mean's rounding to float, 3e-5. */
 static void large_mean(layer_run *run) {
     ref_shape s = {33, 5, 6, 6};
     parameters p = make_parameters(run, s.channels, SG_IDENTITY);
@@ -124,15 +135,16 @@ static void given_statistics(layer_run *run) {
 
 /* ---- ranks, played one after the other */
 
-/* What the ranks of one minibatch hand to combine. While recording it is kept; then the records are combined as
- * reduce.h says and every rank gets the result. */
+/* What the ranks of one minibatch hand to combine. While recording it is kept; then the records are combined
+ * as reduce.h says and every rank gets the result. */
 typedef struct stage {
     char *record[4];
     int rank, size;
     bool recording;
 } stage;
 
-static int play_combine(void *context, void *data, size_t count, size_t element, sg_combine combine, int blocks) {
+static int play_combine(void *context, void *data, size_t count, size_t element, sg_combine combine,
+                        int blocks) {
     stage *s = context;
     size_t bytes = count * element;
     if (s->recording) {
@@ -157,8 +169,10 @@ static void on_ranks(layer_run *run, int samples, int size, rank_work work, void
     for (int pass = 0; pass < 2; pass++)
         for (int rank = 0; rank < size; rank++) {
             sg_reduce reduce = {.context = &s, .rank = rank, .size = size, .combine = play_combine};
-            sg_extent extent = {.blocks = sg_tree_local_blocks(global, rank, size), .samples = samples,
-                                .global_blocks = global, .reduce = &reduce};
+            sg_extent extent = {.blocks = sg_tree_local_blocks(global, rank, size),
+                                .samples = samples,
+                                .global_blocks = global,
+                                .reduce = &reduce};
             s.rank = rank, s.recording = pass == 0;
             work(run, &extent, context);
         }
@@ -206,13 +220,15 @@ static void rank_statistics(layer_run *run, const sg_extent *extent, void *conte
 static void rank_backward(layer_run *run, const sg_extent *extent, void *context) {
     dealt *d = context;
     int rank = extent->reduce->rank;
-    assert_int_equal(run->k->norm_batch_backward(run->m, extent, d->tx[rank], NULL, NULL, d->tdy[rank], d->tdx[rank], NULL,
-                                                 false, &d->p[rank].n), SG_OK);
+    assert_int_equal(run->k->norm_batch_backward(run->m, extent, d->tx[rank], NULL, NULL, d->tdy[rank],
+                                                 d->tdx[rank], NULL, false, &d->p[rank].n),
+                     SG_OK);
 }
 
 static void same_bits_on(layer_run *run, ref_shape s, int size) {
     size_t c = (size_t)s.channels;
-    dealt one = {.s = s, .x = layer_random(run, ref_count(s), 0.3, 2), .dy = layer_random(run, ref_count(s), 0, 1)};
+    dealt one = {
+        .s = s, .x = layer_random(run, ref_count(s), 0.3, 2), .dy = layer_random(run, ref_count(s), 0, 1)};
     one.p[0] = make_parameters(run, s.channels, SG_RELU);
     dealt many = one;
     deal_rank(run, &one, 1, 0);
@@ -229,8 +245,8 @@ static void same_bits_on(layer_run *run, ref_shape s, int size) {
         assert_memory_equal(a->dgamma, b->dgamma, c * sizeof *a->dgamma);
         assert_memory_equal(a->dbeta, b->dbeta, c * sizeof *a->dbeta);
         for (int j = 0; j < many.tdx[rank]->blocks; j++)
-            assert_memory_equal(sg_tensor_at(one.tdx[0], j * size + rank, 0, 0), sg_tensor_at(many.tdx[rank], j, 0, 0),
-                                one.tdx[0]->block * sizeof(float));
+            assert_memory_equal(sg_tensor_at(one.tdx[0], j * size + rank, 0, 0),
+                                sg_tensor_at(many.tdx[rank], j, 0, 0), one.tdx[0]->block * sizeof(float));
     }
 }
 

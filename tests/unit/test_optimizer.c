@@ -50,7 +50,8 @@ static model *model_create(size_t first, size_t second, int threads) {
     m->support[0] = (sg_support){kept, index};
     m->support[1] = (sg_support){second, NULL};
     m->offset[1] = kept;
-    m->survivors = (sg_survivors){.params = 2, .support = m->support, .offset = m->offset, .total = kept + second};
+    m->survivors =
+        (sg_survivors){.params = 2, .support = m->support, .offset = m->offset, .total = kept + second};
     m->survivors.storage = index;
     assert_int_equal(SG_NEW(&m->gradient, m->survivors.total), SG_OK);
     return m;
@@ -65,11 +66,13 @@ static size_t position(const model *m, size_t i) {
     return i < m->offset[1] ? m->support[0].index[i] : m->param[1].offset + i - m->offset[1];
 }
 
-static void run_steps(model *m, const sg_optimizer_options *options, double rate, int steps, const int8_t *sign) {
+static void run_steps(model *m, const sg_optimizer_options *options, double rate, int steps,
+                      const int8_t *sign) {
     sg_optimizer *o;
     assert_int_equal(sg_optimizer_create(&o, options, &m->survivors), SG_OK);
     for (int step = 1; step <= steps; step++) {
-        for (size_t i = 0; i < m->survivors.total; i++) m->gradient[i] = random_value((uint32_t)i, (uint32_t)step);
+        for (size_t i = 0; i < m->survivors.total; i++)
+            m->gradient[i] = random_value((uint32_t)i, (uint32_t)step);
         sg_optimizer_step(o, &m->machine, &m->weights, &m->survivors, m->gradient, rate, sign);
     }
     assert_int_equal(o->step, steps);
@@ -90,9 +93,10 @@ static void torch_numbers(const sg_optimizer_options *options, double rate, cons
         memcpy(m->gradient + 1, gradient[step], sizeof gradient[step]);
         sg_optimizer_step(o, &m->machine, &m->weights, &m->survivors, m->gradient, rate, NULL);
         for (int i = 0; i < 4; i++) /* two ulp: torch may fuse a product into a sum */
-            if (fabsf(m->weights.values[1 + i] - expected[step][i]) > 2.4e-7f * fmaxf(1, fabsf(expected[step][i])))
-                fail_msg("step %d, weight %d is %.9g, PyTorch's %.9g", step, i, (double)m->weights.values[1 + i],
-                         (double)expected[step][i]);
+            if (fabsf(m->weights.values[1 + i] - expected[step][i]) >
+                2.4e-7f * fmaxf(1, fabsf(expected[step][i])))
+                fail_msg("step %d, weight %d is %.9g, PyTorch's %.9g", step, i,
+                         (double)m->weights.values[1 + i], (double)expected[step][i]);
     }
     sg_optimizer_destroy(&o);
     model_destroy(m);
@@ -137,7 +141,8 @@ static void agrees_with_twin(const sg_optimizer_options *options, double rate) {
         }
     for (size_t i = 0; i < m->survivors.total; i++)
         if (fabs(m->weights.values[position(m, i)] - w[i]) > 1e-6)
-            fail_msg("survivor %zu is %.9g, expected %.9g", i, (double)m->weights.values[position(m, i)], w[i]);
+            fail_msg("survivor %zu is %.9g, expected %.9g", i, (double)m->weights.values[position(m, i)],
+                     w[i]);
     model_destroy(m);
 }
 static void sgd_agrees_with_twin(void **state) { (void)state, agrees_with_twin(&sgd, 0.05); }
@@ -149,14 +154,17 @@ static void pruned_weights_stay_zero(void **state) {
     run_steps(m, &sgd, 0.1, 5, NULL);
     run_steps(m, &adam, 0.1, 5, NULL);
     for (size_t i = 1; i < 300; i += 3)
-        if (m->weights.values[i] != 0) fail_msg("pruned weight %zu is %g, not 0", i, (double)m->weights.values[i]);
+        if (m->weights.values[i] != 0)
+            fail_msg("pruned weight %zu is %g, not 0", i, (double)m->weights.values[i]);
     model_destroy(m);
 }
 
-/* A weight that would cross is zero after the step; momentum goes on, so it may come back; unsigned ones are free. */
+/* A weight that would cross is zero after the step; momentum goes on, so it may come back; unsigned ones are
+ * free. */
 static void frozen_signs_stop_at_zero(void **state) {
     static const sg_optimizer_options plain = {.kind = SG_SGD, .momentum = 0.5};
-    static const float start[4] = {0.1f, -0.1f, 0.1f, -0.1f}, against[4] = {2, -2, 2, -2}, back[4] = {-3, 3, -3, 3};
+    static const float start[4] = {0.1f, -0.1f, 0.1f, -0.1f}, against[4] = {2, -2, 2, -2},
+                       back[4] = {-3, 3, -3, 3};
     static const int8_t sign[5] = {0, 1, -1, 0, 0};
     (void)state;
     model *m = model_create(1, 4, 1);
@@ -192,9 +200,9 @@ static void threads_change_no_bits(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sgd_agrees_with_torch),     cmocka_unit_test(adam_agrees_with_torch),
-        cmocka_unit_test(sgd_agrees_with_twin),      cmocka_unit_test(adam_agrees_with_twin),
-        cmocka_unit_test(pruned_weights_stay_zero),  cmocka_unit_test(frozen_signs_stop_at_zero),
+        cmocka_unit_test(sgd_agrees_with_torch),    cmocka_unit_test(adam_agrees_with_torch),
+        cmocka_unit_test(sgd_agrees_with_twin),     cmocka_unit_test(adam_agrees_with_twin),
+        cmocka_unit_test(pruned_weights_stay_zero), cmocka_unit_test(frozen_signs_stop_at_zero),
         cmocka_unit_test(threads_change_no_bits),
     };
     return cmocka_run_group_tests_name("optimizer", tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* Pooling: every variant against the double twin. Values are moved (maximum: exact) or summed over at most a few
- * hundred pixels in float (average: 1e-6 relative to the largest magnitude, at least 1). */
+/* Pooling: every variant against the double twin. Values are moved (maximum: exact) or summed over at most a
+ * few hundred pixels in float (average: 1e-6 relative to the largest magnitude, at least 1). */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,8 +13,8 @@ static const struct {
     ref_shape s;
     int kernel, stride, padding;
 } cases[] = {
-    {{33, 3, 7, 5}, 3, 2, 1}, {{16, 35, 6, 6}, 2, 2, 0}, {{5, 8, 9, 4}, 3, 1, 1}, {{17, 40, 5, 8}, 3, 3, 0},
-    {{1, 1, 4, 4}, 4, 4, 0},
+    {{33, 3, 7, 5}, 3, 2, 1},  {{16, 35, 6, 6}, 2, 2, 0}, {{5, 8, 9, 4}, 3, 1, 1},
+    {{17, 40, 5, 8}, 3, 3, 0}, {{1, 1, 4, 4}, 4, 4, 0},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -37,8 +37,10 @@ static void maximum(layer_run *run) {
         double *dy = layer_random(run, ref_count(o), 0, 1), *y = layer_zeros(run, ref_count(o));
         double *before = layer_random(run, ref_count(s), 0, 1);
         double *dx = accumulate ? layer_copy(run, before, ref_count(s)) : layer_zeros(run, ref_count(s));
-        sg_tensor *tx = layer_tensor(run, s, i % 3, x, LAYER_ACTIVATION), *ty = layer_tensor(run, o, 1, NULL, 0);
-        sg_tensor *tdy = layer_tensor(run, o, 0, dy, 0), *tdx = layer_tensor(run, s, 1, before, accumulate ? 0 : 5);
+        sg_tensor *tx = layer_tensor(run, s, i % 3, x, LAYER_ACTIVATION),
+                  *ty = layer_tensor(run, o, 1, NULL, 0);
+        sg_tensor *tdy = layer_tensor(run, o, 0, dy, 0),
+                  *tdx = layer_tensor(run, s, 1, before, accumulate ? 0 : 5);
         ref_max_pool_forward(s, k, stride, padding, x, y);
         OK(run->k->max_pool_forward(run->m, blocks, k, stride, padding, tx, ty));
         layer_check(run, "max pool y", ty, o, y, 0, false);
@@ -57,8 +59,10 @@ static void average(layer_run *run) {
         double *x = layer_random(run, ref_count(s), 1, 1), *before = layer_random(run, ref_count(s), 0, 1);
         double *dy = layer_random(run, ref_count(o), 0, 1), *y = layer_zeros(run, ref_count(o));
         double *dx = accumulate ? layer_copy(run, before, ref_count(s)) : layer_zeros(run, ref_count(s));
-        sg_tensor *tx = layer_tensor(run, s, i % 3, x, LAYER_ACTIVATION), *ty = layer_tensor(run, o, 1, NULL, 0);
-        sg_tensor *tdy = layer_tensor(run, o, 0, dy, 0), *tdx = layer_tensor(run, s, 1, before, accumulate ? 0 : 5);
+        sg_tensor *tx = layer_tensor(run, s, i % 3, x, LAYER_ACTIVATION),
+                  *ty = layer_tensor(run, o, 1, NULL, 0);
+        sg_tensor *tdy = layer_tensor(run, o, 0, dy, 0),
+                  *tdx = layer_tensor(run, s, 1, before, accumulate ? 0 : 5);
         ref_average_pool_forward(s, k, stride, padding, x, y);
         OK(run->k->average_pool_forward(run->m, blocks, k, stride, padding, tx, ty));
         layer_check(run, "average pool y", ty, o, y, 1e-6, false);
@@ -76,8 +80,10 @@ static void global(layer_run *run) {
         double *x = layer_random(run, ref_count(s), 1, 1), *before = layer_random(run, ref_count(s), 0, 1);
         double *dy = layer_random(run, ref_count(one), 0, 1), *y = layer_zeros(run, ref_count(one));
         double *dx = accumulate ? layer_copy(run, before, ref_count(s)) : layer_zeros(run, ref_count(s));
-        sg_tensor *tx = layer_tensor(run, s, 1, x, LAYER_ACTIVATION), *ty = layer_tensor(run, one, 0, NULL, 0);
-        sg_tensor *tdy = layer_tensor(run, one, 0, dy, 0), *tdx = layer_tensor(run, s, 1, before, accumulate ? 0 : 5);
+        sg_tensor *tx = layer_tensor(run, s, 1, x, LAYER_ACTIVATION),
+                  *ty = layer_tensor(run, one, 0, NULL, 0);
+        sg_tensor *tdy = layer_tensor(run, one, 0, dy, 0),
+                  *tdx = layer_tensor(run, s, 1, before, accumulate ? 0 : 5);
         ref_global_pool_forward(s, x, y);
         OK(run->k->global_pool_forward(run->m, blocks, tx, ty));
         layer_check(run, "global pool y", ty, one, y, 1e-6, false);
@@ -95,7 +101,8 @@ static void not_a_number(layer_run *run) {
         x[at] = NAN;
         sg_tensor *ty = layer_tensor(run, one, 0, NULL, 0);
         OK(run->k->max_pool_forward(run->m, 1, 2, 2, 0, layer_tensor(run, s, 0, x, 0), ty));
-        if (!isnan(ty->data[0])) fail_msg("maximum of NaN at %d and numbers is %g, expected NaN", at, (double)ty->data[0]);
+        if (!isnan(ty->data[0]))
+            fail_msg("maximum of NaN at %d and numbers is %g, expected NaN", at, (double)ty->data[0]);
     }
 }
 static void maximum_passes_nan(void **state) { (void)state, layer_on_every_variant(not_a_number); }

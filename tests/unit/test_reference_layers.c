@@ -1,5 +1,5 @@
-/* The double twins' backward functions against central differences of their forward functions: the two are proven
- * together in double before any float kernel is measured against them. */
+/* The double twins' backward functions against central differences of their forward functions: the two are
+ * proven together in double before any float kernel is measured against them. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,8 +39,8 @@ static double weighted_output(layer *l, const double *dy, double *y) {
     return sum;
 }
 
-/* Step 1e-5: truncation 1e-10 times third derivatives, rounding 1e-11: 1e-7 of gradients below about 10. Backward
- * adds: it starts from 0.5. */
+/* Step 1e-5: truncation 1e-10 times third derivatives, rounding 1e-11: 1e-7 of gradients below about 10.
+ * Backward adds: it starts from 0.5. */
 static void check_layer(const char *what, layer l) {
     double *dy = random_values(l.outputs, 99), *y = random_values(l.outputs, 98), *d[VARIABLES] = {0};
     for (int i = 0; i < VARIABLES; i++) {
@@ -59,8 +59,8 @@ static void check_layer(const char *what, layer l) {
             double difference = (above - weighted_output(&l, dy, y)) / (2 * step);
             l.v[i][k] = kept;
             if (!(fabs(d[i][k] - 0.5 - difference) <= 1e-7 * fmax(1, fabs(difference))))
-                fail_msg("%s: gradient %zu of variable %d is %.12g, central difference %.12g", what, k, i, d[i][k] - 0.5,
-                         difference);
+                fail_msg("%s: gradient %zu of variable %d is %.12g, central difference %.12g", what, k, i,
+                         d[i][k] - 0.5, difference);
         }
     for (int i = 0; i < VARIABLES; i++) free(l.v[i]), free(d[i]);
     free(dy), free(y);
@@ -68,17 +68,21 @@ static void check_layer(const char *what, layer l) {
 
 static void norm_batch_forward(layer *l, double *y) {
     double mean[8], variance[8];
-    ref_norm_batch_forward(l->s, l->v[0], l->v[2], l->v[3], l->v[1], (enum sg_activation)l->kind, 1e-5, mean, variance, y);
+    ref_norm_batch_forward(l->s, l->v[0], l->v[2], l->v[3], l->v[1], (enum sg_activation)l->kind, 1e-5, mean,
+                           variance, y);
 }
 static void norm_batch_backward(layer *l, const double *dy, double *d[VARIABLES]) {
-    ref_norm_batch_backward(l->s, l->v[0], l->v[2], l->v[3], l->v[1], (enum sg_activation)l->kind, 1e-5, dy, d[0], d[1],
-                            d[2], d[3]);
+    ref_norm_batch_backward(l->s, l->v[0], l->v[2], l->v[3], l->v[1], (enum sg_activation)l->kind, 1e-5, dy,
+                            d[0], d[1], d[2], d[3]);
 }
 static void norm_batch(void **state) {
     (void)state;
     for (int kind = SG_IDENTITY; kind <= SG_SIGMOID; kind++)
         for (int residual = 0; residual < 2; residual++) {
-            layer l = {.forward = norm_batch_forward, .backward = norm_batch_backward, .s = {3, 4, 2, 3}, .kind = kind};
+            layer l = {.forward = norm_batch_forward,
+                       .backward = norm_batch_backward,
+                       .s = {3, 4, 2, 3},
+                       .kind = kind};
             l.outputs = l.count[0] = ref_count(l.s);
             l.count[1] = residual ? l.count[0] : 0;
             l.count[2] = l.count[3] = 4;
@@ -94,7 +98,10 @@ static void norm_layer_backward(layer *l, const double *dy, double *d[VARIABLES]
 }
 static void norm_layer(void **state) {
     (void)state;
-    layer l = {.forward = norm_layer_forward, .backward = norm_layer_backward, .s = {2, 5, 2, 3}, .count = {60, 0, 5, 5}};
+    layer l = {.forward = norm_layer_forward,
+               .backward = norm_layer_backward,
+               .s = {2, 5, 2, 3},
+               .count = {60, 0, 5, 5}};
     l.outputs = 60;
     check_layer("layer norm", l);
 }
@@ -108,7 +115,8 @@ static void activation_backward(layer *l, const double *dy, double *d[VARIABLES]
 static void activation(void **state) {
     (void)state;
     for (int kind = SG_IDENTITY; kind <= SG_SIGMOID; kind++) {
-        layer l = {.forward = activation_forward, .backward = activation_backward, .count = {100}, .kind = kind};
+        layer l = {
+            .forward = activation_forward, .backward = activation_backward, .count = {100}, .kind = kind};
         l.outputs = 100;
         l.v[0] = random_values(100, 5);
         for (int i = 0; i < 100; i++) l.v[0][i] *= 5;
@@ -185,7 +193,8 @@ static void first_token_backward(layer *l, const double *dy, double *d[VARIABLES
 }
 static void tokens(void **state) {
     (void)state;
-    layer l = {.forward = tokens_forward, .backward = tokens_backward, .s = {2, 4, 2, 3}, .count = {48, 0, 4, 28}};
+    layer l = {
+        .forward = tokens_forward, .backward = tokens_backward, .s = {2, 4, 2, 3}, .count = {48, 0, 4, 28}};
     l.outputs = 56;
     check_layer("tokens", l);
     l.count[2] = 0, l.count[3] = 24, l.outputs = 48;
@@ -205,7 +214,8 @@ static void attention_backward(layer *l, const double *dy, double *d[VARIABLES])
 }
 static void attention(void **state) {
     (void)state;
-    layer l = {.forward = attention_forward, .backward = attention_backward, .s = {2, 6, 5, 1}, .count = {180}};
+    layer l = {
+        .forward = attention_forward, .backward = attention_backward, .s = {2, 6, 5, 1}, .count = {180}};
     l.outputs = 60;
     check_layer("attention", l);
 }
@@ -242,10 +252,16 @@ static void dropout(void **state) {
 static void bias_forward(layer *l, double *y) {
     for (size_t i = 0; i < l->outputs; i++) y[i] = l->v[2][i / ref_pixels(l->s) % (size_t)l->s.channels];
 }
-static void bias_backward(layer *l, const double *dy, double *d[VARIABLES]) { ref_bias_gradient(l->s, dy, d[2]); }
+static void bias_backward(layer *l, const double *dy, double *d[VARIABLES]) {
+    ref_bias_gradient(l->s, dy, d[2]);
+}
 static void bias(void **state) {
     (void)state;
-    layer l = {.forward = bias_forward, .backward = bias_backward, .s = {2, 3, 2, 2}, .count = {0, 0, 3}, .outputs = 24};
+    layer l = {.forward = bias_forward,
+               .backward = bias_backward,
+               .s = {2, 3, 2, 2},
+               .count = {0, 0, 3},
+               .outputs = 24};
     check_layer("bias", l);
 }
 
