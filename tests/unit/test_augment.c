@@ -43,7 +43,11 @@ static void draws_depend_on_their_key_alone(void **state) {
         for (uint32_t s = 0; s < 100; s++) {
             sg_view a = sg_augment_draw((enum sg_augment)kind, 1, 2, s, 32, 32);
             sg_view b = sg_augment_draw((enum sg_augment)kind, 1, 2, s, 32, 32);
-            assert_memory_equal(&a, &b, sizeof a);
+            assert_int_equal(a.top, b.top);
+            assert_int_equal(a.left, b.left);
+            assert_int_equal(a.height, b.height);
+            assert_int_equal(a.width, b.width);
+            assert_int_equal(a.flip, b.flip);
             sg_view other[] = {sg_augment_draw((enum sg_augment)kind, 2, 2, s, 32, 32),
                                sg_augment_draw((enum sg_augment)kind, 1, 3, s, 32, 32),
                                sg_augment_draw((enum sg_augment)kind, 1, 2, s + 100, 32, 32)};
