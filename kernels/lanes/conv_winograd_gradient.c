@@ -42,7 +42,7 @@ typedef struct winograd_gradient {
     float *sums;      /* [position][input panel][output panel][rows][SG_LANES]; of a rectangle, per thread, if so */
     float *zero;      /* a pixel of zeros */
     size_t *starts;   /* with a mask: where in dw the weights of [output][input panel] start */
-    size_t slot;      /* floats of a slot: [output][input panel][9][SG_LANES] */
+    size_t slot;      /* floats of a slot: [input panel][output][9][SG_LANES] */
     float *slots;     /* finished subtrees */
     int *leaf, *merges;
     int blocks;       /* that slots, leaf and merges have room for */
@@ -154,25 +154,18 @@ static int create(void **state, const winograd_gradient *planned) {
     return status;
 }
 
-/* Transforms and transposes one tile of one panel of `panel` channels from `channel` on. strip[positions][8][lanes]
- * is scratch. */
-static void pack_tile(const winograd_gradient *g, bool is_input, const sg_tensor *t, int block, int tile, int channel,
-                      int panel, float *to, size_t position, float *strip) {
-    const winograd_form *form = g->form;
+/* Transforms and transposes the channels channel..channel+panel-1 of one tile of x or of dy, which has `channels`;
+ * what is missing becomes zeros. strip[positions][8][lanes] is scratch. */
+static void pack_tile(const winograd_form *form, bool is_input, float *const *pixel, int channels, int channel, int panel,
+                      float *to, size_t position, float *strip) {
     enum { STRIP = TRANSPOSE_STRIP * SG_LANES };
-    float *pixel[WINOGRAD_POSITIONS];
-    int y = tile / g->tiles_across * form->tile, x = tile % g->tiles_across * form->tile;
-    if (is_input)
-        winograd_gather(t, block, y - 1, x - 1, form->tile + 2, g->zero, pixel);
-    else
-        winograd_gather(t, block, y, x, form->tile, g->zero, pixel);
+    const float *const *from = (const float *const *)pixel;
     for (int first = (panel - 1) / TRANSPOSE_STRIP * TRANSPOSE_STRIP; first >= 0; first -= TRANSPOSE_STRIP) {
         int wanted = panel - first < TRANSPOSE_STRIP ? panel - first : TRANSPOSE_STRIP;
-        int there = t->channels - channel - first;
+        int there = channels - channel - first;
         there = there < 0 ? 0 : there < wanted ? there : wanted;
         if (there > 0)
-            (is_input ? form->input : form->gradient)((const float *const *)pixel, channel + first,
-                                                      channel + first + there, strip, STRIP);
+            (is_input ? form->input : form->gradient)(from, channel + first, channel + first + there, strip, STRIP);
         for (int p = 0; p < form->positions; p++) {
             if (there < wanted)
                 memset(strip + p * STRIP + there * SG_LANES, 0, (size_t)(wanted - there) * SG_LANES * sizeof(float));
@@ -185,18 +178,26 @@ static void pack_tile(const winograd_gradient *g, bool is_input, const sg_tensor
 static void pack_group(winograd_gradient *g, const sg_conv_pass *pass, int block, int first, int count, int member,
                        int members) {
     _Alignas(64) float strip[WINOGRAD_POSITIONS * TRANSPOSE_STRIP * SG_LANES] = {0};
-    int rows = g->machine->ukernel.rows, panels = g->in_panels + g->out_panels;
+    float *in_pixel[WINOGRAD_POSITIONS], *out_pixel[WINOGRAD_TILE * WINOGRAD_TILE];
+    const winograd_form *form = g->form;
+    int rows = g->machine->ukernel.rows, panels = g->in_panels + g->out_panels, gathered = -1;
     size_t item, to;
     winograd_share((size_t)count * (size_t)panels, member, members, &item, &to);
     for (; item < to; item++) {
         int panel = (int)item % panels, tile = (int)item / panels;
+        if (tile != gathered) {
+            int y = (first + tile) / g->tiles_across * form->tile, x = (first + tile) % g->tiles_across * form->tile;
+            winograd_gather(pass->x, block, y - 1, x - 1, form->tile + 2, g->zero, in_pixel);
+            winograd_gather(pass->dy, block, y, x, form->tile, g->zero, out_pixel);
+            gathered = tile;
+        }
         if (panel < g->in_panels) {
             float *at = g->in + ((size_t)panel * (size_t)count + (size_t)tile) * SG_LANES * SG_LANES;
-            pack_tile(g, true, pass->x, block, first + tile, panel * SG_LANES, SG_LANES, at, g->in_position, strip);
+            pack_tile(form, true, in_pixel, g->inputs, panel * SG_LANES, SG_LANES, at, g->in_position, strip);
         } else {
             panel -= g->in_panels;
             float *at = g->out + ((size_t)panel * (size_t)count + (size_t)tile) * SG_LANES * (size_t)rows;
-            pack_tile(g, false, pass->dy, block, first + tile, panel * rows, rows, at, g->out_position, strip);
+            pack_tile(form, false, out_pixel, g->outputs, panel * rows, rows, at, g->out_position, strip);
         }
     }
 }
@@ -240,7 +241,7 @@ static void finish(const winograd_gradient *g, const branch *to, int output, int
     enum { VALUE = WINOGRAD_TAPS * SG_LANES };
     _Alignas(64) float taps[VALUE];
     g->form->taps(sum, g->sum_position, taps);
-    float *slots = g->slots + ((size_t)output * (size_t)g->in_panels + (size_t)in_panel) * VALUE;
+    float *slots = g->slots + ((size_t)in_panel * (size_t)g->outputs + (size_t)output) * VALUE;
     for (int m = 1; m <= to->merges; m++) {
         const float *lower = slots + (size_t)(to->depth - m) * g->slot;
         for (int i = 0; i < VALUE; i += SG_WIDTH) sg_store(taps + i, sg_load(lower + i) + sg_load(taps + i));
