@@ -14,7 +14,7 @@
 #include "kernels/memory.h"
 
 enum {
-    GROUP_BYTES = 896 << 10, /* transformed inputs and products of a group: what L2 holds beside the weights */
+    GROUP_BYTES = 512 << 10, /* transformed inputs and products of a group: what L2 holds beside the weights */
     GROUP_TILES = 16,
     GROUP_TILES_LEAST = 2,
     SHARED_WEIGHTS_BYTES = 4 << 20, /* packed weights from which on the threads divide them */
@@ -86,7 +86,7 @@ static int allocate(winograd *w) {
     SG_TRY(SG_NEW(&w->packed, (size_t)w->form->positions * w->packed_position));
     SG_TRY(SG_NEW(&w->values, threads * w->thread_values));
     SG_TRY(SG_NEW(&w->products, threads * w->thread_products));
-    SG_TRY(SG_NEW(&w->zero, (size_t)w->inputs * SG_LANES));
+    SG_TRY(SG_NEW(&w->zero, (size_t)(w->inputs > w->outputs ? w->inputs : w->outputs) * SG_LANES));
     return SG_OK;
 }
 
@@ -155,6 +155,7 @@ typedef struct job {
     const sg_tensor *in, *out;
     const float *bias;
     bool accumulate;
+    int tiles; /* of all blocks */
 } job;
 
 static void locate(const winograd *w, int tile, int *block, int *y, int *x) {
@@ -164,6 +165,9 @@ static void locate(const winograd *w, int tile, int *block, int *y, int *x) {
     *x = in_block % w->tiles_across * w->form->tile;
 }
 
+/* The tile whose pixels are fetched ahead while `tile` is worked on. */
+static int following(const job *j, int tile) { return tile + 1 < j->tiles ? tile + 1 : tile; }
+
 static void transform_inputs(const job *j, int first, int count, float *values, int member, int members) {
     const winograd *w = j->w;
     size_t channels = (size_t)w->inputs, item, to;
@@ -172,11 +176,14 @@ static void transform_inputs(const job *j, int first, int count, float *values, 
     while (item < to) {
         size_t tile = item / channels, channel = item % channels;
         size_t last = channel + (to - item) < channels ? channel + (to - item) : channels;
-        float *pixel[WINOGRAD_POSITIONS];
+        float *pixel[WINOGRAD_POSITIONS], *next[WINOGRAD_TILE * WINOGRAD_TILE];
         int block, y, x;
         locate(w, first + (int)tile, &block, &y, &x);
         winograd_gather(j->in, block, y - 1, x - 1, w->form->tile + 2, w->zero, pixel);
-        w->form->input((const float *const *)pixel, (int)channel, (int)last, values + item * SG_LANES, position);
+        locate(w, following(j, first + (int)tile), &block, &y, &x);
+        winograd_gather(j->in, block, y + 1, x + 1, w->form->tile, w->zero, next);
+        w->form->input((const float *const *)pixel, (const float *const *)next, (int)channel, (int)last,
+                       values + item * SG_LANES, position);
         item += last - channel;
     }
 }
@@ -207,12 +214,14 @@ static void transform_outputs(const job *j, int first, int count, const float *p
     while (item < to) {
         size_t tile = item / channels, channel = item % channels;
         size_t last = channel + (to - item) < channels ? channel + (to - item) : channels;
-        float *pixel[WINOGRAD_TILE * WINOGRAD_TILE];
+        float *pixel[WINOGRAD_TILE * WINOGRAD_TILE], *next[WINOGRAD_TILE * WINOGRAD_TILE];
         int block, y, x;
         locate(w, first + (int)tile, &block, &y, &x);
         winograd_gather(j->out, block, y, x, w->form->tile, NULL, pixel);
+        locate(w, following(j, first + (int)tile), &block, &y, &x);
+        winograd_gather(j->out, block, y, x, w->form->tile, w->zero, next);
         w->form->output(products + (tile * padded + channel) * SG_LANES, position, j->bias, j->accumulate, pixel,
-                        (int)channel, (int)last);
+                        (const float *const *)next, (int)channel, (int)last);
         item += last - channel;
     }
 }
@@ -242,7 +251,8 @@ int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass) {
     job j = {.w = w, .in = w->data_gradient ? pass->dy : pass->x, .out = w->data_gradient ? pass->dx : pass->y};
     j.bias = w->data_gradient ? NULL : pass->bias;
     j.accumulate = w->data_gradient && pass->accumulate;
-    int threads = w->machine->threads, tiles = pass->blocks * w->tiles_down * w->tiles_across;
+    j.tiles = pass->blocks * w->tiles_down * w->tiles_across;
+    int threads = w->machine->threads, tiles = j.tiles;
     size_t packed_bytes = (size_t)w->form->positions * w->packed_position * sizeof(float);
     bool shared = threads > 1 && (tiles < 4 * threads || packed_bytes >= SHARED_WEIGHTS_BYTES);
 #pragma omp parallel num_threads(threads)

@@ -29,16 +29,19 @@ typedef struct winograd_form {
     int positions; /* (m + 2)^2 */
 
     /* B^T X B for channels first..last-1: out[p * position + (c - first) * SG_LANES] from the pixels
-     * pixel[(m+2)^2] of a patch, each [channels][SG_LANES]. */
-    void (*input)(const float *const *pixel, int first, int last, float *out, size_t position);
+     * pixel[(m+2)^2] of a patch, each [channels][SG_LANES]. The same channels of next[m^2], pixels that a following
+     * tile will read, are fetched ahead. */
+    void (*input)(const float *const *pixel, const float *const *next, int first, int last, float *out,
+                  size_t position);
 
     /* A dY A^T, the same way, from pixel[m^2]. */
-    void (*gradient)(const float *const *pixel, int first, int last, float *out, size_t position);
+    void (*gradient)(const float *const *pixel, const float *const *next, int first, int last, float *out,
+                     size_t position);
 
     /* A^T M A for channels first..last-1, M at in[p * position + (c - first) * SG_LANES], stored into (added to)
-     * channel c of pixel[m^2]; NULL pixels are outside the image. bias [channels] or NULL. */
+     * channel c of pixel[m^2]; NULL pixels are outside the image. bias [channels] or NULL. next[m^2] as above. */
     void (*output)(const float *in, size_t position, const float *bias, bool accumulate, float *const *pixel,
-                   int first, int last);
+                   const float *const *next, int first, int last);
 
     /* G w G^T for `width` weights side by side (a multiple of SG_WIDTH): taps[9][width] to
      * out[p * position + i]; out is not aligned. */
@@ -69,6 +72,12 @@ static inline void winograd_gather(const sg_tensor *t, int block, int y, int x, 
             bool inside = y + i >= 0 && y + i < t->height && x + j >= 0 && x + j < t->width;
             pixel[i * n + j] = inside ? sg_tensor_at(t, block, y + i, x + j) : outside;
         }
+}
+
+/* Pixels are far apart, which the hardware's prefetchers do not follow. One line per vector of a row suffices. */
+static inline void winograd_prefetch(const float *const *pixel, int n, int at) {
+#pragma GCC unroll 16
+    for (int i = 0; i < n; i++) __builtin_prefetch(pixel[i] + at);
 }
 
 static inline void winograd_store_unaligned(float *p, sg_vec v) { memcpy(p, &v, sizeof v); }

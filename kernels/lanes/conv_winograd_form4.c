@@ -61,9 +61,11 @@ static inline void taps_line(const sg_vec u[SIZE], sg_vec out[3]) {
     out[2] = sg_fma(sixth, far_even - even, u[5]);
 }
 
-static void input(const float *const *pixel, int first, int last, float *out, size_t position) {
+static void input(const float *const *pixel, const float *const *next, int first, int last, float *out,
+                  size_t position) {
     for (int i = first * SG_LANES; i < last * SG_LANES; i += SG_WIDTH, out += SG_WIDTH) {
         sg_vec half[SIZE][SIZE];
+        winograd_prefetch(next, TILE * TILE, i);
 #pragma GCC unroll 6
         for (int j = 0; j < SIZE; j++) {
             sg_vec d[SIZE], line[SIZE];
@@ -83,9 +85,11 @@ static void input(const float *const *pixel, int first, int last, float *out, si
     }
 }
 
-static void gradient(const float *const *pixel, int first, int last, float *out, size_t position) {
+static void gradient(const float *const *pixel, const float *const *next, int first, int last, float *out,
+                     size_t position) {
     for (int i = first * SG_LANES; i < last * SG_LANES; i += SG_WIDTH, out += SG_WIDTH) {
         sg_vec half[SIZE][TILE];
+        winograd_prefetch(next, TILE * TILE, i);
 #pragma GCC unroll 4
         for (int j = 0; j < TILE; j++) {
             sg_vec d[TILE], line[SIZE];
@@ -105,10 +109,11 @@ static void gradient(const float *const *pixel, int first, int last, float *out,
     }
 }
 
-static void output(const float *in, size_t position, const float *bias, bool accumulate, float *const *pixel, int first,
-                   int last) {
+static void output(const float *in, size_t position, const float *bias, bool accumulate, float *const *pixel,
+                   const float *const *next, int first, int last) {
     for (int i = first * SG_LANES; i < last * SG_LANES; i += SG_WIDTH, in += SG_WIDTH) {
         sg_vec half[TILE][SIZE], constant = sg_splat(bias != NULL ? bias[i / SG_LANES] : 0.0f);
+        winograd_prefetch(next, TILE * TILE, i);
 #pragma GCC unroll 6
         for (int j = 0; j < SIZE; j++) {
             sg_vec m[SIZE], line[TILE];

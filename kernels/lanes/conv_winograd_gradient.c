@@ -19,7 +19,7 @@
 #include "kernels/tree.h"
 
 enum {
-    GROUP_BYTES = 1536 << 10,   /* packed panels of a group */
+    GROUP_BYTES = 768 << 10,    /* packed panels of a group */
     GROUP_TILES_LEAST = 4,      /* fewer steps would leave the micro-kernel loading and storing sums */
     RECTANGLE_BYTES = 1 << 20,  /* sums from which on they are worked on by rectangles */
     RECTANGLE_IN = 4,           /* panels of a rectangle */
@@ -156,16 +156,16 @@ static int create(void **state, const winograd_gradient *planned) {
 
 /* Transforms and transposes the channels channel..channel+panel-1 of one tile of x or of dy, which has `channels`;
  * what is missing becomes zeros. strip[positions][8][lanes] is scratch. */
-static void pack_tile(const winograd_form *form, bool is_input, float *const *pixel, int channels, int channel, int panel,
-                      float *to, size_t position, float *strip) {
+static void pack_tile(const winograd_form *form, bool is_input, float *const *pixel, float *const *next, int channels,
+                      int channel, int panel, float *to, size_t position, float *strip) {
     enum { STRIP = TRANSPOSE_STRIP * SG_LANES };
-    const float *const *from = (const float *const *)pixel;
     for (int first = (panel - 1) / TRANSPOSE_STRIP * TRANSPOSE_STRIP; first >= 0; first -= TRANSPOSE_STRIP) {
         int wanted = panel - first < TRANSPOSE_STRIP ? panel - first : TRANSPOSE_STRIP;
         int there = channels - channel - first;
         there = there < 0 ? 0 : there < wanted ? there : wanted;
         if (there > 0)
-            (is_input ? form->input : form->gradient)(from, channel + first, channel + first + there, strip, STRIP);
+            (is_input ? form->input : form->gradient)((const float *const *)pixel, (const float *const *)next,
+                                                      channel + first, channel + first + there, strip, STRIP);
         for (int p = 0; p < form->positions; p++) {
             if (there < wanted)
                 memset(strip + p * STRIP + there * SG_LANES, 0, (size_t)(wanted - there) * SG_LANES * sizeof(float));
@@ -178,7 +178,8 @@ static void pack_tile(const winograd_form *form, bool is_input, float *const *pi
 static void pack_group(winograd_gradient *g, const sg_conv_pass *pass, int block, int first, int count, int member,
                        int members) {
     _Alignas(64) float strip[WINOGRAD_POSITIONS * TRANSPOSE_STRIP * SG_LANES] = {0};
-    float *in_pixel[WINOGRAD_POSITIONS], *out_pixel[WINOGRAD_TILE * WINOGRAD_TILE];
+    enum { SQUARE = WINOGRAD_TILE * WINOGRAD_TILE };
+    float *in_pixel[WINOGRAD_POSITIONS], *in_next[SQUARE], *out_pixel[SQUARE], *out_next[SQUARE];
     const winograd_form *form = g->form;
     int rows = g->machine->ukernel.rows, panels = g->in_panels + g->out_panels, gathered = -1;
     size_t item, to;
@@ -189,15 +190,19 @@ static void pack_group(winograd_gradient *g, const sg_conv_pass *pass, int block
             int y = (first + tile) / g->tiles_across * form->tile, x = (first + tile) % g->tiles_across * form->tile;
             winograd_gather(pass->x, block, y - 1, x - 1, form->tile + 2, g->zero, in_pixel);
             winograd_gather(pass->dy, block, y, x, form->tile, g->zero, out_pixel);
+            y = (first + tile + 1) / g->tiles_across * form->tile;
+            x = (first + tile + 1) % g->tiles_across * form->tile;
+            winograd_gather(pass->x, block, y + 1, x + 1, form->tile, g->zero, in_next);
+            winograd_gather(pass->dy, block, y, x, form->tile, g->zero, out_next);
             gathered = tile;
         }
         if (panel < g->in_panels) {
             float *at = g->in + ((size_t)panel * (size_t)count + (size_t)tile) * SG_LANES * SG_LANES;
-            pack_tile(form, true, in_pixel, g->inputs, panel * SG_LANES, SG_LANES, at, g->in_position, strip);
+            pack_tile(form, true, in_pixel, in_next, g->inputs, panel * SG_LANES, SG_LANES, at, g->in_position, strip);
         } else {
             panel -= g->in_panels;
             float *at = g->out + ((size_t)panel * (size_t)count + (size_t)tile) * SG_LANES * (size_t)rows;
-            pack_tile(form, false, out_pixel, g->outputs, panel * rows, rows, at, g->out_position, strip);
+            pack_tile(form, false, out_pixel, out_next, g->outputs, panel * rows, rows, at, g->out_position, strip);
         }
     }
 }
