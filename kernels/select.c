@@ -5,8 +5,8 @@
 
 #include "kernels/memory.h"
 
-/* A magnitude is the 31 bits below the sign; as integers they are ordered as the numbers are. They are ranked in
- * two digits, the upper one in 15 bits, the lower in 16. */
+/* A magnitude is the 31 bits below the sign; as integers they are ordered as the numbers are. They are ranked
+ * in two digits, the upper one in 15 bits, the lower in 16. */
 enum { LOW_BITS = 16, LOW_BINS = 1 << LOW_BITS, HIGH_BINS = 1 << (31 - LOW_BITS), LOW_MASK = LOW_BINS - 1 };
 static const uint32_t magnitude_bits = 0x7fffffffu, infinity_bits = 0x7f800000u;
 
@@ -22,7 +22,8 @@ size_t sg_prune_count(size_t n, double fraction) {
     return (size_t)((unsigned __int128)n * (unit - pruned) / unit);
 }
 
-/* Where a descending walk over the bins has passed `wanted` values: the bin, and how many of it are still wanted. */
+/* Where a descending walk over the bins has passed `wanted` values: the bin, and how many of it are still
+ * wanted. */
 static uint32_t find_bin(const size_t *bin, uint32_t bins, size_t *wanted) {
     uint32_t b = bins - 1;
     while (bin[b] < *wanted) {
@@ -45,9 +46,11 @@ static int count_high(const sg_weights *weights, size_t *high, size_t *n) {
         for (size_t i = 0; i < param->count; i++) {
             if (!mask[i]) continue;
             uint32_t bits = magnitude(values[i]);
-            SG_CHECK(bits < infinity_bits, SG_FAILED,
-                     "%s: weight %zu is %s, so weights cannot be ranked; training has diverged: try a smaller "
-                     "learning rate", param->name, i, bits == infinity_bits ? "infinite" : "not a number");
+            SG_CHECK(
+                bits < infinity_bits, SG_FAILED,
+                "%s: weight %zu is %s, so weights cannot be ranked; training has diverged: try a smaller "
+                "learning rate",
+                param->name, i, bits == infinity_bits ? "infinite" : "not a number");
             high[bits >> LOW_BITS]++;
             (*n)++;
         }
@@ -99,8 +102,10 @@ int sg_prune_global(sg_weights *weights, double fraction, size_t *kept) {
     if ((status = SG_AT(count_high(weights, high, &n)))) goto done;
     size_t stay = sg_prune_count(n, fraction);
     if (stay == 0) {
-        status = SG_FAIL(SG_CONFIG, "pruning %g of %zu surviving weights leaves none: rounds that prune to nothing; use "
-                                    "fewer rounds or a smaller prune_fraction", fraction, n);
+        status = SG_FAIL(SG_CONFIG,
+                         "pruning %g of %zu surviving weights leaves none: rounds that prune to nothing; use "
+                         "fewer rounds or a smaller prune_fraction",
+                         fraction, n);
         goto done;
     }
     size_t wanted = stay;

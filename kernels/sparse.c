@@ -2,6 +2,10 @@
 
 #include "kernels/memory.h"
 
+/* The largest tile of the kernels; what a chunk of channels of it may take of L1; channels and weights of a
+ * row that make a chunk worth its loads and stores. Changing one changes the order of sums. */
+enum { TILE_COLUMNS = 8, TILE_PIXELS = 16, L1_FLOATS = 8192, LEAST_CHUNK = 16, ROW_WEIGHTS = 12 };
+
 /* One weight: where it is in the kernel, what it reads, which row it belongs to. */
 typedef struct place {
     int out, in, r, s; /* in: channel of the whole input */
@@ -18,13 +22,15 @@ static place place_of(const sg_conv_shape *s, uint32_t position) {
     return (place){.out = (int)out, .in = (int)(group * channels + in), .r = (int)row, .s = (int)column};
 }
 
-/* The phase (modulo stride) of the input pixels that position r of the kernel reaches, and the displacement of the
- * output pixel that it reaches them from. */
+/* The phase (modulo stride) of the input pixels that position r of the kernel reaches, and the displacement
+ * of the output pixel that it reaches them from. */
 static int phase_of(const sg_conv_shape *s, int r) {
     int rest = (r - s->padding) % s->stride;
     return rest < 0 ? rest + s->stride : rest;
 }
-static int displacement(const sg_conv_shape *s, int r) { return (phase_of(s, r) + s->padding - r) / s->stride; }
+static int displacement(const sg_conv_shape *s, int r) {
+    return (phase_of(s, r) + s->padding - r) / s->stride;
+}
 
 static size_t bucket_of(const sg_sparse *a, place p) {
     const sg_conv_shape *s = &a->shape;
@@ -35,7 +41,8 @@ static size_t bucket_of(const sg_sparse *a, place p) {
     int chunk = p.out % (s->out_channels / s->groups) / a->chunk;
     if (a->linear)
         return (size_t)chunk * (size_t)a->rows +
-               (((size_t)p.in * (size_t)s->kernel_height + (size_t)p.r) * (size_t)s->kernel_width + (size_t)p.s);
+               (((size_t)p.in * (size_t)s->kernel_height + (size_t)p.r) * (size_t)s->kernel_width +
+                (size_t)p.s);
     int phase = phase_of(s, p.r) * s->stride + phase_of(s, p.s);
     return ((size_t)phase * (size_t)a->chunks + (size_t)chunk) * (size_t)a->rows + (size_t)p.in;
 }
@@ -62,17 +69,51 @@ static int reach(const sg_sparse *a, int in_size, int out_size, int kernel) {
 
 bool sg_sparse_fits(const sg_conv_shape *s, int lanes) {
     int channels = s->in_channels > s->out_channels ? s->in_channels : s->out_channels;
-    int width = (s->in_width > s->out_width ? s->in_width : s->out_width) + 2 * (s->kernel_width + s->padding);
+    int width =
+        (s->in_width > s->out_width ? s->in_width : s->out_width) + 2 * (s->kernel_width + s->padding);
     double row = (double)width * (channels + 1) * lanes;
     return (double)sg_conv_weights(s) < UINT32_MAX && row * (s->kernel_height + s->padding) < INT32_MAX / 2 &&
            (!sg_conv_is_linear(s) || (double)s->in_channels * s->kernel_height * s->kernel_width < INT32_MAX);
 }
 
-size_t sg_sparse_bytes(const sg_conv_shape *shape, const sg_support *support, int chunks) {
-    size_t phases = (size_t)shape->stride * (size_t)shape->stride;
-    size_t rows = (size_t)(shape->in_channels > shape->out_channels ? shape->in_channels : shape->out_channels);
-    size_t count = support->index != NULL ? support->count : sg_conv_weights(shape);
-    return count * 2 * sizeof(uint32_t) + rows * ((size_t)chunks * phases + 1) * sizeof(uint32_t);
+static size_t count_of(const sg_conv_shape *shape, const sg_support *support) {
+    return support->index != NULL ? support->count : sg_conv_weights(shape);
+}
+
+static int lower(int a, int b) { return a < b ? a : b; }
+
+int sg_sparse_chunk(const sg_conv_shape *s, const sg_support *support, bool transposed, int lanes) {
+    int height = transposed ? s->in_height : s->out_height, width = transposed ? s->in_width : s->out_width;
+    int step = transposed ? 1 : s->stride;
+    int kernel_height = transposed ? (s->kernel_height - 1) / s->stride + 1 : s->kernel_height;
+    int kernel_width = transposed ? (s->kernel_width - 1) / s->stride + 1 : s->kernel_width;
+    int columns = lower(width, TILE_COLUMNS), lines = lower(height, TILE_PIXELS / columns);
+    int pixels = ((columns - 1) * step + kernel_width) * ((lines - 1) * step + kernel_height);
+    double density = (double)count_of(s, support) / (double)sg_conv_weights(s);
+    double each = density * s->kernel_height * s->kernel_width; /* weights of a row in one channel */
+    double chunk = (double)L1_FLOATS / ((double)pixels * lanes);
+    if (chunk < LEAST_CHUNK) chunk = LEAST_CHUNK;
+    int channels = (transposed ? s->out_channels : s->in_channels) / s->groups;
+    if (chunk * each < ROW_WEIGHTS) chunk = each * channels > ROW_WEIGHTS ? ROW_WEIGHTS / each : channels;
+    if (chunk >= channels) return channels;
+    int chunks = (int)((double)channels / chunk + 0.5);
+    return (channels + chunks - 1) / chunks;
+}
+
+static size_t buckets_of(const sg_conv_shape *s, const sg_support *support, bool transposed, int lanes) {
+    int chunk = sg_sparse_chunk(s, support, transposed, lanes);
+    size_t summed = (size_t)(transposed ? s->out_channels : s->in_channels) / (size_t)s->groups;
+    size_t chunks = (summed + (size_t)chunk - 1) / (size_t)chunk;
+    if (!transposed) return chunks * (size_t)s->out_channels;
+    size_t each = sg_conv_is_linear(s) ? (size_t)s->kernel_height * (size_t)s->kernel_width
+                                       : (size_t)s->stride * (size_t)s->stride;
+    return chunks * each * (size_t)s->in_channels;
+}
+
+size_t sg_sparse_bytes(const sg_conv_shape *shape, const sg_support *support, int lanes) {
+    size_t forward = buckets_of(shape, support, false, lanes),
+           backward = buckets_of(shape, support, true, lanes);
+    return (2 * count_of(shape, support) + 2 * (forward > backward ? forward : backward)) * sizeof(uint32_t);
 }
 
 static uint32_t position_of(const sg_support *support, size_t i) {
@@ -86,10 +127,11 @@ static int fill(sg_sparse *a, const sg_support *support) {
     SG_TRY(SG_NEW(&a->offset, a->count));
     SG_TRY(SG_NEW(&a->row_offset, (size_t)a->rows));
     if (!a->transposed) SG_TRY(SG_NEW(&a->first, buckets));
-    /* A counting sort. A bucket's count goes two places further up, so that its beginning is found one place up and
-     * filling it moves that to its end, which is where the next bucket begins. */
+    /* A counting sort. A bucket's count goes two places further up, so that its beginning is found one place
+     * up and filling it moves that to its end, which is where the next bucket begins. */
     uint32_t *next = a->start + 1;
-    for (size_t i = 0; i < a->count; i++) next[bucket_of(a, place_of(&a->shape, position_of(support, i))) + 1]++;
+    for (size_t i = 0; i < a->count; i++)
+        next[bucket_of(a, place_of(&a->shape, position_of(support, i))) + 1]++;
     for (size_t b = 1; b <= buckets; b++) next[b] += next[b - 1];
     size_t last = SIZE_MAX;
     for (size_t i = 0; i < a->count; i++) {
@@ -102,17 +144,17 @@ static int fill(sg_sparse *a, const sg_support *support) {
     return SG_OK;
 }
 
-int sg_sparse_create(sg_sparse **sparse, const sg_conv_shape *shape, const sg_support *support, bool transposed,
-                     int chunk) {
+int sg_sparse_create(sg_sparse **sparse, const sg_conv_shape *shape, const sg_support *support,
+                     bool transposed, int chunk) {
     *sparse = NULL;
     sg_sparse *a;
     SG_TRY(SG_NEW(&a, 1));
     a->shape = *shape;
     a->transposed = transposed;
     a->linear = sg_conv_is_linear(shape);
-    a->count = support->index != NULL ? support->count : sg_conv_weights(shape);
+    a->count = count_of(shape, support);
     int summed = (transposed ? shape->out_channels : shape->in_channels) / shape->groups;
-    a->chunk = chunk < summed ? chunk : summed;
+    a->chunk = lower(chunk, summed);
     a->chunks = (summed + a->chunk - 1) / a->chunk;
     a->rows = transposed ? shape->in_channels : shape->out_channels;
     if (transposed && a->linear) a->rows *= shape->kernel_height * shape->kernel_width;
@@ -139,10 +181,17 @@ void sg_sparse_destroy(sg_sparse **sparse) {
 
 int sg_sparse_bind(sg_sparse *a, const sg_tensor *in, const sg_tensor *out) {
     const sg_conv_shape *s = &a->shape;
-    SG_CHECK(in->halo >= a->halo, SG_INTERNAL, "sparse convolution: the tensor that is read has a halo of %d, needed %d",
-             in->halo, a->halo);
+    SG_CHECK(in->halo >= a->halo, SG_INTERNAL,
+             "sparse convolution: the tensor that is read has a halo of %d, needed %d", in->halo, a->halo);
+    double farthest = (double)(s->kernel_height + s->padding) * (double)in->row +
+                      (double)(s->kernel_width + s->padding) * (double)in->pixel;
+    double deepest = a->linear && out != NULL ? (double)s->kernel_height * (double)out->row : 0.0;
+    SG_CHECK(farthest < INT32_MAX && deepest < INT32_MAX, SG_INTERNAL,
+             "sparse convolution: rows of %zu and %zu floats are too far apart for 32-bit offsets", in->row,
+             out != NULL ? out->row : 0);
     size_t out_row = out != NULL ? out->row : 0, out_pixel = out != NULL ? out->pixel : 0;
-    if (a->in_row == in->row && a->in_pixel == in->pixel && a->out_row == out_row && a->out_pixel == out_pixel)
+    if (a->in_row == in->row && a->in_pixel == in->pixel && a->out_row == out_row &&
+        a->out_pixel == out_pixel)
         return SG_OK;
     a->in_row = in->row;
     a->in_pixel = in->pixel;

@@ -1,9 +1,10 @@
-/* Depthwise convolution (one filter per channel), forward and data gradient: one kernel. Pruned weights are zeros.
+/* Depthwise convolution (one filter per channel), forward and data gradient: one kernel. Pruned weights
+ * are zeros.
  *
- * The sums of up to 8 pixels of a row of one channel stay in registers while the filter's positions stream past, row
- * by row; channels follow each other inside, as they do in memory. The data gradient is the forward pass with the
- * filter turned round; where the convolution is strided, each phase (row and column of the input pixel modulo the
- * stride) has a filter of its own, made of the positions that reach it. */
+ * The sums of up to 8 pixels of a row of one channel stay in registers while the filter's positions stream
+ * past, row by row; channels follow each other inside, as they do in memory. The data gradient is the forward
+ * pass with the filter turned round; where the convolution is strided, each phase (row and column of the
+ * input pixel modulo the stride) has a filter of its own, made of the positions that reach it. */
 #include "kernels/lanes/simd.h"
 
 #include "kernels/lanes/conv_depthwise.h"
@@ -11,8 +12,8 @@
 #include "kernels/memory.h"
 
 enum { MOST_COLUMNS = 8, MOST_SUMS = SG_VECTOR_BYTES == 64 ? 16 : 8 };
-/* Channels of one piece of work: as many as keep the filter's rows of pixels within this many floats of L2, and
- * no more than leave so many pieces to each thread. */
+/* Channels of one piece of work: as many as keep the filter's rows of pixels within this many floats of L2,
+ * and no more than leave so many pieces to each thread. */
 enum { L2_FLOATS = 65536, PIECES = 4 };
 
 /* A filter on its own grid of pixels: position (r, s) reads the pixel at displacement (top + r, left + s). */
@@ -40,8 +41,8 @@ typedef struct strip {
     bool add;
 } strip;
 
-/* height, width, columns and together (vectors of a lane row summed at once) are constants where this is inlined, but
- * for filters of unusual size. */
+/* height, width, columns and together (vectors of a lane row summed at once) are constants where this is
+ * inlined, but for filters of unusual size. */
 static inline __attribute__((always_inline)) void sum_strip(const strip *t, const int height, const int width,
                                                             const int columns, const int together) {
     /* Copies: a store to the output might change *t, for all the compiler knows. */
@@ -58,7 +59,8 @@ static inline __attribute__((always_inline)) void sum_strip(const strip *t, cons
             for (int c = 0; c < columns; c++)
 #pragma GCC unroll 8
                 for (int v = 0; v < together; v++)
-                    sum[c * together + v] = t->add ? sg_load(out + c * t->out_column + v * SG_WIDTH) : initial;
+                    sum[c * together + v] =
+                        t->add ? sg_load(out + c * t->out_column + v * SG_WIDTH) : initial;
             for (int r = 0; r < height; r++)
                 for (int s = 0; s < width; s++) {
                     const float *p = in + r * in_row + s * in_pixel;
@@ -69,8 +71,9 @@ static inline __attribute__((always_inline)) void sum_strip(const strip *t, cons
                     for (int c = 0; c < columns; c++)
 #pragma GCC unroll 8
                         for (int v = 0; v < together; v++)
-                            sum[c * together + v] = sg_fma(w, sg_load(sg_steps_at(&step, p, four, c) + v * SG_WIDTH),
-                                                           sum[c * together + v]);
+                            sum[c * together + v] =
+                                sg_fma(w, sg_load(sg_steps_at(&step, p, four, c) + v * SG_WIDTH),
+                                       sum[c * together + v]);
                 }
 #pragma GCC unroll 8
             for (int c = 0; c < columns; c++)
@@ -83,13 +86,17 @@ static inline __attribute__((always_inline)) void sum_strip(const strip *t, cons
 }
 
 #define TOGETHER(columns) ((columns)*SG_ROW <= MOST_SUMS ? SG_ROW : 1)
-#define STRIP(columns)                                                                                              \
-    static void strip_3_##columns(const strip *t) { sum_strip(t, 3, 3, columns, TOGETHER(columns)); }               \
-    static void strip_5_##columns(const strip *t) { sum_strip(t, 5, 5, columns, TOGETHER(columns)); }               \
-    static void strip_any_##columns(const strip *t) { sum_strip(t, t->height, t->width, columns, TOGETHER(columns)); }
+#define STRIP(columns)                                                                                       \
+    static void strip_3_##columns(const strip *t) { sum_strip(t, 3, 3, columns, TOGETHER(columns)); }        \
+    static void strip_5_##columns(const strip *t) { sum_strip(t, 5, 5, columns, TOGETHER(columns)); }        \
+    static void strip_any_##columns(const strip *t) {                                                        \
+        sum_strip(t, t->height, t->width, columns, TOGETHER(columns));                                       \
+    }
+/* clang-format off */
 STRIP(1) STRIP(2) STRIP(3) STRIP(4) STRIP(5) STRIP(6) STRIP(7) STRIP(8)
+    /* clang-format on */
 
-typedef void (*strip_function)(const strip *t);
+    typedef void (*strip_function)(const strip *t);
 enum { FILTER_3, FILTER_5, FILTER_ANY, FILTER_KINDS };
 static const strip_function strips[FILTER_KINDS][MOST_COLUMNS] = {
     {strip_3_1, strip_3_2, strip_3_3, strip_3_4, strip_3_5, strip_3_6, strip_3_7, strip_3_8},
@@ -107,7 +114,9 @@ typedef struct side {
 } side;
 
 static void sum_rows(const filter *f, const strip *whole, side in, side out, int rows, int columns) {
-    int kind = f->height == 3 && f->width == 3 ? FILTER_3 : f->height == 5 && f->width == 5 ? FILTER_5 : FILTER_ANY;
+    int kind = f->height == 3 && f->width == 3   ? FILTER_3
+               : f->height == 5 && f->width == 5 ? FILTER_5
+                                                 : FILTER_ANY;
     int count = (columns + MOST_COLUMNS - 1) / MOST_COLUMNS, least = columns / count, wider = columns % count;
     strip t = *whole;
     for (int row = 0; row < rows; row++) {
@@ -123,16 +132,24 @@ static void sum_rows(const filter *f, const strip *whole, side in, side out, int
 }
 
 /* in and out: the pixels that the phase's pixel (0, 0) reads from, before displacement, and writes to. */
-static void sum_phase(const state *s, const filter *f, const sg_tensor *read, side in, side out, int blocks, int rows,
-                      int columns, const float *bias, bool add) {
+static void sum_phase(const state *s, const filter *f, const sg_tensor *read, side in, side out, int blocks,
+                      int rows, int columns, const float *bias, bool add) {
     if (rows <= 0 || columns <= 0 || (add && f->height * f->width == 0)) return;
     int channels = s->shape.in_channels;
-    strip t = {.in_row = (ptrdiff_t)read->row, .in_pixel = (ptrdiff_t)read->pixel, .in_column = in.column,
-               .out_column = out.column, .height = f->height, .width = f->width, .weights = f->weights, .bias = bias,
+    strip t = {.in_row = (ptrdiff_t)read->row,
+               .in_pixel = (ptrdiff_t)read->pixel,
+               .in_column = in.column,
+               .out_column = out.column,
+               .height = f->height,
+               .width = f->width,
+               .weights = f->weights,
+               .bias = bias,
                .add = add};
     in.data += f->top * t.in_row + f->left * t.in_pixel;
-    int fitting = higher(1, L2_FLOATS / (SG_LANES * (f->height + 1) * (columns * s->shape.stride + f->width)));
-    int parts = higher((channels + fitting - 1) / fitting, (PIECES * s->threads + blocks - 1) / higher(blocks, 1));
+    int fitting =
+        higher(1, L2_FLOATS / (SG_LANES * (f->height + 1) * (columns * s->shape.stride + f->width)));
+    int parts =
+        higher((channels + fitting - 1) / fitting, (PIECES * s->threads + blocks - 1) / higher(blocks, 1));
     parts = lower(parts, channels);
 #pragma omp parallel for schedule(static) num_threads(s->threads)
     for (int i = 0; i < blocks * parts; i++) {
@@ -154,7 +171,8 @@ int SG_VARIANT(sg_conv_depthwise_run_forward)(void *opaque, const sg_conv_pass *
     ptrdiff_t stride = s->shape.stride;
     side in = {x->data, (ptrdiff_t)x->block, stride * (ptrdiff_t)x->row, stride * (ptrdiff_t)x->pixel};
     side out = {y->data, (ptrdiff_t)y->block, (ptrdiff_t)y->row, (ptrdiff_t)y->pixel};
-    sum_phase(s, s->filters, x, in, out, pass->blocks, s->shape.out_height, s->shape.out_width, pass->bias, false);
+    sum_phase(s, s->filters, x, in, out, pass->blocks, s->shape.out_height, s->shape.out_width, pass->bias,
+              false);
     return SG_OK;
 }
 
@@ -168,14 +186,15 @@ int SG_VARIANT(sg_conv_depthwise_run_data)(void *opaque, const sg_conv_pass *pas
         side in = {dy->data, (ptrdiff_t)dy->block, (ptrdiff_t)dy->row, (ptrdiff_t)dy->pixel};
         side out = {sg_tensor_at(dx, 0, top, left), (ptrdiff_t)dx->block, stride * (ptrdiff_t)dx->row,
                     stride * (ptrdiff_t)dx->pixel};
-        sum_phase(s, &s->filters[phase], dy, in, out, pass->blocks, (s->shape.in_height - top + stride - 1) / stride,
+        sum_phase(s, &s->filters[phase], dy, in, out, pass->blocks,
+                  (s->shape.in_height - top + stride - 1) / stride,
                   (s->shape.in_width - left + stride - 1) / stride, NULL, pass->accumulate);
     }
     return SG_OK;
 }
 
-/* The positions r = first, first - stride, ... >= 0 of the kernel, last one first, reach the input pixels of a phase
- * from the displacements from, from + 1, ... */
+/* The positions r = first, first - stride, ... >= 0 of the kernel, last one first, reach the input pixels of
+ * a phase from the displacements from, from + 1, ... */
 static void cut_axis(const sg_conv_shape *shape, int kernel, int phase, int *first, int *count, int *from) {
     int r = kernel - 1;
     while (r >= 0 && (phase + shape->padding - r) % shape->stride != 0) r--;
@@ -215,14 +234,14 @@ static int create(void **opaque, const sg_machine *machine, const sg_conv_shape 
     return SG_OK;
 }
 
-int SG_VARIANT(sg_conv_depthwise_create_forward)(void **opaque, const sg_machine *machine, const sg_conv_shape *shape,
-                                                 const sg_support *support) {
+int SG_VARIANT(sg_conv_depthwise_create_forward)(void **opaque, const sg_machine *machine,
+                                                 const sg_conv_shape *shape, const sg_support *support) {
     (void)support;
     return create(opaque, machine, shape, false);
 }
 
-int SG_VARIANT(sg_conv_depthwise_create_data)(void **opaque, const sg_machine *machine, const sg_conv_shape *shape,
-                                              const sg_support *support) {
+int SG_VARIANT(sg_conv_depthwise_create_data)(void **opaque, const sg_machine *machine,
+                                              const sg_conv_shape *shape, const sg_support *support) {
     (void)support;
     return create(opaque, machine, shape, true);
 }
@@ -245,7 +264,8 @@ int SG_VARIANT(sg_conv_depthwise_prepare)(void *opaque, const float *weights) {
             const float *from = weights + (ptrdiff_t)channel * taps;
             for (int r = 0; r < f->height; r++)
                 for (int c = 0; c < f->width; c++)
-                    *to++ = from[(bottom - r * shape->stride) * shape->kernel_width + right - c * shape->stride];
+                    *to++ =
+                        from[(bottom - r * shape->stride) * shape->kernel_width + right - c * shape->stride];
         }
     }
     return SG_OK;
@@ -262,7 +282,8 @@ void SG_VARIANT(sg_conv_depthwise_destroy)(void **opaque) {
 
 bool SG_VARIANT(sg_conv_depthwise_supports)(const sg_machine *machine, const sg_conv_shape *shape) {
     (void)machine;
-    return shape->groups == shape->in_channels && shape->groups == shape->out_channels && !sg_conv_is_linear(shape);
+    return shape->groups == shape->in_channels && shape->groups == shape->out_channels &&
+           !sg_conv_is_linear(shape);
 }
 
 size_t SG_VARIANT(sg_conv_depthwise_bytes)(const sg_machine *machine, const sg_conv_shape *shape,

@@ -1,9 +1,9 @@
 /* Weight gradient of the depthwise convolution.
  *
- * Up to 8 output gradients of a row of one channel stay in registers; each position of the filter adds the products
- * with what it reads to its own lane row of sums. Strips of columns are done from left to right, each from top to
- * bottom, pixels of a row in their order; at the end of a block of samples lane rows are reduced to numbers, which are
- * combined over blocks in the order of sg_tree_order. */
+ * Up to 8 output gradients of a row of one channel stay in registers; each position of the filter adds the
+ * products with what it reads to its own lane row of sums. Strips of columns are done from left to right,
+ * each from top to bottom, pixels of a row in their order; at the end of a block of samples lane rows are
+ * reduced to numbers, which are combined over blocks in the order of sg_tree_order. */
 #include "kernels/lanes/simd.h"
 
 #include <omp.h>
@@ -29,7 +29,7 @@ typedef struct state {
 } state;
 
 typedef struct strip {
-    const float *in, *dy; /* channel 0 of the strip's first pixel */
+    const float *in, *dy;                             /* channel 0 of the strip's first pixel */
     ptrdiff_t in_row, in_pixel, in_column, dy_column; /* of the filter; of the strip */
     int height, width;                                /* of the filter */
     int first, last;
@@ -44,9 +44,11 @@ static inline __attribute__((always_inline)) void sum_strip(const strip *t, cons
     const float *first_in = t->in, *first_dy = t->dy;
     const ptrdiff_t in_row = t->in_row, in_pixel = t->in_pixel, dy_column = t->dy_column;
     const sg_steps step = sg_steps_of(t->in_column, columns);
-    for (int channel = t->first, last = t->last; channel < last; channel++, sums += height * width * SG_LANES) {
+    for (int channel = t->first, last = t->last; channel < last;
+         channel++, sums += height * width * SG_LANES) {
         for (int slice = 0; slice < SG_LANES; slice += SG_WIDTH) {
-            const float *in = first_in + channel * SG_LANES + slice, *dy = first_dy + channel * SG_LANES + slice;
+            const float *in = first_in + channel * SG_LANES + slice,
+                        *dy = first_dy + channel * SG_LANES + slice;
             float *to = sums + slice;
             sg_vec gradient[MOST_COLUMNS];
 #pragma GCC unroll 8
@@ -66,13 +68,15 @@ static inline __attribute__((always_inline)) void sum_strip(const strip *t, cons
     }
 }
 
-#define STRIP(columns)                                                               \
-    static void strip_3_##columns(const strip *t) { sum_strip(t, 3, 3, columns); }   \
-    static void strip_5_##columns(const strip *t) { sum_strip(t, 5, 5, columns); }   \
+#define STRIP(columns)                                                                                       \
+    static void strip_3_##columns(const strip *t) { sum_strip(t, 3, 3, columns); }                           \
+    static void strip_5_##columns(const strip *t) { sum_strip(t, 5, 5, columns); }                           \
     static void strip_any_##columns(const strip *t) { sum_strip(t, t->height, t->width, columns); }
+/* clang-format off */
 STRIP(1) STRIP(2) STRIP(3) STRIP(4) STRIP(5) STRIP(6) STRIP(7) STRIP(8)
+    /* clang-format on */
 
-typedef void (*strip_function)(const strip *t);
+    typedef void (*strip_function)(const strip *t);
 enum { FILTER_3, FILTER_5, FILTER_ANY, FILTER_KINDS };
 static const strip_function strips[FILTER_KINDS][MOST_COLUMNS] = {
     {strip_3_1, strip_3_2, strip_3_3, strip_3_4, strip_3_5, strip_3_6, strip_3_7, strip_3_8},
@@ -86,9 +90,15 @@ static void sum_block(const state *s, const sg_conv_pass *pass, int block, int f
     const sg_tensor *x = pass->x, *dy = pass->dy;
     int height = shape->kernel_height, width = shape->kernel_width, stride = shape->stride;
     int kind = height == 3 && width == 3 ? FILTER_3 : height == 5 && width == 5 ? FILTER_5 : FILTER_ANY;
-    strip t = {.in_row = (ptrdiff_t)x->row, .in_pixel = (ptrdiff_t)x->pixel,
-               .in_column = stride * (ptrdiff_t)x->pixel, .dy_column = (ptrdiff_t)dy->pixel, .height = height,
-               .width = width, .first = first, .last = last, .sums = sums};
+    strip t = {.in_row = (ptrdiff_t)x->row,
+               .in_pixel = (ptrdiff_t)x->pixel,
+               .in_column = stride * (ptrdiff_t)x->pixel,
+               .dy_column = (ptrdiff_t)dy->pixel,
+               .height = height,
+               .width = width,
+               .first = first,
+               .last = last,
+               .sums = sums};
     memset(sums, 0, (size_t)(last - first) * (size_t)(height * width) * SG_LANES * sizeof *sums);
     int count = (shape->out_width + MOST_COLUMNS - 1) / MOST_COLUMNS;
     int least = shape->out_width / count, wider = shape->out_width % count;
@@ -103,8 +113,8 @@ static void sum_block(const state *s, const sg_conv_pass *pass, int block, int f
 }
 
 /* Channels first..last over all blocks, into dw[weights of first]. */
-static void sum_piece(const state *s, const sg_conv_pass *pass, int first, int last, float *sums, float *numbers,
-                      float *dw) {
+static void sum_piece(const state *s, const sg_conv_pass *pass, int first, int last, float *sums,
+                      float *numbers, float *dw) {
     size_t count = (size_t)(last - first) * (size_t)(s->shape.kernel_height * s->shape.kernel_width);
     float *top = numbers;
     for (int i = 0; i < pass->blocks; i++) {
@@ -155,8 +165,8 @@ int SG_VARIANT(sg_conv_depthwise_run_weight)(void *opaque, const sg_conv_pass *p
     return SG_OK;
 }
 
-int SG_VARIANT(sg_conv_depthwise_create_weight)(void **opaque, const sg_machine *machine, const sg_conv_shape *shape,
-                                                const sg_support *support) {
+int SG_VARIANT(sg_conv_depthwise_create_weight)(void **opaque, const sg_machine *machine,
+                                                const sg_conv_shape *shape, const sg_support *support) {
     *opaque = NULL;
     state *s;
     SG_TRY(SG_NEW(&s, 1));

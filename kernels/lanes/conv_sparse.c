@@ -1,8 +1,9 @@
 /* Sparse convolution, forward and data gradient: one kernel, on the structure or the transposed structure.
  *
- * The sums of a tile of pixels of one row (output channel) stay in registers while the row's surviving weights
- * stream past, one fused multiply-add with a memory operand per pixel. A sum takes its weights in the structure's
- * order, whatever the tile, so bits depend neither on the tile nor on the instruction set nor on threads. */
+ * The sums of a tile of pixels of one row (output channel) stay in registers while the row's surviving
+ * weights stream past, one fused multiply-add with a memory operand per pixel. A sum takes its weights in the
+ * structure's order, whatever the tile, so bits depend neither on the tile nor on the instruction set nor on
+ * threads. */
 #include "kernels/lanes/simd.h"
 
 #include "kernels/lanes/conv_sparse.h"
@@ -18,9 +19,6 @@ enum { MOST_PIXELS = 12, MOST_SUMS = 12 };
 #endif
 enum { MOST_COLUMNS = SG_VECTOR_BYTES == 64 ? 8 : 4, MOST_LINES = 16 };
 
-/* What a chunk of input channels of one tile may take in L1, in floats, and how many weights of a row a chunk
- * should have on average: every chunk loads and stores the tile's sums. */
-enum { L1_FLOATS = 8192, ROW_WEIGHTS = 12, LEAST_CHUNK = 16 };
 /* Independent pieces per thread, so that none waits long for the last one. */
 enum { PIECES = 4 };
 
@@ -35,14 +33,14 @@ typedef struct tile {
     const float *in;
     float *out;
     ptrdiff_t in_line, in_column, out_line, out_column; /* floats between the tile's lines and columns */
-    const uint32_t *start; /* of this phase and chunk, by row */
+    const uint32_t *start;                              /* of this phase and chunk, by row */
     const int32_t *offset, *row_offset;
     const float *value, *bias;
     int first, last; /* rows */
     bool add;        /* to what is there already */
 } tile;
 
-/* lines, columns and together (vectors of a lane row summed at once) are constants wherever this is inlined. */
+/* lines, columns and together (vectors of a lane row summed at once) are constants where this is inlined. */
 static inline __attribute__((always_inline)) void sum_tile(const tile *t, const int lines, const int columns,
                                                            const int together) {
     /* Copies: a store to the sums might change *t, for all the compiler knows. */
@@ -65,7 +63,8 @@ static inline __attribute__((always_inline)) void sum_tile(const tile *t, const 
 #pragma GCC unroll 8
                     for (int v = 0; v < together; v++)
                         sum[(l * columns + c) * together + v] =
-                            t->add ? sg_load(out + l * t->out_line + c * t->out_column + v * SG_WIDTH) : initial;
+                            t->add ? sg_load(out + l * t->out_line + c * t->out_column + v * SG_WIDTH)
+                                   : initial;
             for (size_t j = begin; j < end; j++) {
                 const float *p = in + offset[j];
                 sg_vec w = sg_splat(value[j]);
@@ -93,11 +92,13 @@ static inline __attribute__((always_inline)) void sum_tile(const tile *t, const 
     }
 }
 
-#define TOGETHER(pixels) ((pixels)*SG_ROW <= MOST_SUMS ? SG_ROW : (pixels)*2 <= MOST_SUMS && SG_ROW % 2 == 0 ? 2 : 1)
-#define TILE(lines, columns)                                                                  \
-    static void tile_##lines##x##columns(const tile *t) {                                     \
-        sum_tile(t, lines, columns, TOGETHER(lines * columns));                               \
+#define TOGETHER(pixels)                                                                                     \
+    ((pixels)*SG_ROW <= MOST_SUMS ? SG_ROW : (pixels)*2 <= MOST_SUMS && SG_ROW % 2 == 0 ? 2 : 1)
+#define TILE(lines, columns)                                                                                 \
+    static void tile_##lines##x##columns(const tile *t) {                                                    \
+        sum_tile(t, lines, columns, TOGETHER((lines) * (columns)));                                          \
     }
+/* clang-format off */
 TILE(1, 1) TILE(2, 1) TILE(3, 1) TILE(4, 1) TILE(6, 1) TILE(8, 1) TILE(12, 1)
 TILE(1, 2) TILE(2, 2) TILE(3, 2) TILE(4, 2) TILE(6, 2)
 TILE(1, 3) TILE(2, 3) TILE(3, 3) TILE(4, 3)
@@ -128,6 +129,7 @@ static const tile_function tiles[MOST_COLUMNS][MOST_LINES] = {
     {[0] = tile_1x8, [1] = tile_2x8},
 #endif
 };
+/* clang-format on */
 
 /* One axis of what is computed: blocks, rows or columns of pixels. */
 typedef struct axis {
@@ -143,8 +145,8 @@ static int most_lines(int columns) {
 
 static int lower(int a, int b) { return a < b ? a : b; }
 
-/* Pixels of one phase, of all blocks: tiles take columns along the first axis and lines along the second, each
- * pair of (third, group of lines) is a piece of work. Small images take their lines from several blocks. */
+/* Pixels of one phase, of all blocks: tiles take columns along the first axis and lines along the second,
+ * each (third, group of lines) is a piece of work. Small images take their lines from several blocks. */
 typedef struct grid {
     axis column, line, outer;
     int column_tiles, columns, wider; /* `wider` tiles of columns + 1, then tiles of columns */
@@ -203,14 +205,22 @@ static void sum_piece(const state *s, const grid *g, tile t, int phase, int oute
 }
 
 /* in and out point at the pixels that (0, 0) of this phase reads from and writes to. */
-static void sum_phase(const state *s, int phase, const float *in, float *out, axis blocks, axis height, axis width,
-                      const float *bias, bool add) {
+static void sum_phase(const state *s, int phase, const float *in, float *out, axis blocks, axis height,
+                      axis width, const float *bias, bool add) {
     const sg_sparse *a = s->sparse;
-    if (blocks.count == 0 || height.count <= 0 || width.count <= 0) return;
+    if (height.count <= 0 || width.count <= 0) return;
     grid g = make_grid(blocks, height, width);
-    tile t = {.in = in, .out = out, .in_line = g.line.in, .in_column = g.column.in, .out_line = g.line.out,
-              .out_column = g.column.out, .offset = a->offset, .row_offset = a->row_offset, .value = s->values,
-              .bias = bias, .add = add};
+    tile t = {.in = in,
+              .out = out,
+              .in_line = g.line.in,
+              .in_column = g.column.in,
+              .out_line = g.line.out,
+              .out_column = g.column.out,
+              .offset = a->offset,
+              .row_offset = a->row_offset,
+              .value = s->values,
+              .bias = bias,
+              .add = add};
     int tasks = g.outer.count * g.groups;
     int parts = lower(a->rows, (PIECES * s->threads + tasks - 1) / tasks);
 #pragma omp parallel for schedule(static) num_threads(s->threads)
@@ -227,13 +237,14 @@ int SG_VARIANT(sg_conv_sparse_run_forward)(void *opaque, const sg_conv_pass *pas
     state *s = opaque;
     sg_sparse *a = s->sparse;
     const sg_conv_shape *shape = &a->shape;
+    if (pass->blocks == 0) return SG_OK;
     SG_TRY(sg_sparse_bind(a, pass->x, pass->y));
     ptrdiff_t stride = shape->stride;
     axis blocks = {pass->blocks, (ptrdiff_t)pass->x->block, (ptrdiff_t)pass->y->block};
     axis height = {shape->out_height, stride * (ptrdiff_t)pass->x->row, (ptrdiff_t)pass->y->row};
     axis width = {shape->out_width, stride * (ptrdiff_t)pass->x->pixel, (ptrdiff_t)pass->y->pixel};
-    sum_phase(s, 0, sg_tensor_at(pass->x, 0, -shape->padding, -shape->padding), pass->y->data, blocks, height, width,
-              pass->bias, false);
+    sum_phase(s, 0, sg_tensor_at(pass->x, 0, -shape->padding, -shape->padding), pass->y->data, blocks, height,
+              width, pass->bias, false);
     return SG_OK;
 }
 
@@ -241,6 +252,7 @@ int SG_VARIANT(sg_conv_sparse_run_data)(void *opaque, const sg_conv_pass *pass) 
     state *s = opaque;
     sg_sparse *a = s->sparse;
     const sg_conv_shape *shape = &a->shape;
+    if (pass->blocks == 0) return SG_OK;
     SG_TRY(sg_sparse_bind(a, pass->dy, pass->dx));
     axis blocks = {pass->blocks, (ptrdiff_t)pass->dy->block, (ptrdiff_t)pass->dx->block};
     if (a->linear) { /* one output pixel; every input value is a row */
@@ -261,47 +273,27 @@ int SG_VARIANT(sg_conv_sparse_run_data)(void *opaque, const sg_conv_pass *pass) 
     return SG_OK;
 }
 
-/* Channels of a chunk: what a tile of 2 x 8 pixels reads of them fits L1, yet a row has some weights in a chunk. */
-static int choose_chunk(const sg_conv_shape *shape, const sg_support *support, bool transposed) {
-    int height = transposed ? shape->in_height : shape->out_height, width = transposed ? shape->in_width : shape->out_width;
-    int step = transposed ? 1 : shape->stride;
-    int kernel_height = transposed ? (shape->kernel_height - 1) / shape->stride + 1 : shape->kernel_height;
-    int kernel_width = transposed ? (shape->kernel_width - 1) / shape->stride + 1 : shape->kernel_width;
-    int columns = lower(width, 8), lines = lower(height, 16 / columns);
-    int pixels = ((columns - 1) * step + kernel_width) * ((lines - 1) * step + kernel_height);
-    double weights = (double)sg_conv_weights(shape);
-    double count = support->index != NULL ? (double)support->count : weights;
-    double each = count / weights * kernel_height * kernel_width; /* weights of a row per channel */
-    double chunk = (double)L1_FLOATS / ((double)pixels * SG_LANES);
-    if (chunk < LEAST_CHUNK) chunk = LEAST_CHUNK;
-    if (chunk * each < ROW_WEIGHTS) chunk = each > 0.0 ? ROW_WEIGHTS / each : INT16_MAX;
-    int channels = (transposed ? shape->out_channels : shape->in_channels) / shape->groups;
-    if (chunk > channels) return channels;
-    int chunks = (int)((double)channels / chunk + 0.5);
-    return (channels + chunks - 1) / chunks;
-}
-
-static int create(void **opaque, const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support,
-                  bool transposed) {
+static int create(void **opaque, const sg_machine *machine, const sg_conv_shape *shape,
+                  const sg_support *support, bool transposed) {
     *opaque = NULL;
     state *s;
     SG_TRY(SG_NEW(&s, 1));
     s->threads = machine->threads;
-    int status = SG_AT(sg_sparse_create(&s->sparse, shape, support, transposed,
-                                        choose_chunk(shape, support, transposed)));
+    int chunk = sg_sparse_chunk(shape, support, transposed, SG_LANES);
+    int status = SG_AT(sg_sparse_create(&s->sparse, shape, support, transposed, chunk));
     if (status == SG_OK) status = SG_AT(SG_NEW(&s->values, s->sparse->count));
     *opaque = s;
     if (status != SG_OK) SG_VARIANT(sg_conv_sparse_destroy)(opaque);
     return status;
 }
 
-int SG_VARIANT(sg_conv_sparse_create_forward)(void **opaque, const sg_machine *machine, const sg_conv_shape *shape,
-                                              const sg_support *support) {
+int SG_VARIANT(sg_conv_sparse_create_forward)(void **opaque, const sg_machine *machine,
+                                              const sg_conv_shape *shape, const sg_support *support) {
     return create(opaque, machine, shape, support, false);
 }
 
-int SG_VARIANT(sg_conv_sparse_create_data)(void **opaque, const sg_machine *machine, const sg_conv_shape *shape,
-                                           const sg_support *support) {
+int SG_VARIANT(sg_conv_sparse_create_data)(void **opaque, const sg_machine *machine,
+                                           const sg_conv_shape *shape, const sg_support *support) {
     return create(opaque, machine, shape, support, true);
 }
 
@@ -328,6 +320,5 @@ size_t SG_VARIANT(sg_conv_sparse_bytes)(const sg_machine *machine, const sg_conv
                                         const sg_support *support) {
     (void)machine;
     size_t count = support->index != NULL ? support->count : sg_conv_weights(shape);
-    int chunks = (shape->in_channels > shape->out_channels ? shape->in_channels : shape->out_channels) / LEAST_CHUNK + 1;
-    return sg_sparse_bytes(shape, support, chunks) + count * sizeof(float);
+    return sg_sparse_bytes(shape, support, SG_LANES) + count * sizeof(float);
 }

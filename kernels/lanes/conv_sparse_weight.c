@@ -1,11 +1,13 @@
 /* Weight gradient of the sparse convolution, at surviving positions only.
  *
- * A group of up to 8 output gradients of one row (output channel) stays in registers; each surviving weight of the
- * row adds the products with what it reads to its own lane row of sums. At the end of a block of samples the lane
- * rows are reduced to numbers, and those are combined over blocks in the order of sg_tree_order.
+ * A group of up to 8 output gradients of one row (output channel) stays in registers; each surviving weight
+ * of the row adds the products with what it reads to its own lane row of sums. At the end of a block of
+ * samples the lane rows are reduced to numbers, and those are combined over blocks in the order of
+ * sg_tree_order.
  *
- * The order of one sum is fixed: strips of columns from left to right, groups from top to bottom, in a group one
- * chain over even and one over odd pixels. How many groups are in registers at once is the instruction set's. */
+ * The order of one sum is fixed: strips of columns from left to right, groups from top to bottom, in a group
+ * one chain over even and one over odd pixels. How many groups are in registers at once is the instruction
+ * set's. */
 #include "kernels/lanes/simd.h"
 
 #include <omp.h>
@@ -19,10 +21,8 @@
 enum { GROUP_PIXELS = 8, MOST_COLUMNS = 8 };
 /* Groups in registers at once: output gradients, two sums and an operand. */
 enum { GROUPS = SG_VECTOR_BYTES == 64 ? 2 : 1 };
-/* What a chunk of input channels of two groups may take in L1, in floats; how many weights of a row a chunk should
- * have on average (each chunk loads the output gradients anew); lane rows of sums that stay in L2; pieces of work
- * per thread. */
-enum { L1_FLOATS = 8192, LEAST_CHUNK = 16, ROW_WEIGHTS = 12, MOST_SUMS = 2048, PIECES = 4 };
+/* Lane rows of sums that stay in L2; pieces of work per thread. */
+enum { MOST_SUMS = 2048, PIECES = 4 };
 
 /* Some rows of one chunk: weights begin..end of the structure. */
 typedef struct piece {
@@ -34,9 +34,9 @@ typedef struct state {
     sg_sparse *sparse;
     piece *pieces;
     int count, threads;
-    size_t most;     /* weights of the largest piece, rounded up */
-    float *sums;     /* [threads][most][lanes] */
-    float *numbers;  /* [capacity][most]: of one wave of pieces, [piece][block][most] */
+    size_t most;    /* weights of the largest piece, rounded up */
+    float *sums;    /* [threads][most][lanes] */
+    float *numbers; /* [capacity][most]: of one wave of pieces, [piece][block][most] */
     size_t capacity;
 } state;
 
@@ -51,9 +51,9 @@ typedef struct group {
     int first, last;
 } group;
 
-/* lines and columns of one group, and how many groups one below the other, are constants where this is inlined. */
-static inline __attribute__((always_inline)) void sum_groups(const group *t, const int lines, const int columns,
-                                                             const int groups) {
+/* lines, columns and groups (one below the other) are constants where this is inlined. */
+static inline __attribute__((always_inline)) void sum_groups(const group *t, const int lines,
+                                                             const int columns, const int groups) {
     /* Copies: a store to the sums might change *t, for all the compiler knows. */
     const uint32_t *start = t->start;
     const int32_t *offset = t->offset;
@@ -107,17 +107,19 @@ static inline __attribute__((always_inline)) void sum_groups(const group *t, con
     }
 }
 
-#define GROUP(lines, columns) \
+#define GROUP(lines, columns)                                                                                \
     static void group_##lines##x##columns(const group *t) { sum_groups(t, lines, columns, 1); }
-#define FULL(lines, columns)                                                                \
-    GROUP(lines, columns)                                                                   \
+#define FULL(lines, columns)                                                                                 \
+    GROUP(lines, columns)                                                                                    \
     static void full_##columns(const group *t) { sum_groups(t, lines, columns, GROUPS); }
+/* clang-format off */
 FULL(8, 1) GROUP(7, 1) GROUP(6, 1) GROUP(5, 1) GROUP(4, 1) GROUP(3, 1) GROUP(2, 1) GROUP(1, 1)
 FULL(4, 2) GROUP(3, 2) GROUP(2, 2) GROUP(1, 2)
 FULL(2, 3) GROUP(1, 3)
 FULL(2, 4) GROUP(1, 4)
 FULL(1, 5) FULL(1, 6) FULL(1, 7) FULL(1, 8)
 
+/* Part of a group, [columns - 1][lines - 1]; and GROUPS whole ones. */
 typedef void (*group_function)(const group *t);
 static const group_function partial[MOST_COLUMNS][GROUP_PIXELS] = {
     {group_1x1, group_2x1, group_3x1, group_4x1, group_5x1, group_6x1, group_7x1, group_8x1},
@@ -126,7 +128,9 @@ static const group_function partial[MOST_COLUMNS][GROUP_PIXELS] = {
     {group_1x4, group_2x4},
     {group_1x5}, {group_1x6}, {group_1x7}, {group_1x8},
 };
-static const group_function full[MOST_COLUMNS] = {full_1, full_2, full_3, full_4, full_5, full_6, full_7, full_8};
+static const group_function full[MOST_COLUMNS] = {full_1, full_2, full_3, full_4,
+                                                  full_5, full_6, full_7, full_8};
+/* clang-format on */
 static const int lines_of[MOST_COLUMNS] = {8, 4, 2, 2, 1, 1, 1, 1};
 
 static int lower(int a, int b) { return a < b ? a : b; }
@@ -147,11 +151,20 @@ static void sum_block(const state *s, const piece *work, const sg_conv_pass *pas
         in_column = in_line;
         dy_column = dy_line;
     }
-    group t = {.in_line = in_line, .in_column = in_column, .dy_line = dy_line, .dy_column = dy_column,
-               .start = a->start + (size_t)work->chunk * (size_t)a->rows, .offset = a->offset,
-               .row_offset = a->row_offset, .from = zeros, .from_step = 0, .to = sums, .first = work->first,
+    group t = {.in_line = in_line,
+               .in_column = in_column,
+               .dy_line = dy_line,
+               .dy_column = dy_column,
+               .start = a->start + (size_t)work->chunk * (size_t)a->rows,
+               .offset = a->offset,
+               .row_offset = a->row_offset,
+               .from = zeros,
+               .from_step = 0,
+               .to = sums,
+               .first = work->first,
                .last = work->last};
-    const float *in = sg_tensor_at(x, block, -shape->padding, -shape->padding), *gradient = sg_tensor_at(dy, block, 0, 0);
+    const float *in = sg_tensor_at(x, block, -shape->padding, -shape->padding),
+                *gradient = sg_tensor_at(dy, block, 0, 0);
     int strips = (width + MOST_COLUMNS - 1) / MOST_COLUMNS, least = width / strips, wider = width % strips;
     for (int i = 0; i < strips; i++) {
         int columns = least + (i < wider), lines = lines_of[columns - 1];
@@ -198,15 +211,17 @@ static void combine_piece(const state *s, const piece *work, const sg_conv_pass 
 static piece part_of(const state *s, piece whole, int part, int parts) {
     const uint32_t *start = s->sparse->start + (size_t)whole.chunk * (size_t)s->sparse->rows;
     int rows = whole.last - whole.first;
-    piece p = {.chunk = whole.chunk, .first = whole.first + (int)((int64_t)rows * part / parts),
+    piece p = {.chunk = whole.chunk,
+               .first = whole.first + (int)((int64_t)rows * part / parts),
                .last = whole.first + (int)((int64_t)rows * (part + 1) / parts)};
     p.begin = start[p.first];
     p.end = start[p.last];
     return p;
 }
 
-/* Pieces go in waves, so that the numbers of a wave stay small. Within one, each (piece, block) is a task of its
- * own, cut into parts only where there are too few for the threads: what a tile reads is read once per task. */
+/* Pieces go in waves, so that the numbers of a wave stay small. Within one, each (piece, block) is a task of
+ * its own, cut into parts only where there are too few for the threads: what a tile reads is read once per
+ * task. */
 int SG_VARIANT(sg_conv_sparse_run_weight)(void *opaque, const sg_conv_pass *pass) {
     state *s = opaque;
     int blocks = pass->blocks;
@@ -245,23 +260,8 @@ int SG_VARIANT(sg_conv_sparse_run_weight)(void *opaque, const sg_conv_pass *pass
     return SG_OK;
 }
 
-static int choose_chunk(const sg_conv_shape *shape, const sg_support *support) {
-    int columns = lower(shape->out_width, 8), lines = lower(shape->out_height, 16 / columns);
-    int pixels = ((columns - 1) * shape->stride + shape->kernel_width) *
-                 ((lines - 1) * shape->stride + shape->kernel_height);
-    int channels = shape->in_channels / shape->groups;
-    double weights = (double)sg_conv_weights(shape);
-    double count = support->index != NULL ? (double)support->count : weights;
-    double each = count / weights * shape->kernel_height * shape->kernel_width; /* weights of a row per channel */
-    double chunk = (double)L1_FLOATS / ((double)pixels * SG_LANES);
-    if (chunk < LEAST_CHUNK) chunk = LEAST_CHUNK;
-    if (chunk * each < ROW_WEIGHTS) chunk = each > 0.0 ? ROW_WEIGHTS / each : INT16_MAX;
-    if (chunk > channels) return channels;
-    int chunks = (int)((double)channels / chunk + 0.5);
-    return (channels + chunks - 1) / chunks;
-}
-
-/* Cuts every chunk's rows into pieces of at most MOST_SUMS weights (or one row). Only counts when pieces is NULL. */
+/* Cuts every chunk's rows into pieces of at most MOST_SUMS weights (or one row). Only counts when pieces is
+ * NULL. */
 static int cut(const sg_sparse *a, piece *pieces, size_t *largest) {
     int count = 0;
     for (int chunk = 0; chunk < a->chunks; chunk++) {
@@ -272,8 +272,8 @@ static int cut(const sg_sparse *a, piece *pieces, size_t *largest) {
             size_t weights = start[last] - start[first];
             if (weights == 0) continue;
             if (pieces != NULL)
-                pieces[count] = (piece){.begin = start[first], .end = start[last], .chunk = chunk, .first = first,
-                                        .last = last};
+                pieces[count] = (piece){
+                    .begin = start[first], .end = start[last], .chunk = chunk, .first = first, .last = last};
             if (weights > *largest) *largest = weights;
             count++;
         }
@@ -281,14 +281,15 @@ static int cut(const sg_sparse *a, piece *pieces, size_t *largest) {
     return count;
 }
 
-int SG_VARIANT(sg_conv_sparse_create_weight)(void **opaque, const sg_machine *machine, const sg_conv_shape *shape,
-                                             const sg_support *support) {
+int SG_VARIANT(sg_conv_sparse_create_weight)(void **opaque, const sg_machine *machine,
+                                             const sg_conv_shape *shape, const sg_support *support) {
     *opaque = NULL;
     state *s;
     SG_TRY(SG_NEW(&s, 1));
     *opaque = s;
     s->threads = machine->threads;
-    int status = SG_AT(sg_sparse_create(&s->sparse, shape, support, false, choose_chunk(shape, support)));
+    int status = SG_AT(sg_sparse_create(&s->sparse, shape, support, false,
+                                        sg_sparse_chunk(shape, support, false, SG_LANES)));
     if (status != SG_OK) goto failed;
     s->count = cut(s->sparse, NULL, &s->most);
     if ((status = SG_AT(SG_NEW(&s->pieces, (size_t)s->count)))) goto failed;
@@ -316,6 +317,6 @@ size_t SG_VARIANT(sg_conv_sparse_bytes_weight)(const sg_machine *machine, const 
                                                const sg_support *support) {
     size_t count = support->index != NULL ? support->count : sg_conv_weights(shape);
     size_t most = count < MOST_SUMS ? count : MOST_SUMS;
-    return sg_sparse_bytes(shape, support, shape->in_channels / LEAST_CHUNK + 1) +
+    return sg_sparse_bytes(shape, support, SG_LANES) +
            (size_t)machine->threads * most * (SG_LANES + PIECES) * sizeof(float);
 }

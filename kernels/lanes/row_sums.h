@@ -20,7 +20,8 @@ static inline sg_vec sg_row_fold(const float *row) {
 /* Rows k, k + 4, k + 8, k + 12, each folded to the four values of one quarter. */
 static inline __m512 sg_row_quarters(const float *rows, int k) {
     __m512 a = (__m512)sg_row_fold(rows + k * SG_LANES), b = (__m512)sg_row_fold(rows + (k + 4) * SG_LANES);
-    __m512 c = (__m512)sg_row_fold(rows + (k + 8) * SG_LANES), d = (__m512)sg_row_fold(rows + (k + 12) * SG_LANES);
+    __m512 c = (__m512)sg_row_fold(rows + (k + 8) * SG_LANES),
+           d = (__m512)sg_row_fold(rows + (k + 12) * SG_LANES);
     __m512 ab = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
     __m512 cd = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
     return _mm512_add_ps(_mm512_shuffle_f32x4(ab, cd, 0x88), _mm512_shuffle_f32x4(ab, cd, 0xdd));
@@ -44,7 +45,8 @@ static inline void sg_row_sums_together(const float *rows, float *sums) {
         __m256 d = sg_row_halves(rows, 3);
         __m256 ab = _mm256_add_ps(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xee));
         __m256 cd = _mm256_add_ps(_mm256_shuffle_ps(c, d, 0x44), _mm256_shuffle_ps(c, d, 0xee));
-        _mm256_storeu_ps(sums + i, _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x88), _mm256_shuffle_ps(ab, cd, 0xdd)));
+        _mm256_storeu_ps(sums + i,
+                         _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x88), _mm256_shuffle_ps(ab, cd, 0xdd)));
     }
 }
 #else
@@ -57,7 +59,8 @@ static inline void sg_row_sums_together(const float *rows, float *sums) {
  * SG_ROWS_TOGETHER. */
 static inline void sg_row_sums(const float *rows, size_t count, float *sums) {
     size_t i = 0;
-    for (; i + SG_ROWS_TOGETHER <= count; i += SG_ROWS_TOGETHER) sg_row_sums_together(rows + i * SG_LANES, sums + i);
+    for (; i + SG_ROWS_TOGETHER <= count; i += SG_ROWS_TOGETHER)
+        sg_row_sums_together(rows + i * SG_LANES, sums + i);
     if (i == count) return;
     float rest[SG_ROWS_TOGETHER];
     sg_row_sums_together(rows + i * SG_LANES, rest);

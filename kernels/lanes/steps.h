@@ -1,5 +1,6 @@
-/* Addresses of a line of up to 8 pixels: four multiples of the stride and two bases stay in registers, so that every
- * pixel is one memory operand. Left to itself the compiler makes a chain of additions of it, or spills. */
+/* Addresses of a line of up to 8 pixels: four multiples of the stride and two bases stay in registers, so
+ * that every pixel is one memory operand. Left to itself the compiler makes a chain of additions of it, or
+ * spills. */
 #ifndef SG_STEPS_H
 #define SG_STEPS_H
 

@@ -46,14 +46,14 @@ void sg_conv_fixture_check(const sg_conv_fixture *f, const sg_conv_shape *shape,
     for (int i = 0; i < f->count; i++) {
         const sg_machine *m = &f->machine[i];
         char message[MESSAGE];
-        if (sg_check_conv_algorithm(m, sg_conv_fixture_table(f, m), shape, samples, density, seed, f->tolerance,
-                                    message, sizeof message))
+        if (sg_check_conv_algorithm(m, sg_conv_fixture_table(f, m), shape, samples, density, seed,
+                                    f->tolerance, message, sizeof message))
             fail_msg("%s", message);
     }
 }
 
-void sg_conv_fixture_same_bits(const sg_conv_fixture *f, const sg_conv_shape *shape, int samples, double density,
-                               uint64_t seed) {
+void sg_conv_fixture_same_bits(const sg_conv_fixture *f, const sg_conv_shape *shape, int samples,
+                               double density, uint64_t seed) {
     const sg_machine *first = NULL;
     uint64_t wanted = 0;
     for (int i = 0; i < f->count; i++) {
@@ -61,12 +61,13 @@ void sg_conv_fixture_same_bits(const sg_conv_fixture *f, const sg_conv_shape *sh
         if (strcmp(m->isa, "portable") == 0 || m->lanes != 16) continue;
         char message[MESSAGE];
         uint64_t digest;
-        if (sg_check_conv_digest(m, sg_conv_fixture_table(f, m), shape, samples, density, seed, f->tolerance, &digest,
-                                 message, sizeof message))
+        if (sg_check_conv_digest(m, sg_conv_fixture_table(f, m), shape, samples, density, seed, f->tolerance,
+                                 &digest, message, sizeof message))
             fail_msg("%s", message);
         if (first != NULL && digest != wanted)
             fail_msg("bits of %s (digest %llx) differ from those of %s (%llx), seed %llu", m->isa,
-                     (unsigned long long)digest, first->isa, (unsigned long long)wanted, (unsigned long long)seed);
+                     (unsigned long long)digest, first->isa, (unsigned long long)wanted,
+                     (unsigned long long)seed);
         first = m;
         wanted = digest;
     }

@@ -1,5 +1,5 @@
-/* What tests of a convolution algorithm share: a machine for every variant that this CPU runs, and checks of one
- * algorithm on all of them. Failures end the cmocka test with the checker's message. */
+/* What tests of a convolution algorithm share: a machine for every variant that this CPU runs, and checks of
+ * one algorithm on all of them. Failures end the cmocka test with the checker's message. */
 #ifndef SG_CONV_FIXTURE_H
 #define SG_CONV_FIXTURE_H
 
@@ -21,8 +21,8 @@ int sg_conv_fixture_create(sg_conv_fixture **fixture, size_t table, double toler
 const sg_conv_algorithm *sg_conv_fixture_table(const sg_conv_fixture *fixture, const sg_machine *machine);
 
 /* The checker (check_conv.h) on every machine. */
-void sg_conv_fixture_check(const sg_conv_fixture *fixture, const sg_conv_shape *shape, int samples, double density,
-                           uint64_t seed);
+void sg_conv_fixture_check(const sg_conv_fixture *fixture, const sg_conv_shape *shape, int samples,
+                           double density, uint64_t seed);
 
 /* avx2 and avx512 with the same lanes write the same bits. */
 void sg_conv_fixture_same_bits(const sg_conv_fixture *fixture, const sg_conv_shape *shape, int samples,

@@ -1,4 +1,4 @@
-/* Depthwise convolution against the naive twins, for every instruction set and lane count that this CPU runs. */
+/* Depthwise convolution against the naive twins, for every instruction set and lane count of this CPU. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,8 +9,8 @@
 #include "tests/reference/check_conv.h"
 #include "tests/reference/conv_fixture.h"
 
-/* Chains of 9 to a few thousand fused multiply-adds in float: the error grows with the square root of their number, as
- * the checker's scale does, which leaves some units of 2^-24 = 6e-8. */
+/* Chains of 9 to a few thousand fused multiply-adds in float: the error grows with the square root of their
+ * number, as the checker's scale does, which leaves some units of 2^-24 = 6e-8. */
 static const double TOLERANCE = 2e-6;
 
 static int setup(void **state) {
@@ -25,21 +25,25 @@ static int teardown(void **state) {
     return 0;
 }
 
-static sg_conv_shape depthwise(int channels, int kernel_height, int kernel_width, int stride, int padding, int height,
-                               int width) {
-    return sg_check_conv_shape(channels, channels, channels, kernel_height, kernel_width, stride, padding, height, width);
+static sg_conv_shape depthwise(int channels, int kernel_height, int kernel_width, int stride, int padding,
+                               int height, int width) {
+    return sg_check_conv_shape(channels, channels, channels, kernel_height, kernel_width, stride, padding,
+                               height, width);
 }
 
 static void random_shapes_agree_with_the_naive_twins(void **state) {
     static const int kernels[] = {3, 5, 1, 7, 2};
     static const double densities[] = {1.0, 1.0, 0.4, 0.05, 0.0};
     for (uint64_t seed = 1; seed <= 60; seed++) {
-        int kernel_height = kernels[sg_conv_fixture_draw(seed, 0, 5)], other = kernels[sg_conv_fixture_draw(seed, 2, 5)];
+        int kernel_height = kernels[sg_conv_fixture_draw(seed, 0, 5)],
+            other = kernels[sg_conv_fixture_draw(seed, 2, 5)];
         int kernel_width = sg_conv_fixture_draw(seed, 1, 3) == 0 ? other : kernel_height;
-        int stride = 1 + sg_conv_fixture_draw(seed, 3, 3), padding = sg_conv_fixture_draw(seed, 5, kernel_height / 2 + 1);
-        int height = kernel_height + sg_conv_fixture_draw(seed, 6, 6), width = kernel_width + sg_conv_fixture_draw(seed, 7, 9);
-        sg_conv_shape shape = depthwise(1 + sg_conv_fixture_draw(seed, 8, 40), kernel_height, kernel_width, stride,
-                                        padding, height, width);
+        int stride = 1 + sg_conv_fixture_draw(seed, 3, 3),
+            padding = sg_conv_fixture_draw(seed, 5, kernel_height / 2 + 1);
+        int height = kernel_height + sg_conv_fixture_draw(seed, 6, 6),
+            width = kernel_width + sg_conv_fixture_draw(seed, 7, 9);
+        sg_conv_shape shape = depthwise(1 + sg_conv_fixture_draw(seed, 8, 40), kernel_height, kernel_width,
+                                        stride, padding, height, width);
         if (sg_conv_is_linear(&shape)) continue;
         sg_conv_fixture_check(*state, &shape, 1 + sg_conv_fixture_draw(seed, 10, 33),
                               densities[sg_conv_fixture_draw(seed, 11, 5)], seed);
@@ -64,7 +68,8 @@ static void stride_2_writes_every_input_pixel(void **state) {
 
 static void many_blocks_are_summed_in_the_tree(void **state) {
     sg_conv_shape shape = depthwise(40, 3, 3, 1, 1, 4, 4);
-    for (int blocks = 1; blocks <= 11; blocks += 2) sg_conv_fixture_check(*state, &shape, 16 * blocks - 5, 0.6, 1);
+    for (int blocks = 1; blocks <= 11; blocks += 2)
+        sg_conv_fixture_check(*state, &shape, 16 * blocks - 5, 0.6, 1);
 }
 
 static void avx2_and_avx512_give_the_same_bits(void **state) {
@@ -78,7 +83,8 @@ static void other_groupings_are_not_supported(void **state) {
     const sg_conv_fixture *f = *state;
     const sg_machine *m = &f->machine[0];
     const sg_conv_algorithm *table = sg_conv_fixture_table(f, m);
-    sg_conv_shape own = depthwise(8, 3, 3, 1, 1, 4, 4), dense = sg_check_conv_shape(8, 8, 1, 3, 3, 1, 1, 4, 4);
+    sg_conv_shape own = depthwise(8, 3, 3, 1, 1, 4, 4),
+                  dense = sg_check_conv_shape(8, 8, 1, 3, 3, 1, 1, 4, 4);
     sg_conv_shape grouped = sg_check_conv_shape(8, 8, 4, 3, 3, 1, 1, 4, 4);
     sg_conv_shape wider = sg_check_conv_shape(8, 16, 8, 3, 3, 1, 1, 4, 4);
     for (int kind = 0; kind < SG_CONV_PASSES; kind++) {

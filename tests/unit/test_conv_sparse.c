@@ -11,8 +11,8 @@
 #include "tests/reference/check_conv.h"
 #include "tests/reference/conv_fixture.h"
 
-/* Chains of at most a few thousand fused multiply-adds in float: the error grows with the square root of their number,
- * as the checker's scale does, which leaves some units of 2^-24 = 6e-8. */
+/* Chains of at most a few thousand fused multiply-adds in float: the error grows with the square root of
+ * their number, as the checker's scale does, which leaves some units of 2^-24 = 6e-8. */
 static const double TOLERANCE = 2e-6;
 
 static int setup(void **state) {
@@ -34,10 +34,13 @@ static void random_shapes_agree_with_the_naive_twins(void **state) {
         int kernel_height = kernels[sg_conv_fixture_draw(seed, 0, 5)];
         int other = kernels[sg_conv_fixture_draw(seed, 2, 5)];
         int kernel_width = sg_conv_fixture_draw(seed, 1, 3) == 0 ? other : kernel_height;
-        int stride = 1 + sg_conv_fixture_draw(seed, 3, 3), groups = sg_conv_fixture_draw(seed, 4, 4) == 0 ? 3 : 1;
+        int stride = 1 + sg_conv_fixture_draw(seed, 3, 3),
+            groups = sg_conv_fixture_draw(seed, 4, 4) == 0 ? 3 : 1;
         int padding = sg_conv_fixture_draw(seed, 5, kernel_height / 2 + 1);
-        int height = kernel_height + sg_conv_fixture_draw(seed, 6, 6), width = kernel_width + sg_conv_fixture_draw(seed, 7, 8);
-        int in = groups * (1 + sg_conv_fixture_draw(seed, 8, 12)), out = groups * (1 + sg_conv_fixture_draw(seed, 9, 12));
+        int height = kernel_height + sg_conv_fixture_draw(seed, 6, 6),
+            width = kernel_width + sg_conv_fixture_draw(seed, 7, 8);
+        int in = groups * (1 + sg_conv_fixture_draw(seed, 8, 12)),
+            out = groups * (1 + sg_conv_fixture_draw(seed, 9, 12));
         sg_conv_shape shape =
             sg_check_conv_shape(in, out, groups, kernel_height, kernel_width, stride, padding, height, width);
         sg_conv_fixture_check(*state, &shape, 1 + sg_conv_fixture_draw(seed, 10, 33),
@@ -45,7 +48,8 @@ static void random_shapes_agree_with_the_naive_twins(void **state) {
     }
 }
 
-/* Every tile: widths 1 to 17 (one and two strips, three where they are unequal), heights that leave lines over. */
+/* Every tile: widths 1 to 17 (one and two strips, three where they are unequal), heights that leave lines
+ * over. */
 static void every_width_and_height_is_tiled(void **state) {
     for (int width = 1; width <= 17; width++) {
         sg_conv_shape shape = sg_check_conv_shape(5, 6, 1, 3, 3, 1, 1, 1 + width * 7 % 19, width);

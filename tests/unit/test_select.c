@@ -27,7 +27,8 @@ typedef struct fixture {
 
 static void setup(fixture *f, size_t first, size_t second) {
     const size_t count[PARAMS] = {first, BIAS, second, CLASSIFIER};
-    const enum sg_role role[PARAMS] = {SG_ROLE_WEIGHT, SG_ROLE_BIAS, SG_ROLE_WEIGHT, SG_ROLE_CLASSIFIER_WEIGHT};
+    const enum sg_role role[PARAMS] = {SG_ROLE_WEIGHT, SG_ROLE_BIAS, SG_ROLE_WEIGHT,
+                                       SG_ROLE_CLASSIFIER_WEIGHT};
     const char *name[PARAMS] = {"conv1.weight", "conv1.bias", "conv2.weight", "fc.weight"};
     memset(f, 0, sizeof *f);
     size_t offset = 0;
@@ -69,7 +70,8 @@ static void prune_by_sorting(fixture *f, size_t k) {
     size_t n = 0;
     for (int p = 0; p < PARAMS; p++)
         for (size_t i = f->param[p].offset; i < f->param[p].offset + f->param[p].count; i++)
-            if (f->param[p].role == SG_ROLE_WEIGHT && f->mask[i]) list[n++] = (entry){fabs((double)f->values[i]), i};
+            if (f->param[p].role == SG_ROLE_WEIGHT && f->mask[i])
+                list[n++] = (entry){fabs((double)f->values[i]), i};
     qsort(list, n, sizeof *list, larger_first);
     for (size_t i = k; i < n; i++) {
         f->mask[list[i].index] = 0;
@@ -165,7 +167,8 @@ static void zeros_and_denormals_are_ordered(void **state) {
     assert_memory_equal(one.mask, after_half, sizeof after_half);
     setup(&one, 6, 0);
     memcpy(one.values, values, sizeof values);
-    assert_int_equal(sg_prune_global(&one.weights, 0.25, NULL), SG_OK); /* floor(4.5): one of three zeros stays */
+    assert_int_equal(sg_prune_global(&one.weights, 0.25, NULL),
+                     SG_OK); /* floor(4.5): one of three zeros stays */
     assert_memory_equal(one.mask, after_tie, sizeof after_tie);
 }
 
