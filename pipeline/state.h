@@ -1,0 +1,55 @@
+/* Networks and trainings as files (architecture: checkpoints): what stands where in an HDF5 file of ours.
+ *
+ *   /weights/<name>            float32, names and shapes of the PyTorch state_dict, running statistics included;
+ *                              <norm>.num_batches_tracked int64
+ *   /masks/<name>              uint8, prunable parameters only
+ *   /signs/<name>              int8, signed-mask files only
+ *   /kept/<name>, /start/<name> the weights to rewind to, and those the training began with
+ *   /path/points               float64 [points][lambda, error, loss]
+ *   /optimizer/first/<name>    momentum, or Adam's first moment; /optimizer/second/<name>: Adam's second
+ *   /metrics/epochs            float64 [epochs][columns], columns named in /metrics/columns
+ *
+ * All functions are collective over the comm that the file was opened with, or will be written by. */
+#ifndef SG_STATE_H
+#define SG_STATE_H
+
+#include "pipeline/h5.h"
+#include "stages/connect.h"
+#include "stages/train.h"
+
+/* Adds what borrows from weights until the content is written. */
+int sg_state_add_weights(sg_h5_content *content, const sg_weights *weights);
+
+/* Reads /weights and, where the file has them, /masks. Missing, extra or misshapen entries: SG_DATA that lists all of
+ * them. classifier_free: entries of the classifier may be absent or of another shape; they keep their values. */
+int sg_state_read_weights(sg_h5_file *file, sg_weights *weights, bool classifier_free);
+
+/* signs[net->values] as sg_extract_signs makes them. read: *classifier_matches false when the classifier has another
+ * shape than the network's; its signs are then 0. */
+int sg_state_add_signs(sg_h5_content *content, const sg_net *net, const int8_t *signs);
+int sg_state_read_signs(sg_h5_file *file, const sg_net *net, int8_t *signs, bool *classifier_matches);
+
+/* The weights that imp rewinds to, beside a warm-up's result. */
+int sg_state_add_kept(sg_h5_content *content, const sg_weights *kept);
+int sg_state_read_kept(sg_h5_file *file, sg_weights *kept);
+
+/* Finished points of a path. read: the path has its full number of
+ * points already; SG_DATA when the file has more. */
+int sg_state_add_path(sg_h5_content *content, const sg_path *path);
+int sg_state_read_path(sg_h5_file *file, sg_path *path);
+
+/* A training at a step boundary. scratch receives memory that must live until the content is written; release it with
+ * free(). training was made with the same options, from the same weights' mask. */
+int sg_state_add_training(sg_h5_content *content, const sg_training *training, float **scratch);
+int sg_state_read_training(sg_training **training, sg_h5_file *file, const sg_net *net,
+                           const sg_train_options *options);
+
+/* Metrics alone, for results. */
+int sg_state_add_metrics(sg_h5_content *content, const sg_training *training);
+
+/* A hash of weights, statistics, mask and metrics without clocks, 32 hexadecimal digits. Local. */
+void sg_state_digest(const sg_weights *weights, const sg_epoch *rows, int epochs, char digest[33]);
+void sg_state_digest_signs(const sg_net *net, const int8_t *signs, char digest[33]);
+void sg_state_digest_path(const sg_path *path, char digest[33]);
+
+#endif
