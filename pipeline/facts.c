@@ -1,0 +1,71 @@
+#include "pipeline/facts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/memory.h"
+#include "pipeline/paths.h"
+
+enum { TEXT = 1 << 18, LINE = 256 };
+
+int sg_facts_write(const char *dir, const sg_plan_facts *facts, int cases) {
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    SG_CHECK(out != NULL, SG_NOMEM, "out of memory: facts");
+    fprintf(out, "%s\n", facts->arithmetic);
+    for (int c = 0; c < cases; c++) {
+        const sg_plan_case_facts *f = &facts->cases[c];
+        fprintf(out, "%s %d %d %d %zu %zu %s\n", f->fingerprint, f->channels, f->height, f->width, f->train_samples,
+                f->test_samples, f->mask_digest[0] == '\0' ? "-" : f->mask_digest);
+    }
+    fclose(out);
+    int status = SG_AT(sg_write_text(sg_run_path(dir, "facts").text, text));
+    free(text);
+    return status;
+}
+
+static bool parse_case(const char *line, sg_plan_case_facts *f) {
+    bool read = sscanf(line, "%63s %d %d %d %zu %zu %32s", f->fingerprint, &f->channels, &f->height, &f->width,
+                       &f->train_samples, &f->test_samples, f->mask_digest) == 7;
+    if (read && strcmp(f->mask_digest, "-") == 0) f->mask_digest[0] = '\0';
+    return read;
+}
+
+static int parse(const char *dir, char *text, int cases, sg_plan_case_facts *facts, char *arithmetic) {
+    char *rest, *line = strtok_r(text, "\n", &rest);
+    SG_CHECK(line != NULL && strlen(line) < LINE, SG_DATA, "%s/facts: the arithmetic is missing in line 1", dir);
+    strcpy(arithmetic, line);
+    for (int c = 0; c < cases; c++) {
+        line = strtok_r(NULL, "\n", &rest);
+        SG_CHECK(line != NULL && parse_case(line, &facts[c]), SG_DATA,
+                 "%s/facts: line %d does not describe a case of config.cfg; start the run again to mend it", dir, c + 2);
+    }
+    return SG_OK;
+}
+
+static int open_plan(const char *dir, const sg_run_config *config, sg_plan **plan) {
+    sg_plan_case_facts *cases;
+    char *text, arithmetic[LINE];
+    SG_TRY(SG_NEW(&cases, (size_t)config->count));
+    int status = SG_AT(SG_NEW(&text, TEXT));
+    if (status == SG_OK) status = SG_AT(sg_read_text(sg_run_path(dir, "facts").text, text, TEXT));
+    if (status == SG_OK) status = SG_AT(parse(dir, text, config->count, cases, arithmetic));
+    sg_plan_facts facts = {.cases = cases, .arithmetic = arithmetic};
+    if (status == SG_OK) status = SG_AT(sg_plan_create(plan, config, &facts));
+    free(cases);
+    free(text);
+    return status;
+}
+
+int sg_facts_open(const char *dir, sg_run_config **config, sg_plan **plan) {
+    *config = NULL;
+    *plan = NULL;
+    sg_path_name path = sg_run_path(dir, "config.cfg");
+    int status = SG_AT(sg_config_load(config, path.text, NULL, 0));
+    if (status == SG_NOINPUT)
+        return SG_FAIL(SG_NOINPUT, "%s: no run directory: config.cfg is not there; `signet run` makes one", dir);
+    if (status == SG_OK) status = SG_AT(open_plan(dir, *config, plan));
+    if (status != SG_OK) sg_config_destroy(config);
+    return status;
+}

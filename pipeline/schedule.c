@@ -1,0 +1,326 @@
+#include "pipeline/schedule.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/memory.h"
+#include "pipeline/group.h"
+#include "pipeline/log.h"
+#include "pipeline/paths.h"
+#include "pipeline/progress.h"
+
+/* Task numbers that are no stages. */
+enum { TASK_WAIT = -1, TASK_LEAVE = -2, TASK_ABSENT = -3 };
+
+/* From a group's leader to rank 0: it is free; stage and status are those of what it did last (stage -1: nothing). */
+typedef struct report {
+    int stage, status;
+    char message[1024];
+} report;
+
+typedef struct crew { /* one group, as rank 0 sees it */
+    int leader;       /* its world rank */
+    int stage;        /* what it runs, or TASK_WAIT: waiting for work, or TASK_ABSENT: has not come yet */
+} crew;
+
+typedef struct scheduler {
+    sg_session *session;
+    const sg_schedule_options *options;
+    sg_group *group;    /* this rank's; NULL when it has none */
+    int members;        /* ranks of a group */
+    bool stopping;      /* rank 0: no more work is handed out */
+    bool told_to_stop;  /* leaders: rank 0 said so */
+    int status;         /* rank 0: the worst so far */
+    char message[1024];
+    crew *crews;        /* rank 0 only */
+    int crew_count;
+} scheduler;
+
+/* ---- Group size. */
+
+/* What is left of perfect speed-up when g ranks share a minibatch. */
+static double efficiency(int g) {
+    double value = 1.0;
+    for (; g > 1; g /= 2) value *= 0.92;
+    return value;
+}
+
+int sg_schedule_group_size(const sg_plan *plan, const sg_run_config *config, int lanes, int ranks) {
+    double total = 0.0, longest = 0.0, best_time = 0.0;
+    int most = 1, best = 1;
+    for (int i = 0; i < plan->count; i++) {
+        if (plan->stages[i].state != SG_STATE_PENDING) continue;
+        total += plan->stages[i].flop;
+        if (plan->stages[i].chain > longest) longest = plan->stages[i].chain;
+    }
+    for (int c = 0; c < config->count; c++) {
+        int blocks = (config->cases[c].train.batch + lanes - 1) / lanes;
+        if (blocks > most) most = blocks;
+    }
+    for (int g = 1; g <= most && g <= ranks; g *= 2) {
+        double speed = g * efficiency(g);
+        double spread = total / (speed * (ranks / g)), chain = longest / speed;
+        double time = spread > chain ? spread : chain;
+        if (g == 1 || time < best_time) best = g, best_time = time;
+    }
+    return best;
+}
+
+/* ---- Rank 0: handing out work. */
+
+static bool ready(const sg_plan *plan, const sg_plan_stage *stage) {
+    if (stage->state != SG_STATE_PENDING) return false;
+    for (int k = 0; k < stage->parent_count; k++)
+        if (plan->stages[stage->parents[k]].state != SG_STATE_DONE) return false;
+    return true;
+}
+
+static int next_stage(const scheduler *s) {
+    const sg_plan *plan = s->session->plan;
+    int best = TASK_WAIT;
+    for (int i = 0; i < plan->count && !s->stopping; i++)
+        if (ready(plan, &plan->stages[i]) && (best < 0 || plan->stages[i].chain > plan->stages[best].chain)) best = i;
+    return best;
+}
+
+static bool anyone_away(const scheduler *s) {
+    for (int c = 0; c < s->crew_count; c++)
+        if (s->crews[c].stage != TASK_WAIT) return true;
+    return false;
+}
+
+/* A status is worse the more it says about the surroundings: interruption, then a failed stage, then the rest. */
+static int severity(int status) {
+    return status == SG_OK ? 0 : status == SG_FAILED ? 1 : status == SG_INTERRUPTED ? 2 : 3;
+}
+
+static void note_status(scheduler *s, int status, const char *message) {
+    if (severity(status) <= severity(s->status)) return;
+    s->status = status;
+    snprintf(s->message, sizeof s->message, "%s", message);
+}
+
+static int stop_everyone(scheduler *s) {
+    if (s->stopping) return SG_OK;
+    s->stopping = true;
+    for (int c = 1; c < s->crew_count; c++)
+        if (s->crews[c].stage >= 0)
+            SG_TRY(sg_comm_send(s->session->world, "", 0, s->crews[c].leader, SG_TAG_STOP));
+    return SG_OK;
+}
+
+static int mark_failed(scheduler *s, sg_plan_stage *stage, const char *message) {
+    char text[sizeof s->message + 64];
+    stage->state = SG_STATE_FAILED;
+    sg_log_warning("%s failed: %s", stage->id, message);
+    snprintf(text, sizeof text, "%s\n%s\n", stage->key, message);
+    SG_TRY(sg_write_text(sg_stage_path(s->options->dir, stage->id, "failed").text, text));
+    sg_scan_block(s->session->plan);
+    return SG_OK;
+}
+
+static int take_report(scheduler *s, const report *r) {
+    sg_plan_stage *stage = r->stage < 0 ? NULL : &s->session->plan->stages[r->stage];
+    if (stage == NULL) return SG_OK;
+    stage->state = r->status == SG_OK ? SG_STATE_DONE : SG_STATE_PENDING;
+    sg_progress_end(stage->id, r->status == SG_OK);
+    note_status(s, r->status, r->message);
+    if (r->status == SG_OK) return SG_OK;
+    if (r->status == SG_FAILED) return SG_AT(mark_failed(s, stage, r->message));
+    return SG_AT(stop_everyone(s));
+}
+
+/* Takes whatever has come from other leaders, then gives waiting ones work, the longest chain first. */
+static int serve(scheduler *s) {
+    sg_comm *world = s->session->world;
+    for (bool arrived = true; arrived && s->crew_count > 1;) {
+        int from;
+        size_t bytes;
+        report r;
+        SG_TRY(sg_comm_wait_quietly(world, MPI_ANY_SOURCE, SG_TAG_REPORT, 0.0, &arrived, &from, &bytes));
+        if (!arrived) break;
+        SG_TRY(sg_comm_receive(world, &r, sizeof r, from, SG_TAG_REPORT, &bytes));
+        s->crews[from / s->members].stage = TASK_WAIT;
+        SG_TRY(take_report(s, &r));
+    }
+    SG_TRY(sg_progress_receive(world));
+    for (int c = 1; c < s->crew_count; c++) {
+        if (s->crews[c].stage != TASK_WAIT) continue;
+        int task = next_stage(s);
+        if (task < 0) break;
+        s->session->plan->stages[task].state = SG_STATE_RUNNING;
+        s->crews[c].stage = task;
+        SG_TRY(sg_comm_send(world, &task, sizeof task, s->crews[c].leader, SG_TAG_TASK));
+    }
+    return SG_OK;
+}
+
+static int send_home(scheduler *s) {
+    int leave = TASK_LEAVE;
+    for (int c = 1; c < s->crew_count; c++)
+        SG_TRY(sg_comm_send(s->session->world, &leave, sizeof leave, s->crews[c].leader, SG_TAG_TASK));
+    return SG_OK;
+}
+
+/* ---- Every group. */
+
+static enum sg_wish watch(void *context, const sg_plan_stage *stage, const sg_progress *progress) {
+    scheduler *s = context;
+    sg_comm *world = s->session->world;
+    bool stop = s->options->stop();
+    if (sg_comm_rank(s->group->comm) == 0) {
+        sg_progress_show(world, s->options->dir, stage, progress);
+        if (sg_comm_rank(world) == 0) {
+            if (stop) note_status(s, SG_INTERRUPTED, "stopped on request");
+            if ((stop && stop_everyone(s) != SG_OK) || serve(s) != SG_OK) stop = true;
+            stop = stop || s->stopping;
+        } else {
+            bool arrived;
+            int from;
+            size_t bytes;
+            if (sg_comm_wait_quietly(world, 0, SG_TAG_STOP, 0.0, &arrived, &from, &bytes) != SG_OK || arrived)
+                s->told_to_stop = true;
+            stop = stop || s->told_to_stop;
+        }
+    }
+    return stop ? SG_WISH_STOP : SG_WISH_NONE;
+}
+
+/* The leader says what is next; the others wait without spinning, which may take long. */
+static int share_task(scheduler *s, int *task) {
+    SG_TRY(sg_comm_barrier_quietly(s->group->comm));
+    return SG_AT(sg_comm_broadcast(s->group->comm, task, sizeof *task, 0));
+}
+
+static int run_stage(scheduler *s, int task) {
+    int status = SG_AT(sg_group_run(s->group, &s->session->plan->stages[task]));
+    return SG_AT(sg_comm_agree(s->group->comm, status));
+}
+
+static int wait_for_task(scheduler *s, int *task) {
+    bool arrived;
+    int from;
+    size_t bytes;
+    SG_TRY(sg_comm_wait_quietly(s->session->world, 0, SG_TAG_TASK, -1.0, &arrived, &from, &bytes));
+    SG_TRY(sg_comm_receive(s->session->world, task, sizeof *task, 0, SG_TAG_TASK, &bytes));
+    return SG_OK;
+}
+
+/* A stop that came after the stage had ended concerns nobody any more. */
+static int drop_late_stop(scheduler *s) {
+    bool arrived;
+    int from;
+    size_t bytes;
+    SG_TRY(sg_comm_wait_quietly(s->session->world, 0, SG_TAG_STOP, 0.0, &arrived, &from, &bytes));
+    return arrived ? SG_AT(sg_comm_receive(s->session->world, NULL, 0, 0, SG_TAG_STOP, &bytes)) : SG_OK;
+}
+
+static int lead(scheduler *s) {
+    report r = {.stage = -1, .status = SG_OK};
+    for (int task = TASK_WAIT;;) {
+        SG_TRY(sg_comm_send(s->session->world, &r, sizeof r, 0, SG_TAG_REPORT));
+        SG_TRY(wait_for_task(s, &task));
+        SG_TRY(share_task(s, &task));
+        if (task == TASK_LEAVE) return SG_AT(drop_late_stop(s));
+        r.stage = task;
+        r.status = run_stage(s, task);
+        snprintf(r.message, sizeof r.message, "%s", r.status == SG_OK ? "" : sg_error_message());
+        sg_error_clear();
+    }
+}
+
+static int follow(scheduler *s) {
+    for (int task = TASK_WAIT;;) {
+        SG_TRY(share_task(s, &task));
+        if (task == TASK_LEAVE) return SG_OK;
+        run_stage(s, task); /* the leader reports what came of it */
+        sg_error_clear();
+    }
+}
+
+/* Rank 0: leads the first group and hands out work. */
+static int coordinate(scheduler *s) {
+    int leave = TASK_LEAVE;
+    for (;;) {
+        if (s->options->stop() && !s->stopping) {
+            note_status(s, SG_INTERRUPTED, "stopped on request; start the same command again to go on");
+            SG_TRY(stop_everyone(s));
+        }
+        SG_TRY(serve(s));
+        int task = next_stage(s);
+        if (task >= 0) {
+            report r = {.stage = task};
+            s->session->plan->stages[task].state = SG_STATE_RUNNING;
+            s->crews[0].stage = task;
+            SG_TRY(serve(s));
+            SG_TRY(share_task(s, &task));
+            r.status = run_stage(s, task);
+            snprintf(r.message, sizeof r.message, "%s", r.status == SG_OK ? "" : sg_error_message());
+            sg_error_clear();
+            s->crews[0].stage = TASK_WAIT;
+            SG_TRY(take_report(s, &r));
+        } else if (anyone_away(s)) {
+            bool arrived;
+            int from;
+            size_t bytes;
+            SG_TRY(sg_comm_wait_quietly(s->session->world, MPI_ANY_SOURCE, SG_TAG_REPORT, 0.2, &arrived, &from, &bytes));
+        } else {
+            break;
+        }
+    }
+    SG_TRY(send_home(s));
+    return SG_AT(share_task(s, &leave));
+}
+
+/* ---- The whole. */
+
+static int make_group(scheduler *s) {
+    sg_session *session = s->session;
+    sg_comm *world = session->world, *comm;
+    int rank = sg_comm_rank(world), ranks = sg_comm_size(world);
+    s->members = s->options->ranks_per_stage;
+    if (s->members == 0)
+        s->members = sg_schedule_group_size(session->plan, session->config, session->machine->lanes, ranks);
+    while (s->members > ranks) s->members /= 2;
+    s->crew_count = ranks / s->members;
+    bool spare = rank >= s->crew_count * s->members;
+    SG_TRY(sg_comm_split(&comm, world, spare ? -1 : rank / s->members, rank));
+    int status = SG_OK;
+    if (!spare)
+        status = SG_AT(sg_group_create(&s->group, comm, session->machine, session->config, session->plan, session->data,
+                                       s->options->dir, session->config_text));
+    if (status == SG_OK && s->group != NULL) {
+        s->group->watch = watch;
+        s->group->context = s;
+    }
+    if (status == SG_OK && rank == 0) {
+        status = SG_AT(SG_NEW(&s->crews, (size_t)s->crew_count));
+        for (int c = 0; c < s->crew_count && status == SG_OK; c++)
+            s->crews[c] = (crew){.leader = c * s->members, .stage = c == 0 ? TASK_WAIT : TASK_ABSENT};
+        sg_log_info("%d rank%s in %d group%s of %d", ranks, ranks == 1 ? "" : "s", s->crew_count,
+                    s->crew_count == 1 ? "" : "s", s->members);
+    }
+    return SG_AT(sg_comm_agree(world, status));
+}
+
+/* Everybody learns how it ended from rank 0. */
+static int share_status(scheduler *s) {
+    SG_TRY(sg_comm_barrier_quietly(s->session->world));
+    SG_TRY(sg_comm_broadcast(s->session->world, &s->status, sizeof s->status, 0));
+    SG_TRY(sg_comm_broadcast(s->session->world, s->message, sizeof s->message, 0));
+    return s->status == SG_OK ? SG_OK : sg_error_adopt(s->status, s->message, "");
+}
+
+int sg_schedule_run(sg_session *session, const sg_schedule_options *options) {
+    scheduler s = {.session = session, .options = options};
+    SG_TRY(make_group(&s));
+    int status = SG_OK;
+    if (sg_comm_rank(session->world) == 0) status = SG_AT(coordinate(&s));
+    else if (s.group != NULL) status = sg_comm_rank(s.group->comm) == 0 ? SG_AT(lead(&s)) : SG_AT(follow(&s));
+    if (status != SG_OK) sg_comm_abort(session->world, status); /* messages between ranks failed: nobody would agree */
+    status = share_status(&s);
+    sg_group_destroy(&s.group);
+    free(s.crews);
+    return status;
+}

@@ -1,0 +1,122 @@
+#include "pipeline/session.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kernels/memory.h"
+#include "pipeline/provenance.h"
+
+int sg_session_threads(sg_comm *world, int configured, int *threads) {
+    int rank, ranks;
+    cpu_set_t cpus;
+    SG_TRY(sg_comm_node(world, &rank, &ranks));
+    CPU_ZERO(&cpus);
+    int cores = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+    /* Bound ranks have cores of their own: the node's ranks share only what all of them may use. */
+    int fewest = -cores;
+    SG_TRY(sg_comm_max_int(world, &fewest));
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    bool bound = -fewest < online;
+    *threads = configured > 0 ? configured : bound ? cores : cores / ranks;
+    if (*threads < 1) *threads = 1;
+    return SG_OK;
+}
+
+static int print_config(sg_session *s) {
+    size_t size;
+    FILE *text = open_memstream(&s->config_text, &size);
+    SG_CHECK(text != NULL, SG_NOMEM, "out of memory: the resolved configuration");
+    int status = SG_AT(sg_config_print(s->config, text));
+    fclose(text);
+    return status;
+}
+
+static bool same_data(const sg_data_config *a, const sg_data_config *b, int classes_a, int classes_b) {
+    return strcmp(a->kind, b->kind) == 0 && strcmp(a->path, b->path) == 0 && a->train_limit == b->train_limit &&
+           a->test_limit == b->test_limit && a->seed == b->seed && classes_a == classes_b;
+}
+
+static int open_data(sg_session *s) {
+    SG_TRY(SG_NEW(&s->data, (size_t)s->config->count));
+    for (int c = 0; c < s->config->count; c++) {
+        const sg_config *one = &s->config->cases[c];
+        for (int d = 0; d < c && s->data[c] == NULL; d++)
+            if (same_data(&one->data, &s->config->cases[d].data, one->net.classes, s->config->cases[d].net.classes))
+                s->data[c] = s->data[d];
+        if (s->data[c] != NULL) continue;
+        sg_data_options options = {.kind = one->data.kind, .path = one->data.path, .classes = one->net.classes,
+                                   .train_limit = (uint32_t)one->data.train_limit,
+                                   .test_limit = (uint32_t)one->data.test_limit, .seed = one->data.seed,
+                                   .threads = s->machine->threads};
+        SG_TRY(sg_data_open(&s->data[c], &options, sg_comm_mpi(s->world)));
+    }
+    return SG_OK;
+}
+
+static int make_plan(sg_session *s) {
+    int status = SG_AT(SG_NEW(&s->facts, (size_t)s->config->count));
+    sg_plan_case_facts *facts = s->facts;
+    for (int c = 0; c < s->config->count && status == SG_OK; c++) {
+        const sg_data *data = s->data[c];
+        const sg_config *one = &s->config->cases[c];
+        facts[c] = (sg_plan_case_facts){.channels = data->channels, .height = data->height, .width = data->width,
+                                        .train_samples = data->part[SG_SPLIT_TRAIN].samples,
+                                        .test_samples = data->part[SG_SPLIT_TEST].samples};
+        snprintf(facts[c].fingerprint, sizeof facts[c].fingerprint, "%016llx", (unsigned long long)data->fingerprint);
+        if (one->transfer.mask_file[0] != '\0')
+            status = SG_AT(sg_plan_file_digest(one->transfer.mask_file, facts[c].mask_digest));
+    }
+    sg_arithmetic_text(s->machine, s->arithmetic, sizeof s->arithmetic);
+    sg_plan_facts all = {.cases = facts, .arithmetic = s->arithmetic};
+    if (status == SG_OK) status = SG_AT(sg_plan_create(&s->plan, s->config, &all));
+    return SG_AT(sg_comm_agree(s->world, status));
+}
+
+static int open_parts(sg_session *s, const char *config, const char *const *overrides, int count, const char *blis) {
+    int threads;
+    int status = SG_AT(sg_config_load(&s->config, config, overrides, count));
+    if (status == SG_OK) status = SG_AT(print_config(s));
+    SG_TRY(sg_comm_agree(s->world, status));
+    SG_TRY(sg_session_threads(s->world, s->config->run.threads, &threads));
+    const sg_kernel_options *kernels = &s->config->kernels;
+    bool pinned = blis != NULL && strcmp(kernels->blis, "auto") == 0;
+    status = SG_AT(sg_machine_create(&s->machine, kernels->isa, pinned ? blis : kernels->blis, threads));
+    SG_TRY(sg_comm_agree(s->world, status));
+    s->machine->winograd = kernels->winograd;
+    s->machine->sparse = kernels->sparse;
+    SG_TRY(open_data(s));
+    return SG_AT(make_plan(s));
+}
+
+int sg_session_open(sg_session **session, sg_comm *world, const char *config, const char *const *overrides,
+                    int override_count, const char *blis) {
+    *session = NULL;
+    sg_session *made;
+    SG_TRY(SG_NEW(&made, 1));
+    made->world = world;
+    int status = SG_AT(open_parts(made, config, overrides, override_count, blis));
+    if (status != SG_OK) sg_session_close(&made);
+    *session = made;
+    return status;
+}
+
+void sg_session_close(sg_session **session) {
+    if (session == NULL || *session == NULL) return;
+    sg_session *s = *session;
+    for (int c = 0; s->data != NULL && c < s->config->count; c++) {
+        bool first = true;
+        for (int d = 0; d < c; d++) first = first && s->data[d] != s->data[c];
+        sg_data *data = s->data[c];
+        if (first) sg_data_close(&data);
+    }
+    free(s->data);
+    free(s->config_text);
+    free(s->facts);
+    sg_plan_destroy(&s->plan);
+    sg_machine_destroy(&s->machine);
+    sg_config_destroy(&s->config);
+    SG_FREE(*session);
+}
