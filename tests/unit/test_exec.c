@@ -1,0 +1,244 @@
+/* The float executor against the double reference of the same network table: logits, loss, running statistics, every
+ * parameter's gradient; with masks, an interpolation of the norms, and minibatches that do not fill their blocks. A
+ * ReLU whose input is a rounding error away from zero moves the whole gradient, so gradients are held to 2e-2 of the
+ * whole gradient's norm on networks with ReLU (typical: 1e-4), and to 1e-4 on the one without kinks. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "kernels/exec.h"
+#include "kernels/memory.h"
+#include "kernels/rng.h"
+#include "tests/reference/reference_net.h"
+
+enum { CLASSES = 5, SEED = 11 };
+
+typedef struct fixture {
+    sg_machine *machine;
+    sg_net *net;
+    sg_weights *weights;
+    sg_survivors *survivors;
+    sg_exec *exec;
+    sg_ref_net *ref;
+    sg_batch batch;
+    float *gradient;
+    double *expected; /* the reference's gradient, compact */
+    sg_result result;
+} fixture;
+
+static void must(int status) {
+    if (status != SG_OK) fail_msg("%s\n%s", sg_error_message(), sg_error_trace());
+}
+
+static double uniform(uint32_t a, uint32_t b) {
+    return 2.0 * (double)sg_uniform(sg_rng(SEED, SG_RNG_TEST, a, b, 0).word[0]) - 1.0;
+}
+
+static void make_weights(fixture *f, double density) {
+    must(sg_weights_create(&f->weights, f->net));
+    sg_weights_init(f->weights, SEED);
+    for (int p = 0; p < f->net->params; p++) {
+        const sg_param *param = &f->net->param[p];
+        for (size_t i = param->offset; i < param->offset + param->count; i++) {
+            /* Norms that are not at their initial values, so that the interpolation has something to do. */
+            if (param->role == SG_ROLE_GAMMA) f->weights->values[i] = 1.0f + 0.3f * (float)uniform(1, (uint32_t)i);
+            if (param->role == SG_ROLE_BETA) f->weights->values[i] = 0.2f * (float)uniform(2, (uint32_t)i);
+            if (param->role == SG_ROLE_WEIGHT) f->weights->mask[i] = uniform(3, (uint32_t)i) < 2.0 * density - 1.0;
+        }
+    }
+    sg_weights_apply_mask(f->weights);
+    must(sg_survivors_create(&f->survivors, f->weights));
+}
+
+static void make_batch(fixture *f, int samples) {
+    int lanes = f->machine->lanes, blocks = (samples + lanes - 1) / lanes;
+    const sg_layer *input = &f->net->layer[0];
+    size_t image = (size_t)(input->channels * input->height * input->width), values = image * (size_t)samples;
+    float *pixels;
+    double *exact;
+    f->batch = (sg_batch){.samples = samples, .blocks = blocks};
+    must(sg_tensor_init(&f->batch.input, lanes, blocks, input->channels, input->height, input->width,
+                        sg_exec_input_halo(f->net)));
+    must(SG_NEW(&f->batch.label, (size_t)(blocks * lanes)));
+    must(SG_NEW(&f->batch.sample, (size_t)(blocks * lanes)));
+    must(SG_NEW(&pixels, values));
+    must(SG_NEW(&exact, values));
+    for (size_t i = 0; i < values; i++) exact[i] = pixels[i] = (float)uniform(4, (uint32_t)i);
+    sg_tensor_from_nchw(&f->batch.input, pixels, samples);
+    for (int i = 0; i < blocks * lanes; i++) {
+        f->batch.label[i] = i < samples ? i * 7 % CLASSES : -1;
+        f->batch.sample[i] = (uint32_t)i;
+    }
+    must(sg_ref_net_create(&f->ref, f->net, samples));
+    sg_ref_net_set_images(f->ref, exact);
+    free(pixels);
+    free(exact);
+}
+
+static void setup(fixture *f, const char *arch, int width, int size, int samples, double density) {
+    *f = (fixture){0};
+    must(sg_machine_create(&f->machine, "auto", "auto", 2));
+    sg_net_options options = {.arch = arch, .classes = CLASSES, .width = width, .channels = 3, .height = size,
+                              .width_pixels = size, .dropout = -1.0};
+    must(sg_net_create(&f->net, &options));
+    make_weights(f, density);
+    make_batch(f, samples);
+    must(sg_exec_create(&f->exec, f->machine, f->net, &sg_reduce_alone, samples, true));
+    must(sg_exec_set_survivors(f->exec, f->survivors));
+    must(SG_NEW(&f->gradient, f->survivors->total));
+    must(SG_NEW(&f->expected, f->survivors->total));
+    for (size_t i = 0; i < f->net->values; i++) f->ref->values[i] = f->weights->values[i];
+    memcpy(f->ref->mask, f->weights->mask, f->net->values);
+}
+
+static void teardown(fixture *f) {
+    sg_exec_destroy(&f->exec);
+    sg_ref_net_destroy(&f->ref);
+    sg_survivors_destroy(&f->survivors);
+    sg_weights_destroy(&f->weights);
+    sg_tensor_release(&f->batch.input);
+    free(f->batch.label);
+    free(f->batch.sample);
+    free(f->gradient);
+    free(f->expected);
+    sg_net_destroy(&f->net);
+    sg_machine_destroy(&f->machine);
+}
+
+/* The whole gradient's relative error. */
+static double gradient_error(fixture *f) {
+    double difference = 0.0, norm = 0.0;
+    for (int p = 0; p < f->net->params; p++) {
+        const sg_support *support = &f->survivors->support[p];
+        for (size_t i = 0; i < support->count; i++) {
+            size_t at = f->net->param[p].offset + (support->index == NULL ? i : support->index[i]);
+            double expected = f->ref->gradient[at], got = f->gradient[f->survivors->offset[p] + i];
+            difference += (got - expected) * (got - expected);
+            norm += expected * expected;
+        }
+    }
+    return sqrt(difference / norm);
+}
+
+static double statistics_error(const fixture *f) {
+    double worst = 0.0;
+    for (size_t i = 0; i < f->net->channels_tracked; i++) {
+        worst = fmax(worst, fabs(f->weights->mean[i] - f->ref->mean[i]));
+        worst = fmax(worst, fabs(f->weights->variance[i] - f->ref->variance[i]) / (1.0 + f->ref->variance[i]));
+    }
+    return worst;
+}
+
+static void check_training(const char *arch, int width, int size, int samples, double density, double alpha,
+                           double tolerance) {
+    fixture f;
+    setup(&f, arch, width, size, samples, density);
+    f.ref->alpha = alpha;
+    f.ref->dropout_seed = 3;
+    f.ref->step = 9;
+    must(sg_exec_train(f.exec, f.weights, &f.batch, alpha, 3, 9, f.gradient, &f.result));
+    int64_t correct;
+    sg_ref_net_forward(f.ref, true);
+    double loss = sg_ref_net_loss(f.ref, f.batch.label, &correct);
+    must(sg_ref_net_backward(f.ref, f.batch.label));
+    double got = f.result.loss_sum / samples, error = gradient_error(&f), statistics = statistics_error(&f);
+    if (fabs(got - loss) > 1e-4 * (1.0 + loss)) fail_msg("%s: loss %.9g, expected %.9g", arch, got, loss);
+    if (!(error < tolerance)) fail_msg("%s: gradient is off by %.3g of its norm, allowed %.3g", arch, error, tolerance);
+    if (!(statistics < 1e-4)) fail_msg("%s: running statistics are off by %.3g", arch, statistics);
+    print_message("%-16s density %.1f alpha %.2f: gradient error %.1e\n", arch, density, alpha, error);
+    teardown(&f);
+}
+
+static void check_evaluation(const char *arch, int width, int size, int samples) {
+    fixture f;
+    setup(&f, arch, width, size, samples, 1.0);
+    for (size_t i = 0; i < f.net->channels_tracked; i++) {
+        f.ref->mean[i] = f.weights->mean[i] = 0.1f * (float)uniform(5, (uint32_t)i);
+        f.ref->variance[i] = f.weights->variance[i] = 1.0f + 0.5f * (float)uniform(6, (uint32_t)i);
+    }
+    float *logits;
+    must(SG_NEW(&logits, (size_t)(samples * CLASSES)));
+    must(sg_exec_load(f.exec, f.weights));
+    must(sg_exec_evaluate(f.exec, f.weights, &f.batch, &f.result, logits));
+    const double *expected = sg_ref_net_forward(f.ref, false);
+    double scale = 1e-6, worst = 0.0;
+    for (int i = 0; i < samples * CLASSES; i++) {
+        scale = fmax(scale, fabs(expected[i]));
+        worst = fmax(worst, fabs(logits[i] - expected[i]));
+    }
+    if (!(worst < 2e-5 * scale)) fail_msg("%s: logits are off by %.3g of %.3g", arch, worst, scale);
+    free(logits);
+    teardown(&f);
+}
+
+static void trains_like_the_reference(void **state) {
+    (void)state;
+    check_training("mlp", 16, 8, 20, 1.0, 1.0, 2e-2);
+    check_training("lenet", 0, 32, 5, 1.0, 1.0, 2e-2);
+    check_training("resnet20", 4, 16, 20, 1.0, 1.0, 2e-2);
+    check_training("vgg11_bn", 8, 32, 18, 1.0, 1.0, 2e-2);
+    check_training("resnet18", 8, 16, 17, 1.0, 1.0, 2e-2);
+}
+
+static void trains_like_the_reference_with_mask_and_alpha(void **state) {
+    (void)state;
+    check_training("resnet20", 4, 16, 33, 0.2, 0.37, 2e-2);
+    check_training("resnet20", 4, 16, 16, 0.7, 0.0, 2e-2);
+    check_training("lenet", 0, 32, 5, 0.1, 1.0, 2e-2);
+    check_training("vgg11_bn", 8, 32, 18, 0.05, 0.37, 2e-2);
+}
+
+static void trains_all_layer_kinds(void **state) {
+    (void)state;
+    check_training("vit", 0, 16, 3, 0.5, 0.37, 1e-4);
+    check_training("mobilenetv2", 0, 16, 3, 0.5, 0.37, 5e-2);
+    check_training("efficientnet_b0", 0, 32, 4, 0.5, 0.37, 1e-3);
+    check_training("shufflenet", 0, 16, 3, 0.5, 1.0, 5e-2);
+    check_training("mlp_mixer", 0, 32, 2, 0.5, 0.37, 1e-4);
+}
+
+static void evaluates_like_the_reference(void **state) {
+    (void)state;
+    check_evaluation("resnet20", 4, 16, 21);
+    check_evaluation("lenet", 0, 32, 3);
+    check_evaluation("vit", 0, 16, 3);
+}
+
+static void refuses_a_minibatch_that_is_too_large(void **state) {
+    (void)state;
+    fixture f;
+    setup(&f, "mlp", 4, 8, 4, 1.0);
+    f.batch.samples = 5;
+    assert_int_equal(sg_exec_train(f.exec, f.weights, &f.batch, 1.0, 0, 0, f.gradient, &f.result), SG_INTERNAL);
+    assert_string_equal(sg_error_message(), "a minibatch of 5 samples for an executor of 4");
+    teardown(&f);
+}
+
+static void reports_divergence(void **state) {
+    (void)state;
+    fixture f;
+    setup(&f, "mlp", 4, 8, 4, 1.0);
+    f.weights->values[0] = INFINITY;
+    assert_int_equal(sg_exec_train(f.exec, f.weights, &f.batch, 1.0, 0, 0, f.gradient, &f.result), SG_FAILED);
+    assert_non_null(strstr(sg_error_message(), "diverged"));
+    teardown(&f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(trains_like_the_reference),
+        cmocka_unit_test(trains_like_the_reference_with_mask_and_alpha),
+        cmocka_unit_test(trains_all_layer_kinds),
+        cmocka_unit_test(evaluates_like_the_reference),
+        cmocka_unit_test(refuses_a_minibatch_that_is_too_large),
+        cmocka_unit_test(reports_divergence),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
