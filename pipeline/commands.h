@@ -3,6 +3,14 @@
 #ifndef SG_COMMANDS_H
 #define SG_COMMANDS_H
 
+int sg_cmd_run(int argc, char **argv);
 int sg_cmd_plan(int argc, char **argv);
+int sg_cmd_status(int argc, char **argv);
+int sg_cmd_collect(int argc, char **argv);
+int sg_cmd_train(int argc, char **argv);
+int sg_cmd_eval(int argc, char **argv);
+int sg_cmd_connect(int argc, char **argv);
+int sg_cmd_inspect(int argc, char **argv);
+int sg_cmd_verify(int argc, char **argv);
 
 #endif

@@ -10,6 +10,7 @@
 #include "pipeline/commands.h"
 #include "pipeline/config.h"
 #include "pipeline/h5.h"
+#include "pipeline/h5.h"
 
 #ifndef SG_VERSION
 #define SG_VERSION "1.0.0"
@@ -22,7 +23,15 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
+    {"run", sg_cmd_run},
     {"plan", sg_cmd_plan},
+    {"status", sg_cmd_status},
+    {"collect", sg_cmd_collect},
+    {"train", sg_cmd_train},
+    {"eval", sg_cmd_eval},
+    {"connect", sg_cmd_connect},
+    {"inspect", sg_cmd_inspect},
+    {"verify", sg_cmd_verify},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -64,6 +73,7 @@ static int dispatch(int argc, char **argv) {
         printf("signet %s (revision %s, %s)\n", SG_VERSION, SG_REVISION, __VERSION__);
         return SG_OK;
     }
+    if (strcmp(name, "read-foreign") == 0 && argc == 4) exit(sg_h5_foreign_child(argv[2], atoi(argv[3])));
     for (int i = 0; i < COMMANDS; i++)
         if (strcmp(commands[i].name, name) == 0) return commands[i].run(argc - 1, argv + 1);
     return SG_FAIL(SG_USAGE, "`%s` is not a command; nearest: %s; see signet --help", name,

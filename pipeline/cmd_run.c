@@ -1,0 +1,211 @@
+/* signet run: everything that a configuration asks for, from where it stands. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pipeline/cli.h"
+#include "pipeline/collect.h"
+#include "pipeline/commands.h"
+#include "pipeline/facts.h"
+#include "pipeline/lock.h"
+#include "pipeline/log.h"
+#include "pipeline/paths.h"
+#include "pipeline/progress.h"
+#include "pipeline/provenance.h"
+#include "pipeline/schedule.h"
+#include "pipeline/signals.h"
+#include "pipeline/world.h"
+
+enum { STOP_MARGIN = 60 /* seconds before a time limit in which to save and leave */, SHOWN = 8 };
+
+typedef struct run {
+    const sg_cli *cli;
+    sg_comm *world;
+    sg_session *session;
+    char dir[PATH_MAX - 64];
+    sg_lock *lock;  /* rank 0 */
+    sg_found *found; /* rank 0 */
+} run;
+
+static bool is_root(const run *r) { return sg_comm_rank(r->world) == 0; }
+
+/* --out, or runs/<name of the configuration>. */
+static int choose_directory(run *r) {
+    const char *config = r->cli->positional[0], *name = strrchr(config, '/');
+    name = name == NULL ? config : name + 1;
+    const char *end = strrchr(name, '.');
+    int length = end == NULL || end == name ? (int)strlen(name) : (int)(end - name);
+    int used = r->cli->out != NULL ? snprintf(r->dir, sizeof r->dir, "%s", r->cli->out)
+                                   : snprintf(r->dir, sizeof r->dir, "runs/%.*s", length, name);
+    SG_CHECK(used > 0 && (size_t)used < sizeof r->dir, SG_USAGE, "run: --out: the path is empty or too long");
+    while (used > 1 && r->dir[used - 1] == '/') r->dir[--used] = '\0';
+    return SG_OK;
+}
+
+/* ---- The directory's arithmetic: DIR/arithmetic holds BLIS's kernel set, then the line that keys contain. */
+
+static int read_pin(run *r, char pin[256]) {
+    pin[0] = '\0';
+    if (is_root(r) && sg_read_text(sg_run_path(r->dir, "arithmetic").text, pin, 256) != SG_OK) sg_error_clear();
+    return SG_AT(sg_comm_broadcast(r->world, pin, 256, 0));
+}
+
+static int check_pin(const run *r, const char *pin) {
+    char today[256], arithmetic[160];
+    const sg_machine *machine = r->session->machine;
+    sg_arithmetic_text(machine, arithmetic, sizeof arithmetic);
+    snprintf(today, sizeof today, "%s\n%s\n", machine->ukernel.name, arithmetic);
+    if (pin[0] == '\0') return is_root(r) ? SG_AT(sg_write_text(sg_run_path(r->dir, "arithmetic").text, today)) : SG_OK;
+    SG_CHECK(strcmp(pin, today) == 0 || r->cli->recompute, SG_CONFIG,
+             "%s: begun with another arithmetic: %.*s, now %s; set kernels.* as it was, run where that micro-kernel runs, "
+             "choose another --out, or recompute with --recompute", r->dir,
+             (int)strcspn(strchr(pin, '\n') == NULL ? "" : strchr(pin, '\n') + 1, "\n"),
+             strchr(pin, '\n') == NULL ? "" : strchr(pin, '\n') + 1, arithmetic);
+    if (strcmp(pin, today) != 0 && is_root(r)) return SG_AT(sg_write_text(sg_run_path(r->dir, "arithmetic").text, today));
+    return SG_OK;
+}
+
+/* ---- What is there already. */
+
+static void remove_stage_files(const run *r, const sg_plan_stage *stage) {
+    int generation[64], count;
+    unlink(sg_stage_path(r->dir, stage->id, "result.h5").text);
+    unlink(sg_stage_path(r->dir, stage->id, "failed").text);
+    if (sg_list_checkpoints(r->dir, stage->id, generation, 64, &count) != SG_OK) return;
+    for (int i = 0; i < count; i++) unlink(sg_checkpoint_path(r->dir, stage->id, generation[i]).text);
+}
+
+/* A result that cannot be believed is kept beside, and computed again. */
+static void set_aside(const run *r, const sg_plan_stage *stage, const char *why) {
+    sg_path_name path = sg_stage_path(r->dir, stage->id, "result.h5"), aside = sg_stage_path(r->dir, stage->id, "damaged.h5");
+    sg_log_warning("%s; kept as %s, this stage alone is computed again", why, aside.text);
+    if (rename(path.text, aside.text) != 0) sg_log_warning("%s: cannot rename", path.text);
+}
+
+static int refuse_stale(const run *r) {
+    const sg_plan *plan = r->session->plan;
+    char text[1500] = "";
+    size_t used = 0;
+    int stale = 0;
+    for (int i = 0; i < plan->count; i++) {
+        if (plan->stages[i].state != SG_STATE_STALE || stale++ >= SHOWN) continue;
+        int n = snprintf(text + used, sizeof text - used, "\n  %s\n    %s", plan->stages[i].id,
+                         r->found[i].note == NULL ? "" : r->found[i].note);
+        if (n > 0 && used + (size_t)n < sizeof text) used += (size_t)n;
+    }
+    return SG_FAIL(SG_CONFIG, "%s: %d finished stage%s made with something else:%s%s\nTo redo just those: --recompute; to "
+                              "leave them: another --out; or take the change back", r->dir, stale,
+                   stale == 1 ? " was" : "s were", text, stale > SHOWN ? "\n  ..." : "");
+}
+
+static int settle(run *r) {
+    sg_plan *plan = r->session->plan;
+    int done = 0, failed = 0, stale = 0;
+    SG_TRY(sg_scan(r->dir, plan, &r->found));
+    for (int i = 0; i < plan->count; i++) {
+        sg_plan_stage *stage = &plan->stages[i];
+        if (r->found[i].damaged) set_aside(r, stage, r->found[i].note);
+        bool retry = stage->state == SG_STATE_FAILED && r->cli->retry_failed;
+        bool redo = stage->state == SG_STATE_STALE && r->cli->recompute;
+        if (redo) sg_log_info("%s: computed again: %s", stage->id, r->found[i].note == NULL ? "" : r->found[i].note);
+        if (retry || redo) {
+            remove_stage_files(r, stage);
+            stage->state = SG_STATE_PENDING;
+        }
+        if (stage->state == SG_STATE_BLOCKED) stage->state = SG_STATE_PENDING;
+        done += stage->state == SG_STATE_DONE;
+        stale += stage->state == SG_STATE_STALE;
+        failed += stage->state == SG_STATE_FAILED;
+    }
+    if (stale > 0) return SG_AT(refuse_stale(r));
+    sg_scan_block(plan);
+    sg_log_info("%s: %d stages, %d done, %d failed", r->dir, plan->count, done, failed);
+    return SG_OK;
+}
+
+static int share_states(const run *r) {
+    sg_plan *plan = r->session->plan;
+    for (int i = 0; i < plan->count; i++)
+        SG_TRY(sg_comm_broadcast(r->world, &plan->stages[i].state, sizeof plan->stages[i].state, 0));
+    return SG_OK;
+}
+
+/* ---- The run. */
+
+static int open_directory(run *r) {
+    int status = SG_OK;
+    if (is_root(r)) {
+        status = SG_AT(sg_make_directories(r->dir));
+        if (status == SG_OK && r->cli->break_lock) status = SG_AT(sg_lock_break(r->dir));
+        if (status == SG_OK) status = SG_AT(sg_lock_acquire(&r->lock, r->dir, r->cli->wait));
+        if (status == SG_OK) sg_log_open(r->dir, false);
+    }
+    return SG_AT(sg_comm_agree(r->world, status));
+}
+
+static int describe_run(const run *r) {
+    char machine[160];
+    sg_machine_describe(r->session->machine, machine, sizeof machine);
+    sg_log_info("%s", machine);
+    if (strcmp(r->session->machine->ukernel.name, "generic") == 0)
+        sg_log_warning("BLIS does not know this CPU and uses its generic kernels, many times slower; set kernels.blis (or "
+                       "BLIS_ARCH_TYPE) to \"haswell\" on a CPU with AVX2, \"skx\" with AVX-512");
+    sg_plan_facts facts = {.cases = r->session->facts, .arithmetic = r->session->arithmetic};
+    SG_TRY(sg_facts_write(r->dir, &facts, r->session->config->count));
+    return SG_AT(sg_write_text(sg_run_path(r->dir, "config.cfg").text, r->session->config_text));
+}
+
+static bool all_done(const sg_plan *plan) {
+    for (int i = 0; i < plan->count; i++)
+        if (plan->stages[i].state != SG_STATE_DONE) return false;
+    return true;
+}
+
+static int compute(run *r) {
+    char pin[256];
+    SG_TRY(open_directory(r));
+    SG_TRY(read_pin(r, pin));
+    const char *blis = strchr(pin, '\n') == NULL || strncmp(pin, "own\n", 4) == 0 ? NULL : (pin[strcspn(pin, "\n")] = '\0', pin);
+    SG_TRY(sg_session_open(&r->session, r->world, r->cli->positional[0], r->cli->overrides, r->cli->override_count, blis));
+    if (blis != NULL) pin[strlen(pin)] = '\n';
+    int status = SG_AT(check_pin(r, pin));
+    if (status == SG_OK && is_root(r)) status = SG_AT(settle(r));
+    if (status == SG_OK && is_root(r)) status = SG_AT(describe_run(r));
+    SG_TRY(sg_comm_agree(r->world, status));
+    SG_TRY(share_states(r));
+    double limit = r->cli->time_limit_minutes > 0.0 ? r->cli->time_limit_minutes : r->session->config->run.time_limit_minutes;
+    sg_signals_limit(limit, STOP_MARGIN);
+    if (is_root(r)) sg_progress_open(r->session->plan);
+    sg_schedule_options options = {.dir = r->dir, .ranks_per_stage = r->session->config->run.ranks_per_stage,
+                                   .stop = sg_stop_requested};
+    status = all_done(r->session->plan) ? SG_OK : SG_AT(sg_schedule_run(r->session, &options));
+    if (is_root(r)) sg_progress_close();
+    return status;
+}
+
+static int finish(run *r, int status) {
+    int collected = SG_OK;
+    bool worth = status == SG_OK || status == SG_FAILED || status == SG_INTERRUPTED;
+    if (is_root(r) && r->session != NULL && worth)
+        collected = SG_AT(sg_collect(r->dir, r->session->config, r->session->plan, status == SG_OK ? stdout : NULL));
+    if (is_root(r) && sg_stop_requested() && status == SG_INTERRUPTED)
+        sg_log_info("stopped by %s; start the same command again to go on", sg_stop_reason());
+    return status != SG_OK ? status : collected;
+}
+
+int sg_cmd_run(int argc, char **argv) {
+    sg_cli cli;
+    SG_TRY(sg_cli_parse(&cli, argc, argv));
+    if (cli.help) return SG_OK;
+    run r = {.cli = &cli};
+    SG_TRY(choose_directory(&r));
+    int status = SG_AT(sg_world_open(&r.world));
+    if (status == SG_OK) status = SG_AT(compute(&r));
+    if (r.world != NULL) status = finish(&r, status);
+    sg_scan_free(&r.found, r.session == NULL ? 0 : r.session->plan->count);
+    sg_session_close(&r.session);
+    sg_lock_release(&r.lock);
+    sg_log_close();
+    return sg_world_close(&r.world, status);
+}
