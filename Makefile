@@ -92,6 +92,17 @@ $(BUILD)/tests/configuration: $(BUILD)/tests/reference/configuration_main.o $(LI
 docs: $(BUILD)/tests/configuration
 	$(Q)$< > $(BUILD)/configuration.md && mv $(BUILD)/configuration.md docs/configuration.md
 
+# Parity with PyTorch: the networks in double against float64, the float executor against PyTorch's float32.
+PYTHON ?= /usr/bin/python3
+
+$(BUILD)/tests/parity: $(BUILD)/tests/reference/parity_main.o $(REFERENCE_OBJECTS) $(LIBRARY)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
+
+.PHONY: parity
+parity: $(BUILD)/tests/parity
+	$(Q)$(PYTHON) tests/parity/test_parity.py $<
+
 .PHONY: clean
 clean:
 	$(Q)rm -rf $(BUILD) signet

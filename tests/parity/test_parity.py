@@ -1,0 +1,299 @@
+"""Signet's networks against PyTorch's. Usage: test_parity.py PARITY [NETWORK...]
+
+Mathematics in float64, by the program's double reference executor: logits in training and evaluation mode, running
+statistics, every gradient, weights after ten steps of SGD and of Adam; dense, with a fifth of the prunable weights
+masked, and with norms interpolated by a fixed alpha. Then the float executor's gradient beside PyTorch's own float32.
+Ends with "N passed, N failed" on a line of its own; exit status 1 when any failed.
+"""
+import argparse
+import copy
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import models
+import records
+
+# Network, width, side of the images, minibatch. Full topologies; narrow and small, because the double executor is
+# naive. The last stage keeps at least 8 values per batch norm: with fewer, rounding is amplified.
+NETWORKS = [
+    dict(arch="resnet20", width=6, size=16, batch=6),
+    dict(arch="resnet32", width=4, size=16, batch=5),
+    dict(arch="resnet56", width=4, size=12, batch=5),
+    dict(arch="resnet18", width=4, size=16, batch=5),
+    dict(arch="resnet50", width=4, size=16, batch=4),
+    dict(arch="resnet50", width=4, size=64, batch=3, imagenet=True),
+    dict(arch="vgg11_bn", width=4, size=32, batch=8),
+    dict(arch="vgg16_bn", width=4, size=32, batch=8),
+    dict(arch="vgg11_bn", width=1, size=224, batch=2, imagenet=True),
+    dict(arch="mobilenetv2", width=4, size=16, batch=5, rate=0.005),
+    dict(arch="mobilenetv2", width=4, size=64, batch=4, imagenet=True, rate=0.002),
+    dict(arch="efficientnet_b0", width=4, size=32, batch=4),
+    dict(arch="shufflenet", width=12, size=16, batch=4),
+    dict(arch="mlp_mixer", width=24, size=16, batch=4),
+    dict(arch="mlp_mixer", width=16, size=64, batch=3, imagenet=True),
+    dict(arch="vit", width=128, size=8, batch=4),
+    dict(arch="mlp", width=32, size=16, batch=8),
+    dict(arch="lenet", width=6, size=28, batch=6, channels=1),
+]
+CASES = [("dense", 0.0, 1.0), ("masked", 0.2, 1.0), ("alpha", 0.0, 0.37)]  # name, fraction pruned, alpha
+WITHOUT_NORMS = ("mlp", "lenet")
+STEPS = 10
+CLASSES = 10
+# SGD's rate is lower where ten steps from a random start diverge and amplify rounding without bound.
+SGD_RATE, MOMENTUM, DECAY, ADAM_RATE = 0.02, 0.9, 5e-4, 1e-3
+
+EXACT = 1e-9       # one pass: rounding of a few thousand operations in double, amplified by the norms
+AFTER_STEPS = 1e-6  # ten steps amplify it further
+NEGLIGIBLE = 1e-6  # of the whole gradient: what is zero in exact arithmetic has no relative error
+FLOAT_FACTOR = 5   # our float error over PyTorch's own, Winograd included
+
+
+class Score:
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def check(self, name, error, bound, what=""):
+        good = error <= bound  # NaN fails
+        self.passed += good
+        self.failed += not good
+        detail = f"{error:.2g} of {bound:.2g}{' in ' + what if what else ''}"
+        print(f"{'ok    ' if good else 'FAILED'} {name}: {detail}", flush=True)
+
+    def fail(self, name, reason):
+        self.failed += 1
+        print(f"FAILED {name}: {reason}", flush=True)
+
+
+def relative(got, expected):
+    got, expected = np.asarray(got).ravel(), np.asarray(expected).ravel()
+    if got.shape != expected.shape:
+        return float("inf")
+    size = np.linalg.norm(expected)
+    return np.linalg.norm(got - expected) / size if size > 0 else np.linalg.norm(got)
+
+
+def interpolate_norms(net, alpha):
+    """Norms compute with alpha gamma + (1 - alpha) and alpha beta while net.training, else with gamma, beta."""
+    def forward(self, x):
+        a = alpha if self.training else 1.0
+        weight, bias = a * self.weight + (1 - a), a * self.bias
+        if isinstance(self, nn.LayerNorm):
+            return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
+        return F.batch_norm(x, self.running_mean, self.running_var, weight, bias, self.training, self.momentum,
+                            self.eps)
+    for module in net.modules():
+        if isinstance(module, (nn.BatchNorm2d, nn.LayerNorm)):
+            module.forward = forward.__get__(module)
+
+
+def prunable(net):
+    """Convolution and linear weights but the classifier's, which every one of these networks makes last."""
+    layers = [(n, m) for n, m in net.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    return [f"{name}.weight" for name, _ in layers[:-1]]
+
+
+class Case:
+    """One network in one case: its start, its input file, and what PyTorch makes of it."""
+
+    def __init__(self, config, case, folder, seed):
+        name, pruned, self.alpha = case
+        self.config = dict(channels=3, imagenet=False, depth=0, rate=SGD_RATE)
+        self.config.update(config)
+        c = self.config
+        self.name = f"{c['arch']}{'-imagenet' if c['imagenet'] else ''} {name}"
+        stem = os.path.join(folder, self.name.replace(" ", "-"))
+        self.input, self.output = stem + ".in", stem + ".out"
+        torch.manual_seed(seed)
+        self.net = models.build(c["arch"], c["width"], c["size"], CLASSES, c["channels"], c["imagenet"], c["depth"])
+        for module in self.net.modules():  # no norm at its initial value, where alpha would do nothing
+            if isinstance(module, (nn.BatchNorm2d, nn.LayerNorm)):
+                nn.init.normal_(module.weight, 1.0, 0.2)
+                nn.init.normal_(module.bias, 0.0, 0.2)
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.running_mean, 0.0, 0.1)
+                nn.init.uniform_(module.running_var, 0.5, 1.5)
+        self.images = torch.randn(c["batch"], c["channels"], c["size"], c["size"])
+        self.labels = torch.randint(CLASSES, (c["batch"],))
+        self.mask = {}
+        for weight in prunable(self.net) if pruned else []:
+            tensor = self.net.get_parameter(weight)
+            self.mask[weight] = (torch.rand_like(tensor) >= pruned).to(tensor.dtype)
+            tensor.data *= self.mask[weight]
+        interpolate_norms(self.net, self.alpha)
+
+    def write(self, steps):
+        c = self.config
+        arrays = {
+            "options": [CLASSES, c["width"], c["channels"], c["size"], c["size"], c["imagenet"], c["depth"]],
+            "run": [c["batch"], self.alpha, steps, c["rate"], MOMENTUM, DECAY, ADAM_RATE],
+            "images": self.images.numpy(), "labels": self.labels.numpy(),
+        }
+        for name, tensor in self.net.state_dict().items():
+            if not name.endswith("num_batches_tracked"):
+                arrays[name] = tensor.numpy()
+        for name, mask in self.mask.items():
+            arrays["mask/" + name] = mask.numpy()
+        records.write(self.input, arrays)
+
+    def run(self, program, *switches):
+        command = [program, *switches, self.config["arch"], self.input, self.output]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}: {done.stderr.strip()}")
+        return records.read(self.output)
+
+    def backward(self, net):
+        net.zero_grad()
+        logits = net(self.images)
+        loss = F.cross_entropy(logits, self.labels)
+        loss.backward()
+        for name, mask in self.mask.items():
+            net.get_parameter(name).grad *= mask
+        return logits, loss
+
+    def one_pass(self):
+        net, expected = copy.deepcopy(self.net), {}
+        interpolate_norms(net, self.alpha)
+        with torch.no_grad():
+            expected["eval_logits"] = net.eval()(self.images).numpy()
+        logits, loss = self.backward(net.train())
+        expected["logits"], expected["loss"] = logits.detach().numpy(), [loss.item()]
+        for name, tensor in net.named_parameters():
+            expected["gradient/" + name] = tensor.grad.numpy()
+        return expected, statistics(net, "train/")
+
+    def steps(self, adam):
+        net = copy.deepcopy(self.net).train()
+        interpolate_norms(net, self.alpha)
+        if adam:
+            optimizer = torch.optim.Adam(net.parameters(), ADAM_RATE, weight_decay=DECAY)
+        else:
+            optimizer = torch.optim.SGD(net.parameters(), self.config["rate"], MOMENTUM, weight_decay=DECAY)
+        for _ in range(STEPS):
+            self.backward(net)
+            optimizer.step()
+        prefix = "adam/" if adam else "sgd/"
+        return {prefix + n: t.detach().numpy() for n, t in net.named_parameters()}, statistics(net, prefix)
+
+
+def statistics(net, prefix):
+    return {prefix + n: t.numpy() for n, t in net.named_buffers() if not n.endswith("num_batches_tracked")}
+
+
+def compare(score, name, got, expected, bound, negligible=()):
+    """The worst tensor of a group against the bound; every tensor must be there."""
+    missing = [n for n in expected if n not in got]
+    if missing:
+        score.fail(name, f"the program gave no {missing[0]} ({len(missing)} missing)")
+        return
+    errors = {n: relative(got[n], e) for n, e in expected.items() if n not in negligible}
+    if errors:
+        worst = max(errors, key=lambda n: np.inf if np.isnan(errors[n]) else errors[n])
+        score.check(name, errors[worst], bound, worst.split("/")[-1] if len(errors) > 1 else "")
+
+
+def compare_shapes(score, case, got):
+    expected = {"shape/" + n: list(t.shape) for n, t in case.net.named_parameters()}
+    wrong = [n for n in set(expected) ^ {n for n in got if n.startswith("shape/")}]
+    wrong += [n for n in expected if n in got and list(got[n]) != expected[n]]
+    score.check(f"{case.name}: names and shapes", len(wrong), 0, min(wrong, default=""))
+
+
+def compare_case(score, case, got):
+    expected, running = case.one_pass()
+    compare_shapes(score, case, got)
+    for name, key in [("evaluation logits", "eval_logits"), ("training logits", "logits"), ("loss", "loss")]:
+        compare(score, f"{case.name}: {name}", got, {key: expected[key]}, EXACT)
+    gradients = {n: g for n, g in expected.items() if n.startswith("gradient/")}
+    whole = np.sqrt(sum(np.sum(g ** 2) for g in gradients.values()))
+    zero = {n for n, g in gradients.items() if np.linalg.norm(g) < NEGLIGIBLE * whole}
+    compare(score, f"{case.name}: gradients", got, gradients, EXACT, zero)
+    if running:
+        compare(score, f"{case.name}: running statistics", got, running, EXACT)
+    for adam, label in [(False, "SGD"), (True, "Adam")]:
+        weights, running = case.steps(adam)
+        prefix = "adam/" if adam else "sgd/"
+        noise = {n.replace("gradient/", prefix) for n in zero} if adam else set()
+        compare(score, f"{case.name}: weights after {STEPS} steps of {label}", got, weights, AFTER_STEPS, noise)
+        if running:  # the mean of what a noisy bias is added to is noisy too
+            noisy = {n for n in running if n.endswith("running_mean")} if noise else set()
+            compare(score, f"{case.name}: statistics after {STEPS} steps of {label}", got, running, AFTER_STEPS, noisy)
+
+
+def float_gradient(case, channels_last):
+    net = copy.deepcopy(case.net).float().train()
+    interpolate_norms(net, case.alpha)
+    images = case.images.float()
+    if channels_last:
+        net, images = net.to(memory_format=torch.channels_last), images.contiguous(memory_format=torch.channels_last)
+    F.cross_entropy(net(images), case.labels).backward()
+    return np.concatenate([t.grad.double().numpy().ravel() for t in net.parameters()])
+
+
+def compare_float(score, program, folder):
+    """Whole gradient of resnet20, minibatch 32: one flipped rectifier moves it by 1e-3, in PyTorch as here."""
+    case = Case(dict(arch="resnet20", width=16, size=32, batch=32), ("float", 0.0, 1.0), folder, 99)
+    for tensor in [*case.net.parameters(), *case.net.buffers(), case.images]:
+        if tensor.dtype == torch.float64:
+            tensor.data = tensor.data.float().double()  # the same start for float and double
+    case.write(0)
+    try:
+        got = case.run(program, "--float")
+    except RuntimeError as error:
+        score.fail(case.name, error)
+        return
+    expected, running = case.one_pass()
+    exact = np.concatenate([expected["gradient/" + n].ravel() for n, _ in case.net.named_parameters()])
+    ours = relative(np.concatenate([got["gradient/" + n] for n, _ in case.net.named_parameters()]), exact)
+    theirs = [relative(float_gradient(case, last), exact) for last in (False, True)]
+    print(f"       gradient's relative error: ours {ours:.2g}, PyTorch's float32 {theirs[0]:.2g} (NCHW) and "
+          f"{theirs[1]:.2g} (channels_last)")
+    score.check(f"{case.name}: gradient", ours, FLOAT_FACTOR * max(theirs))
+    # Sums in float of 2^15 values and more: a few times 1e-6 of the largest term.
+    compare(score, f"{case.name}: evaluation logits", got, {"eval_logits": expected["eval_logits"]}, 1e-4)
+    compare(score, f"{case.name}: loss", got, {"loss": expected["loss"]}, 1e-5)
+    compare(score, f"{case.name}: running statistics", got, running, 1e-4)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("program")
+    parser.add_argument("networks", nargs="*", help="only these (default: all, and the float comparison)")
+    parser.add_argument("--no-float", action="store_true", help="leave the float comparison out")
+    arguments = parser.parse_intermixed_args()
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
+    score = Score()
+    chosen = [n for n in NETWORKS if not arguments.networks or n["arch"] in arguments.networks]
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
+        cases = [Case(n, c, folder, 1 + i) for i, n in enumerate(chosen) for c in CASES
+                 if c[0] != "alpha" or n["arch"] not in WITHOUT_NORMS]
+        for case in cases:
+            case.write(STEPS)
+        results = [pool.submit(case.run, arguments.program) for case in cases]
+        for case, result in zip(cases, results):
+            try:
+                got = result.result()
+            except (RuntimeError, ValueError) as error:
+                score.fail(case.name, error)
+                continue
+            compare_case(score, case, got)
+            os.remove(case.output)
+        if not arguments.networks and not arguments.no_float:
+            compare_float(score, arguments.program, folder)
+    if not cases:
+        score.fail("choice", f"no network is named {' or '.join(arguments.networks)}")
+    print(f"{score.passed} passed, {score.failed} failed")
+    return 1 if score.failed or not score.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
