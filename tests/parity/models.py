@@ -1,8 +1,11 @@
 """The networks as PyTorch modules, written from their description; torchvision's where it has them.
 
-build(arch, ...) gives a module whose state_dict has the names and shapes that Signet uses. Dropout is 0: its bits
-are not PyTorch's.
+build(arch, ...) gives a module whose state_dict has the names and shapes that Signet uses. Dropout is 0: its
+bits are not PyTorch's. Functions and modules take what to build as `o`: width, classes, channels, imagenet,
+size (side of the images), depth.
 """
+from types import SimpleNamespace
+
 import torch
 import torch.nn.functional as F
 import torchvision.models as tv
@@ -21,59 +24,61 @@ def scaled(channels, width, own):
 # ---- Residual networks. torchvision's blocks serve the CIFAR family too.
 
 def resnet_cifar(n):
-    def build(width, classes, channels, imagenet, size, depth):
+    def make(o):
+        width = o.width
         net = tv.resnet.ResNet(tv.resnet.BasicBlock, [1, 1, 1, 1])
         net.inplanes = width
-        net.conv1, net.bn1 = conv_norm(channels, width, 3)
+        net.conv1, net.bn1 = conv_norm(o.channels, width, 3)
         net.maxpool = nn.Identity()
         for stage in range(3):
             layer = net._make_layer(tv.resnet.BasicBlock, width << stage, n, stride=1 if stage == 0 else 2)
             setattr(net, f"layer{stage + 1}", layer)
         net.layer4 = nn.Identity()
-        net.fc = nn.Linear(width * 4, classes)
+        net.fc = nn.Linear(width * 4, o.classes)
         return net
-    return build
+    return make
 
 
 def resnet(block, blocks):
-    def build(width, classes, channels, imagenet, size, depth):
+    def make(o):
+        width = o.width
         net = tv.resnet.ResNet(block, [1, 1, 1, 1])
         net.inplanes = width
-        if imagenet:
-            net.conv1 = nn.Conv2d(channels, width, 7, 2, 3, bias=False)
+        if o.imagenet:
+            net.conv1 = nn.Conv2d(o.channels, width, 7, 2, 3, bias=False)
         else:
-            net.conv1 = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
+            net.conv1 = nn.Conv2d(o.channels, width, 3, 1, 1, bias=False)
             net.maxpool = nn.Identity()
         net.bn1 = nn.BatchNorm2d(width)
         for stage in range(4):
             layer = net._make_layer(block, width << stage, blocks[stage], stride=1 if stage == 0 else 2)
             setattr(net, f"layer{stage + 1}", layer)
-        net.fc = nn.Linear(width * 8 * block.expansion, classes)
+        net.fc = nn.Linear(width * 8 * block.expansion, o.classes)
         return net
-    return build
+    return make
 
 
 # ---- VGG.
 
 class Vgg(nn.Module):
-    def __init__(self, config, width, classes, channels, imagenet):
+    def __init__(self, config, o):
         super().__init__()
-        layers, last = [], channels
+        layers, last = [], o.channels
         for item in config:
             if item == "M":
                 layers.append(nn.MaxPool2d(2))
                 continue
-            out = scaled(item, width, 64)
+            out = scaled(item, o.width, 64)
             layers += [*conv_norm(last, out, 3, bias=True), nn.ReLU()]
             last = out
         self.features = nn.Sequential(*layers)
-        self.imagenet = imagenet
-        self.classifier = nn.Linear(last, classes)
-        if imagenet:
-            hidden = scaled(4096, width, 64)
+        self.imagenet = o.imagenet
+        self.classifier = nn.Linear(last, o.classes)
+        if o.imagenet:
+            hidden = scaled(4096, o.width, 64)
             self.classifier = nn.Sequential(nn.Linear(last * 49, hidden), nn.ReLU(), nn.Identity(),
                                             nn.Linear(hidden, hidden), nn.ReLU(), nn.Identity(),
-                                            nn.Linear(hidden, classes))
+                                            nn.Linear(hidden, o.classes))
 
     def forward(self, x):
         x = self.features(x)
@@ -81,8 +86,7 @@ class Vgg(nn.Module):
 
 
 def vgg(letter):
-    return lambda width, classes, channels, imagenet, size, depth: Vgg(tv.vgg.cfgs[letter], width, classes, channels,
-                                                                       imagenet)
+    return lambda o: Vgg(tv.vgg.cfgs[letter], o)
 
 
 # ---- MobileNetV2.
@@ -105,21 +109,22 @@ class MobileBlock(nn.Module):
 
 
 class MobileNetSmall(nn.Module):
-    stages = [(1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
+    stages = [(1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
+              (6, 320, 1, 1)]
 
-    def __init__(self, width, classes, channels):
+    def __init__(self, o):
         super().__init__()
-        self.conv1, self.bn1 = conv_norm(channels, width, 3)
-        layers, last = [], width
+        self.conv1, self.bn1 = conv_norm(o.channels, o.width, 3)
+        layers, last = [], o.width
         for expansion, out, n, stride in self.stages:
             for b in range(n):
-                o = scaled(out, width, 32)
-                layers.append(MobileBlock(last, o, expansion, stride if b == 0 else 1))
-                last = o
+                outputs = scaled(out, o.width, 32)
+                layers.append(MobileBlock(last, outputs, expansion, stride if b == 0 else 1))
+                last = outputs
         self.layers = nn.Sequential(*layers)
-        head = scaled(1280, width, 32)
+        head = scaled(1280, o.width, 32)
         self.conv2, self.bn2 = conv_norm(last, head, 1)
-        self.linear = nn.Linear(head, classes)
+        self.linear = nn.Linear(head, o.classes)
 
     def forward(self, x):
         x = F.relu(self.bn1(self.conv1(x)))
@@ -127,15 +132,16 @@ class MobileNetSmall(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
-def mobilenetv2(width, classes, channels, imagenet, size, depth):
-    if not imagenet:
-        return MobileNetSmall(width, classes, channels)
-    setting = [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 3, 2], [6, 64, 4, 2], [6, 96, 3, 1], [6, 160, 3, 2], [6, 320, 1, 1]]
-    net = MobileNetV2(num_classes=classes, width_mult=width / 32, inverted_residual_setting=setting, round_nearest=1,
-                      dropout=0)
-    head = scaled(1280, width, 32)  # torchvision does not narrow its head
-    net.features[18] = Conv2dNormActivation(scaled(320, width, 32), head, kernel_size=1, activation_layer=nn.ReLU6)
-    net.classifier[1] = nn.Linear(head, classes)
+def mobilenetv2(o):
+    if not o.imagenet:
+        return MobileNetSmall(o)
+    stages = [[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 3, 2], [6, 64, 4, 2], [6, 96, 3, 1], [6, 160, 3, 2],
+              [6, 320, 1, 1]]
+    net = MobileNetV2(num_classes=o.classes, width_mult=o.width / 32, inverted_residual_setting=stages,
+                      round_nearest=1, dropout=0)
+    last, head = scaled(320, o.width, 32), scaled(1280, o.width, 32)  # torchvision does not narrow its head
+    net.features[18] = Conv2dNormActivation(last, head, kernel_size=1, activation_layer=nn.ReLU6)
+    net.classifier[1] = nn.Linear(head, o.classes)
     return net
 
 
@@ -174,17 +180,17 @@ class EfficientNet(nn.Module):
     stages = [(1, 16, 1, 3, 1), (6, 24, 2, 3, 2), (6, 40, 2, 5, 2), (6, 80, 3, 3, 2), (6, 112, 3, 5, 1),
               (6, 192, 4, 5, 2), (6, 320, 1, 3, 1)]
 
-    def __init__(self, width, classes, channels):
+    def __init__(self, o):
         super().__init__()
-        self.conv1, self.bn1 = conv_norm(channels, width, 3)
-        layers, last = [], width
+        self.conv1, self.bn1 = conv_norm(o.channels, o.width, 3)
+        layers, last = [], o.width
         for expansion, out, n, kernel, stride in self.stages:
             for b in range(n):
-                o = scaled(out, width, 32)
-                layers.append(EfficientBlock(last, o, expansion, kernel, stride if b == 0 else 1))
-                last = o
+                outputs = scaled(out, o.width, 32)
+                layers.append(EfficientBlock(last, outputs, expansion, kernel, stride if b == 0 else 1))
+                last = outputs
         self.layers = nn.Sequential(*layers)
-        self.linear = nn.Linear(last, classes)
+        self.linear = nn.Linear(last, o.classes)
 
     def forward(self, x):
         return self.linear(self.layers(F.silu(self.bn1(self.conv1(x)))).mean((2, 3)))
@@ -213,7 +219,8 @@ class ShuffleUnit(nn.Module):
         super().__init__()
         middle = o // 4
         self.halves, self.groups = stride != 1, groups
-        self.bottlneck = nn.Sequential(Named(["pointwise"], conv_norm(i, middle, 1, 1, groups, True)), nn.ReLU())
+        first = Named(["pointwise"], conv_norm(i, middle, 1, 1, groups, True))
+        self.bottlneck = nn.Sequential(first, nn.ReLU())
         self.depthwise = Named(["depthwise"], conv_norm(middle, middle, 3, stride, middle, True))
         self.expand = Named(["pointwise"], conv_norm(middle, o - i if self.halves else o, 1, 1, groups, True))
 
@@ -228,18 +235,18 @@ class ShuffleUnit(nn.Module):
 
 
 class ShuffleNet(nn.Module):
-    def __init__(self, width, classes, channels):
+    def __init__(self, o):
         super().__init__()
-        self.conv1 = Named(["conv", "bn"], conv_norm(channels, width, 3, bias=True))
-        last = width
+        self.conv1 = Named(["conv", "bn"], conv_norm(o.channels, o.width, 3, bias=True))
+        last = o.width
         for stage, (n, out) in enumerate([(4, 240), (8, 480), (4, 960)], 2):
             units = []
             for b in range(n):
-                o = scaled(out, width, 24)
-                units.append(ShuffleUnit(last, o, 2 if b == 0 else 1))
-                last = o
+                outputs = scaled(out, o.width, 24)
+                units.append(ShuffleUnit(last, outputs, 2 if b == 0 else 1))
+                last = outputs
             setattr(self, f"stage{stage}", nn.Sequential(*units))
-        self.fc = nn.Linear(last, classes)
+        self.fc = nn.Linear(last, o.classes)
 
     def forward(self, x):
         x = self.stage4(self.stage3(self.stage2(F.relu(self.conv1(x)))))
@@ -283,13 +290,14 @@ class MixerBlock(nn.Module):
 
 
 class Mixer(nn.Module):
-    def __init__(self, width, classes, channels, imagenet, size, depth):
+    def __init__(self, o):
         super().__init__()
-        patch = patch_of(size, imagenet)
-        self.stem = Patches(channels, width, patch)
-        self.blocks = nn.Sequential(*[MixerBlock((size // patch) ** 2, width) for _ in range(depth or 12)])
+        width, patch = o.width, patch_of(o.size, o.imagenet)
+        self.stem = Patches(o.channels, width, patch)
+        tokens = (o.size // patch) ** 2
+        self.blocks = nn.Sequential(*[MixerBlock(tokens, width) for _ in range(o.depth or 12)])
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, classes)
+        self.head = nn.Linear(width, o.classes)
 
     def forward(self, x):
         return self.head(self.norm(self.blocks(self.stem(x))).mean(1))
@@ -321,15 +329,15 @@ class VitBlock(nn.Module):
 
 
 class Vit(nn.Module):
-    def __init__(self, width, classes, channels, imagenet, size, depth):
+    def __init__(self, o):
         super().__init__()
-        patch = patch_of(size, imagenet)
-        self.patch_embed = Patches(channels, width, patch)
+        width, patch = o.width, patch_of(o.size, o.imagenet)
+        self.patch_embed = Patches(o.channels, width, patch)
         self.cls_token = nn.Parameter(0.02 * torch.randn(1, 1, width))
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, (size // patch) ** 2 + 1, width))
-        self.blocks = nn.Sequential(*[VitBlock(width, max(1, width // 64)) for _ in range(depth or 6)])
+        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, (o.size // patch) ** 2 + 1, width))
+        self.blocks = nn.Sequential(*[VitBlock(width, max(1, width // 64)) for _ in range(o.depth or 6)])
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, classes)
+        self.head = nn.Linear(width, o.classes)
 
     def forward(self, x):
         x = self.patch_embed(x)
@@ -340,24 +348,25 @@ class Vit(nn.Module):
 # ---- Small ones.
 
 class Mlp(nn.Module):
-    def __init__(self, width, classes, channels, size):
+    def __init__(self, o):
         super().__init__()
-        self.fc1 = nn.Linear(channels * size * size, width)
-        self.fc2 = nn.Linear(width, width)
-        self.fc3 = nn.Linear(width, classes)
+        self.fc1 = nn.Linear(o.channels * o.size * o.size, o.width)
+        self.fc2 = nn.Linear(o.width, o.width)
+        self.fc3 = nn.Linear(o.width, o.classes)
 
     def forward(self, x):
         return self.fc3(F.relu(self.fc2(F.relu(self.fc1(x.flatten(1))))))
 
 
 class LeNet(nn.Module):
-    def __init__(self, width, classes, channels, size):
+    def __init__(self, o):
         super().__init__()
-        second, side = scaled(16, width, 6), ((size - 4) // 2 - 4) // 2
-        self.conv1, self.conv2 = nn.Conv2d(channels, width, 5), nn.Conv2d(width, second, 5)
+        width = o.width
+        second, side = scaled(16, width, 6), ((o.size - 4) // 2 - 4) // 2
+        self.conv1, self.conv2 = nn.Conv2d(o.channels, width, 5), nn.Conv2d(width, second, 5)
         self.fc1 = nn.Linear(second * side * side, scaled(120, width, 6))
         self.fc2 = nn.Linear(scaled(120, width, 6), scaled(84, width, 6))
-        self.fc3 = nn.Linear(scaled(84, width, 6), classes)
+        self.fc3 = nn.Linear(scaled(84, width, 6), o.classes)
 
     def forward(self, x):
         x = F.max_pool2d(F.relu(self.conv1(x)), 2)
@@ -374,14 +383,15 @@ FAMILIES = {
     "vgg11_bn": vgg("A"),
     "vgg16_bn": vgg("D"),
     "mobilenetv2": mobilenetv2,
-    "efficientnet_b0": lambda width, classes, channels, imagenet, size, depth: EfficientNet(width, classes, channels),
-    "shufflenet": lambda width, classes, channels, imagenet, size, depth: ShuffleNet(width, classes, channels),
+    "efficientnet_b0": EfficientNet,
+    "shufflenet": ShuffleNet,
     "mlp_mixer": Mixer,
     "vit": Vit,
-    "mlp": lambda width, classes, channels, imagenet, size, depth: Mlp(width, classes, channels, size),
-    "lenet": lambda width, classes, channels, imagenet, size, depth: LeNet(width, classes, channels, size),
+    "mlp": Mlp,
+    "lenet": LeNet,
 }
 
 
 def build(arch, width, size, classes=10, channels=3, imagenet=False, depth=0):
-    return FAMILIES[arch](width, classes, channels, imagenet, size, depth)
+    return FAMILIES[arch](SimpleNamespace(width=width, classes=classes, channels=channels, imagenet=imagenet,
+                                          size=size, depth=depth))

@@ -1,7 +1,7 @@
 /* Runs one network on one minibatch for tests/parity/test_parity.py, which compares the results with
  * PyTorch's.
  *
- *     parity [--float] ARCH INPUT OUTPUT         (files as in records.h)
+ *     parity [--float|--float-direct] ARCH INPUT OUTPUT         (files as in records.h)
  *
  * INPUT   options   classes, width, channels, height, width in pixels, imagenet, depth
  *         run       samples, alpha, steps, SGD's rate, momentum, weight decay, Adam's rate
@@ -10,7 +10,8 @@
  * train/<norm>.running_*; then, after that many steps from the start, sgd/<parameter>, adam/<parameter>,
  * sgd/<norm>.running_*.
  *
- * In double with the reference executor; with --float one training pass of the real executor. */
+ * In double with the reference executor; with --float one evaluation and one training pass of the real
+ * executor, with --float-direct the same without Winograd. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,7 +24,10 @@
 
 enum { OPTIONS = 7, RUN = 7 };
 
+enum arithmetic { DOUBLE, FLOAT, FLOAT_DIRECT };
+
 typedef struct job {
+    enum arithmetic arithmetic;
     const sg_records *input;
     FILE *output;
     const sg_net *net;
@@ -227,6 +231,7 @@ static int prepare_float(const job *j, float_run *r) {
     size_t pixels = (size_t)in->channels * (size_t)in->height * (size_t)in->width;
     size_t scratch = net->values + 2 * net->channels_tracked;
     SG_TRY(sg_machine_create(&r->machine, "auto", "auto", 1));
+    r->machine->winograd = j->arithmetic != FLOAT_DIRECT;
     SG_TRY(sg_weights_create(&r->weights, net));
     SG_TRY(SG_NEW(&r->values, scratch));
     SG_TRY(read_state(j, r->values, r->weights->mask, r->values + net->values,
@@ -299,10 +304,11 @@ static int run_float(const job *j) {
     return status;
 }
 
-static int run(bool in_float, const char *arch, const char *input_path, const char *output_path) {
+static int run(enum arithmetic arithmetic, const char *arch, const char *input_path,
+               const char *output_path) {
     sg_records *input = NULL;
     sg_net *net = NULL;
-    job j = {0};
+    job j = {.arithmetic = arithmetic};
     int status = SG_AT(sg_records_read(&input, input_path));
     if (status == SG_OK) status = SG_AT(read_net(input, arch, &net));
     j.input = input;
@@ -310,7 +316,7 @@ static int run(bool in_float, const char *arch, const char *input_path, const ch
     if (status == SG_OK) status = SG_AT(read_run(&j));
     if (status == SG_OK && (j.output = fopen(output_path, "wb")) == NULL)
         status = SG_FAIL(SG_CANTCREATE, "cannot create %s", output_path);
-    if (status == SG_OK) status = SG_AT(in_float ? run_float(&j) : run_double(&j));
+    if (status == SG_OK) status = SG_AT(arithmetic == DOUBLE ? run_double(&j) : run_float(&j));
     if (j.output != NULL && fclose(j.output) != 0 && status == SG_OK)
         status = SG_FAIL(SG_IO, "cannot write %s", output_path);
     free(j.label);
@@ -320,12 +326,14 @@ static int run(bool in_float, const char *arch, const char *input_path, const ch
 }
 
 int main(int argc, char **argv) {
-    bool in_float = argc == 5 && strcmp(argv[1], "--float") == 0;
-    if (!in_float && argc != 4) {
-        fprintf(stderr, "usage: parity [--float] ARCH INPUT OUTPUT\n");
+    enum arithmetic arithmetic = DOUBLE;
+    if (argc == 5 && strcmp(argv[1], "--float") == 0) arithmetic = FLOAT;
+    if (argc == 5 && strcmp(argv[1], "--float-direct") == 0) arithmetic = FLOAT_DIRECT;
+    if (argc != (arithmetic == DOUBLE ? 4 : 5)) {
+        fprintf(stderr, "usage: parity [--float|--float-direct] ARCH INPUT OUTPUT\n");
         return SG_USAGE;
     }
-    int status = run(in_float, argv[argc - 3], argv[argc - 2], argv[argc - 1]);
+    int status = run(arithmetic, argv[argc - 3], argv[argc - 2], argv[argc - 1]);
     if (status != SG_OK) fprintf(stderr, "parity: %s\n%s", sg_error_message(), sg_error_trace());
     return status;
 }
