@@ -6,32 +6,40 @@
 #include "kernels/rng.h"
 
 enum { PADDING = 4, ATTEMPTS = 10, SMALL_SIDE = 64 };
-enum { TAPS = 3, PRECISION = 22 }; /* PIL: bilinear without reduction reads at most 3 values; 32 - 8 - 2 bits */
+enum {
+    TAPS = 3,
+    PRECISION = 22
+}; /* PIL: bilinear without reduction reads at most 3 values; 32 - 8 - 2 bits */
 
 int sg_augment_find(const char *name, enum sg_augment *augment) {
-    static const char *const names[] = {
-        [SG_AUGMENT_NONE] = "none", [SG_AUGMENT_CROP_FLIP] = "crop_flip", [SG_AUGMENT_RESIZED_CROP] = "resized_crop"};
+    static const char *const names[] = {[SG_AUGMENT_NONE] = "none",
+                                        [SG_AUGMENT_CROP_FLIP] = "crop_flip",
+                                        [SG_AUGMENT_RESIZED_CROP] = "resized_crop"};
     for (int k = 0; k < (int)(sizeof names / sizeof *names); k++)
         if (name == NULL || strcmp(name, names[k]) == 0) {
             *augment = (enum sg_augment)k;
             return SG_OK;
         }
-    return SG_FAIL(SG_CONFIG, "data.augment = \"%s\" is not known; there are none, crop_flip, resized_crop", name);
+    return SG_FAIL(SG_CONFIG, "data.augment = \"%s\" is not known; there are none, crop_flip, resized_crop",
+                   name);
 }
 
 static sg_view draw_crop_flip(uint64_t seed, uint32_t epoch, uint32_t sample, int height, int width) {
     sg_random r = sg_rng(seed, SG_RNG_AUGMENT, epoch, sample, 0);
     return (sg_view){.top = (int)sg_below(r.word[0], 2 * PADDING + 1) - PADDING,
                      .left = (int)sg_below(r.word[1], 2 * PADDING + 1) - PADDING,
-                     .height = height, .width = width, .flip = r.word[2] >> 31};
+                     .height = height,
+                     .width = width,
+                     .flip = r.word[2] >> 31};
 }
 
-/* torchvision's RandomResizedCrop.get_params: ten tries for a window of random area and aspect that fits, then the
- * largest centred one of an allowed aspect. */
+/* torchvision's RandomResizedCrop.get_params: ten tries for a window of random area and aspect that fits,
+ * then the largest centred one of an allowed aspect. */
 static sg_view draw_resized_crop(uint64_t seed, uint32_t epoch, uint32_t sample, int height, int width) {
     const double low = 3.0 / 4.0, high = 4.0 / 3.0;
     double smallest = height <= SMALL_SIDE && width <= SMALL_SIDE ? 0.5 : 0.08;
-    sg_view view = {.height = height, .width = width,
+    sg_view view = {.height = height,
+                    .width = width,
                     .flip = sg_rng(seed, SG_RNG_AUGMENT, epoch, sample, ATTEMPTS).word[0] >> 31};
     for (uint32_t attempt = 0; attempt < ATTEMPTS; attempt++) {
         sg_random r = sg_rng(seed, SG_RNG_AUGMENT, epoch, sample, attempt);
@@ -56,9 +64,12 @@ static sg_view draw_resized_crop(uint64_t seed, uint32_t epoch, uint32_t sample,
 sg_view sg_augment_draw(enum sg_augment augment, uint64_t seed, uint32_t epoch, uint32_t sample, int height,
                         int width) {
     switch (augment) {
-    case SG_AUGMENT_CROP_FLIP: return draw_crop_flip(seed, epoch, sample, height, width);
-    case SG_AUGMENT_RESIZED_CROP: return draw_resized_crop(seed, epoch, sample, height, width);
-    case SG_AUGMENT_NONE: break;
+    case SG_AUGMENT_CROP_FLIP:
+        return draw_crop_flip(seed, epoch, sample, height, width);
+    case SG_AUGMENT_RESIZED_CROP:
+        return draw_resized_crop(seed, epoch, sample, height, width);
+    case SG_AUGMENT_NONE:
+        break;
     }
     return (sg_view){.height = height, .width = width};
 }
@@ -72,7 +83,8 @@ static void mirror_row(uint8_t *row, int width, int channels) {
         }
 }
 
-void sg_view_row(const sg_view *view, const uint8_t *image, int height, int width, int channels, int y, uint8_t *out) {
+void sg_view_row(const sg_view *view, const uint8_t *image, int height, int width, int channels, int y,
+                 uint8_t *out) {
     int from = y + view->top;
     size_t size = (size_t)(width * channels);
     if (from < 0 || from >= height) {
@@ -80,7 +92,8 @@ void sg_view_row(const sg_view *view, const uint8_t *image, int height, int widt
         return;
     }
     const uint8_t *row = image + (size_t)from * size;
-    int first = view->left < 0 ? 0 : view->left, last = view->left + width; /* columns of the image: [first, last) */
+    int first = view->left < 0 ? 0 : view->left,
+        last = view->left + width; /* columns of the image: [first, last) */
     if (last > width) last = width;
     if (last <= first) {
         memset(out, 0, size);
@@ -114,7 +127,8 @@ static void make_taps(int in, int out, taps *t) {
             weight[k] = away < 1.0 ? 1.0 - away : 0.0;
             sum += weight[k];
         }
-        for (int k = 0; k < t[i].count; k++) t[i].weight[k] = (int32_t)(0.5 + weight[k] / sum * (1 << PRECISION));
+        for (int k = 0; k < t[i].count; k++)
+            t[i].weight[k] = (int32_t)(0.5 + weight[k] / sum * (1 << PRECISION));
     }
 }
 
@@ -127,8 +141,8 @@ size_t sg_view_scratch(int height, int width, int channels) {
     return (size_t)(height + width) * sizeof(taps) + (size_t)height * (size_t)width * (size_t)channels;
 }
 
-void sg_view_resample(const sg_view *view, const uint8_t *image, int height, int width, int channels, void *scratch,
-                      uint8_t *out) {
+void sg_view_resample(const sg_view *view, const uint8_t *image, int height, int width, int channels,
+                      void *scratch, uint8_t *out) {
     taps *across = scratch, *down = across + width;
     uint8_t *middle = (uint8_t *)(down + height); /* [view->height][width][channels] */
     size_t row = (size_t)(width * channels);

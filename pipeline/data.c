@@ -36,28 +36,34 @@ static int broadcast_blob(sg_blob *blob, sg_comm *world) {
 /* What was found must be something that memory can be laid out for and that the options ask for. */
 static int validate(const sg_data_options *options, const sg_data_scan *scan) {
     SG_CHECK(scan->classes >= 1 && scan->classes <= SG_DATA_MAX_CLASSES, SG_DATA,
-             "data set %s: has %d classes; 1 to %d are possible", scan->name, scan->classes, SG_DATA_MAX_CLASSES);
-    SG_CHECK(scan->channels >= 1 && scan->channels <= SG_DATA_CHANNELS && scan->height >= 1 &&
-                 scan->height <= SG_DATA_MAX_SIDE && scan->width >= 1 && scan->width <= SG_DATA_MAX_SIDE &&
-                 (int64_t)scan->height * scan->width <= SG_DATA_MAX_PIXELS,
-             SG_DATA, "data set %s: images of %d x %d pixels with %d channels; sides of 1 to %d and 1 to %d channels are"
-             " possible", scan->name, scan->height, scan->width, scan->channels, SG_DATA_MAX_SIDE, SG_DATA_CHANNELS);
+             "data set %s: has %d classes; 1 to %d are possible", scan->name, scan->classes,
+             SG_DATA_MAX_CLASSES);
+    SG_CHECK(
+        scan->channels >= 1 && scan->channels <= SG_DATA_CHANNELS && scan->height >= 1 &&
+            scan->height <= SG_DATA_MAX_SIDE && scan->width >= 1 && scan->width <= SG_DATA_MAX_SIDE &&
+            (int64_t)scan->height * scan->width <= SG_DATA_MAX_PIXELS,
+        SG_DATA,
+        "data set %s: images of %d x %d pixels with %d channels; sides of 1 to %d and 1 to %d channels are"
+        " possible",
+        scan->name, scan->height, scan->width, scan->channels, SG_DATA_MAX_SIDE, SG_DATA_CHANNELS);
     SG_CHECK(options->classes == 0 || options->classes == scan->classes, SG_CONFIG,
-             "net.classes = %d, but data set %s has %d classes: set net.classes = %d", options->classes, scan->name,
-             scan->classes, scan->classes);
+             "net.classes = %d, but data set %s has %d classes: set net.classes = %d", options->classes,
+             scan->name, scan->classes, scan->classes);
     const uint32_t limit[SG_SPLITS] = {options->train_limit, options->test_limit};
     for (int s = 0; s < SG_SPLITS; s++) {
         const char *split = sg_data_split_name((enum sg_data_split)s);
         SG_CHECK(scan->samples[s] > 0, SG_DATA, "data set %s: its %s split is empty", scan->name, split);
         SG_CHECK(limit[s] <= scan->samples[s], SG_CONFIG,
-                 "data.%s_limit = %" PRIu32 ", but data set %s has %" PRIu32 " %s samples: lower it, or 0 for all",
+                 "data.%s_limit = %" PRIu32 ", but data set %s has %" PRIu32
+                 " %s samples: lower it, or 0 for all",
                  split, limit[s], scan->name, scan->samples[s], split);
     }
     return SG_OK;
 }
 
 /* One rank scans; the result, or its error, becomes every rank's. Collective. */
-static int scan_once(const sg_data_kind *kind, const sg_data_options *options, sg_data_scan *scan, sg_comm *world) {
+static int scan_once(const sg_data_kind *kind, const sg_data_options *options, sg_data_scan *scan,
+                     sg_comm *world) {
     int status = SG_OK;
     if (sg_comm_rank(world) == 0) {
         status = SG_AT(kind->scan(options, scan));
@@ -72,7 +78,8 @@ static int scan_once(const sg_data_kind *kind, const sg_data_options *options, s
     return SG_AT(broadcast_blob(&scan->manifest, world));
 }
 
-/* True when the node's shared-memory file system holds `bytes` more: touching pages beyond it kills the process. */
+/* True when the node's shared-memory file system holds `bytes` more: touching pages beyond it kills the
+ * process. */
 static bool shared_memory_fits(size_t bytes) {
     struct statvfs found;
     if (statvfs("/dev/shm", &found) != 0) return true; /* not Linux's place for it: the allocation decides */
@@ -85,9 +92,10 @@ static int get_window(struct sg_data_memory *memory, size_t bytes, unsigned char
     *base = NULL;
     SG_TRY(sg_comm_check(MPI_Bcast(&fits, 1, MPI_INT, 0, memory->team), "MPI_Bcast"));
     if (!fits) return SG_OK;
-    failed = MPI_Win_allocate_shared(memory->rank == 0 ? (MPI_Aint)bytes : 0, 1, MPI_INFO_NULL, memory->team, base,
-                                     &memory->window) != MPI_SUCCESS;
-    SG_TRY(sg_comm_check(MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, memory->team), "MPI_Allreduce"));
+    failed = MPI_Win_allocate_shared(memory->rank == 0 ? (MPI_Aint)bytes : 0, 1, MPI_INFO_NULL, memory->team,
+                                     base, &memory->window) != MPI_SUCCESS;
+    SG_TRY(sg_comm_check(MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, memory->team),
+                         "MPI_Allreduce"));
     if (failed) {
         memory->window = MPI_WIN_NULL;
         *base = NULL;
@@ -95,15 +103,17 @@ static int get_window(struct sg_data_memory *memory, size_t bytes, unsigned char
     }
     MPI_Aint size;
     int unit;
-    SG_TRY(sg_comm_check(MPI_Win_shared_query(memory->window, 0, &size, &unit, base), "MPI_Win_shared_query"));
+    SG_TRY(
+        sg_comm_check(MPI_Win_shared_query(memory->window, 0, &size, &unit, base), "MPI_Win_shared_query"));
     return SG_AT(sg_comm_check(MPI_Win_lock_all(MPI_MODE_NOCHECK, memory->window), "MPI_Win_lock_all"));
 }
 
-/* Memory for `bytes`: a window that the node's ranks share or, for a rank alone on its node and where shared memory
- * is too small, this rank's own. Collective. */
+/* Memory for `bytes`: a window that the node's ranks share or, for a rank alone on its node and where shared
+ * memory is too small, this rank's own. Collective. */
 static int get_memory(struct sg_data_memory *memory, size_t bytes, sg_comm *world, unsigned char **base) {
-    SG_TRY(sg_comm_check(MPI_Comm_split_type(sg_comm_mpi(world), MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &memory->team),
-                         "MPI_Comm_split_type"));
+    SG_TRY(sg_comm_check(
+        MPI_Comm_split_type(sg_comm_mpi(world), MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &memory->team),
+        "MPI_Comm_split_type"));
     MPI_Comm_set_errhandler(memory->team, MPI_ERRORS_RETURN);
     MPI_Comm_size(memory->team, &memory->size);
     MPI_Comm_rank(memory->team, &memory->rank);
@@ -122,8 +132,9 @@ static int get_memory(struct sg_data_memory *memory, size_t bytes, sg_comm *worl
 static size_t aligned(size_t bytes) { return (bytes + ALIGN - 1) / ALIGN * ALIGN; }
 
 /* This rank's slice of every split: samples rank * n / size onwards. */
-static int read_slices(const sg_data_kind *kind, const sg_data_options *options, const struct sg_data_memory *memory,
-                       const sg_data *data, uint8_t *const image[SG_SPLITS], int32_t *const label[SG_SPLITS]) {
+static int read_slices(const sg_data_kind *kind, const sg_data_options *options,
+                       const struct sg_data_memory *memory, const sg_data *data,
+                       uint8_t *const image[SG_SPLITS], int32_t *const label[SG_SPLITS]) {
     size_t sample = (size_t)data->height * (size_t)data->width * (size_t)data->channels;
     for (int s = 0; s < SG_SPLITS; s++) {
         uint64_t all = data->part[s].samples, rank = (uint64_t)memory->rank, size = (uint64_t)memory->size;
@@ -135,12 +146,13 @@ static int read_slices(const sg_data_kind *kind, const sg_data_options *options,
     return SG_OK;
 }
 
-static int find_fingerprint(const sg_data *data, const sg_data_scan *scan, bool manifest, uint64_t *fingerprint) {
+static int find_fingerprint(const sg_data *data, const sg_data_scan *scan, bool manifest,
+                            uint64_t *fingerprint) {
     XXH3_state_t *state = XXH3_createState();
     SG_CHECK(state != NULL, SG_NOMEM, "out of memory: no room for a hash");
     XXH3_64bits_reset(state);
     uint32_t shape[] = {(uint32_t)data->classes, (uint32_t)data->channels, (uint32_t)data->height,
-                        (uint32_t)data->width, data->part[0].samples, data->part[1].samples};
+                        (uint32_t)data->width,   data->part[0].samples,    data->part[1].samples};
     XXH3_64bits_update(state, shape, sizeof shape);
     XXH3_64bits_update(state, data->mean, sizeof data->mean);
     XXH3_64bits_update(state, data->deviation, sizeof data->deviation);
@@ -159,18 +171,22 @@ static int find_fingerprint(const sg_data *data, const sg_data_scan *scan, bool 
 }
 
 /* The fingerprint on every rank; an error when nodes have read different content. Collective. */
-static int agree_on_fingerprint(sg_data *data, const struct sg_data_memory *memory, bool manifest, sg_comm *world) {
+static int agree_on_fingerprint(sg_data *data, const struct sg_data_memory *memory, bool manifest,
+                                sg_comm *world) {
     int status = SG_OK;
     uint64_t first;
-    if (memory->rank == 0) status = SG_AT(find_fingerprint(data, &memory->scan, manifest, &data->fingerprint));
+    if (memory->rank == 0)
+        status = SG_AT(find_fingerprint(data, &memory->scan, manifest, &data->fingerprint));
     SG_TRY(sg_comm_agree(world, status));
     if (data->shared)
         SG_TRY(sg_comm_check(MPI_Bcast(&data->fingerprint, 1, MPI_UINT64_T, 0, memory->team), "MPI_Bcast"));
     first = data->fingerprint;
     SG_TRY(sg_comm_broadcast(world, &first, sizeof first, 0));
     if (first != data->fingerprint)
-        status = SG_FAIL(SG_DATA, "data set %s: nodes read different content (fingerprints %016" PRIx64 " and %016" PRIx64
-                            "): is the path the same directory on every node?", data->name, first, data->fingerprint);
+        status = SG_FAIL(SG_DATA,
+                         "data set %s: nodes read different content (fingerprints %016" PRIx64
+                         " and %016" PRIx64 "): is the path the same directory on every node?",
+                         data->name, first, data->fingerprint);
     return SG_AT(sg_comm_agree(world, status));
 }
 

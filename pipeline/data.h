@@ -1,7 +1,7 @@
 /* A data set in memory: 8-bit samples, kept once per node in memory that the node's ranks share.
  *
- * Opening reads (or, for `shapes`, makes) every sample; the ranks of a node share the work. Everything here is
- * read-only after that, and the same on every rank and for every number of ranks. */
+ * Opening reads (or, for `shapes`, makes) every sample; the ranks of a node share the work. Everything here
+ * is read-only after that, and the same on every rank and for every number of ranks. */
 #ifndef SG_DATA_H
 #define SG_DATA_H
 
@@ -16,9 +16,9 @@ enum sg_data_split { SG_SPLIT_TRAIN, SG_SPLIT_TEST, SG_SPLITS };
 enum { SG_DATA_CHANNELS = 3, SG_DATA_NAME = 64 };
 
 typedef struct sg_data_options {
-    const char *kind;     /* a name of sg_data_kinds(); NULL: "shapes" */
-    const char *path;     /* file or directory; unused by shapes */
-    int classes;          /* what the network expects; 0: what the data set has. shapes: 10 (also for 0) or 100 */
+    const char *kind; /* a name of sg_data_kinds(); NULL: "shapes" */
+    const char *path; /* file or directory; unused by shapes */
+    int classes;      /* what the network expects; 0: what the data set has. shapes: 10 (also for 0) or 100 */
     uint32_t train_limit; /* the first N samples of the data set's order; 0: all (shapes: 10,000) */
     uint32_t test_limit;  /* 0: all (shapes: 2,000) */
     uint64_t seed;        /* shapes: the samples' seed; unused by the others */
@@ -32,20 +32,20 @@ typedef struct sg_data_part {
 } sg_data_part;
 
 typedef struct sg_data {
-    char name[SG_DATA_NAME];        /* cifar10, shapes, the directory's name ... */
+    char name[SG_DATA_NAME]; /* cifar10, shapes, the directory's name ... */
     int classes, channels, height, width;
-    const char *const *class_name;  /* [classes] */
-    float mean[SG_DATA_CHANNELS];   /* normalisation of byte / 255: (value - mean) / deviation */
+    const char *const *class_name; /* [classes] */
+    float mean[SG_DATA_CHANNELS];  /* normalisation of byte / 255: (value - mean) / deviation */
     float deviation[SG_DATA_CHANNELS];
-    uint64_t fingerprint;           /* XXH3 of shape, normalisation, images and labels in order (folder: and names) */
+    uint64_t fingerprint; /* XXH3 of shape, normalisation, images and labels in order (folder: and names) */
     sg_data_part part[SG_SPLITS];
-    bool shared;                    /* false: this rank has a copy of its own */
-    struct sg_data_memory *memory;  /* private */
+    bool shared;                   /* false: this rank has a copy of its own */
+    struct sg_data_memory *memory; /* private */
 } sg_data;
 
-/* Opens a data set. Collective over world; every rank passes the same options except threads. All ranks return
- * the same code and message. SG_CONFIG: unknown kind, classes or limits that do not fit; SG_NOINPUT: not there;
- * SG_DATA: damaged; SG_NOMEM. Owned. */
+/* Opens a data set. Collective over world; every rank passes the same options except threads. All ranks
+ * return the same code and message. SG_CONFIG: unknown kind, classes or limits that do not fit; SG_NOINPUT:
+ * not there; SG_DATA: damaged; SG_NOMEM. Owned. */
 int sg_data_open(sg_data **data, const sg_data_options *options, MPI_Comm world);
 
 /* Collective over the world that opened it (it frees shared memory). NULL and *data NULL are tolerated. */
@@ -54,12 +54,12 @@ void sg_data_close(sg_data **data);
 /* The kinds in order, NULL at the end. */
 const char *const *sg_data_kinds(void);
 
-/* Reads every sample once more and prints what the data set holds: size, samples and images per class, mean and
- * deviation per channel, fingerprint. SG_DATA when a class has no sample in the training split. Local. */
+/* Reads every sample once more and prints what the data set holds: size, samples and images per class, mean
+ * and deviation per channel, fingerprint. SG_DATA when a class has no sample in the training split. Local. */
 int sg_data_check(const sg_data *data, FILE *out);
 
-/* Writes the data set as one packed HDF5 file (kind `packed`), to a temporary name first, and syncs it. Local: call
- * it on one rank. SG_CANTCREATE, SG_IO. */
+/* Writes the data set as one packed HDF5 file (kind `packed`), to a temporary name first, and syncs it.
+ * Local: call it on one rank. SG_CANTCREATE, SG_IO. */
 int sg_data_pack(const sg_data *data, const char *path);
 
 #endif

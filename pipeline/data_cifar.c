@@ -1,5 +1,5 @@
-/* CIFAR-10 and CIFAR-100, binary versions (Krizhevsky, 2009): records of 1 or 2 label bytes and 3 x 32 x 32 bytes,
- * one plane per channel. https://www.cs.toronto.edu/~kriz/cifar.html */
+/* CIFAR-10 and CIFAR-100, binary versions (Krizhevsky, 2009): records of 1 or 2 label bytes and 3 x 32 x 32
+ * bytes, one plane per channel. https://www.cs.toronto.edu/~kriz/cifar.html */
 #include <inttypes.h>
 #include <string.h>
 
@@ -16,15 +16,26 @@ typedef struct version {
     const char *file[SG_SPLITS][MAX_PARTS];
 } version;
 
-static const version cifar10 = {
-    .name = "cifar10", .folder = "cifar-10-batches-bin", .url = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-    .names = "batches.meta.txt", .classes = 10, .labels = 1, .label = 0, .parts = {5, 1},
-    .file = {{"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"},
-             {"test_batch.bin"}}};
-static const version cifar100 = {
-    .name = "cifar100", .folder = "cifar-100-binary", .url = "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
-    .names = "fine_label_names.txt", .classes = 100, .labels = 2, .label = 1, .parts = {1, 1},
-    .file = {{"train.bin"}, {"test.bin"}}};
+static const version cifar10 = {.name = "cifar10",
+                                .folder = "cifar-10-batches-bin",
+                                .url = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+                                .names = "batches.meta.txt",
+                                .classes = 10,
+                                .labels = 1,
+                                .label = 0,
+                                .parts = {5, 1},
+                                .file = {{"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
+                                          "data_batch_4.bin", "data_batch_5.bin"},
+                                         {"test_batch.bin"}}};
+static const version cifar100 = {.name = "cifar100",
+                                 .folder = "cifar-100-binary",
+                                 .url = "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+                                 .names = "fine_label_names.txt",
+                                 .classes = 100,
+                                 .labels = 2,
+                                 .label = 1,
+                                 .parts = {1, 1},
+                                 .file = {{"train.bin"}, {"test.bin"}}};
 
 /* The manifest: records per file, then the folder's path. */
 typedef struct manifest {
@@ -40,15 +51,20 @@ static int count_records(const version *v, const char *folder, enum sg_data_spli
         if (path == NULL) return SG_NOMEM;
         int status = SG_AT(sg_data_file_size(path, &size));
         if (status == SG_OK && (size == 0 || size % record != 0))
-            status = SG_FAIL(SG_DATA, "%s: has %" PRIu64 " bytes, which is no whole number of %" PRIu64 "-byte records "
-                             "(the last begins at byte %" PRIu64 "); it is truncated or of another kind: fetch %s again",
-                             path, size, record, size / record * record, v->url);
+            status = SG_FAIL(
+                SG_DATA,
+                "%s: has %" PRIu64 " bytes, which is no whole number of %" PRIu64 "-byte records "
+                "(the last begins at byte %" PRIu64 "); it is truncated or of another kind: fetch %s again",
+                path, size, record, size / record * record, v->url);
         if (part == 0) first = size;
         if (status == SG_OK && size != first)
-            status = SG_FAIL(SG_DATA, "%s: has %" PRIu64 " bytes where %s has %" PRIu64 "; one of them is incomplete: "
-                             "fetch %s again", path, size, v->file[split][0], first, v->url);
+            status = SG_FAIL(SG_DATA,
+                             "%s: has %" PRIu64 " bytes where %s has %" PRIu64 "; one of them is incomplete: "
+                             "fetch %s again",
+                             path, size, v->file[split][0], first, v->url);
         if (status == SG_OK && size / record * (uint64_t)v->parts[split] > UINT32_MAX)
-            status = SG_FAIL(SG_DATA, "%s: has %" PRIu64 " records, more than can be numbered", path, size / record);
+            status = SG_FAIL(SG_DATA, "%s: has %" PRIu64 " records, more than can be numbered", path,
+                             size / record);
         free(path);
         if (status != SG_OK) return status;
     }
@@ -72,7 +88,8 @@ static int find_folder(const version *v, const char *path, char **folder) {
         if (found) return SG_OK;
         SG_FREE(*folder);
     }
-    return SG_FAIL(SG_NOINPUT, "%s: holds neither %s nor %s/%s; the binary version of the data set unpacks to that (%s)",
+    return SG_FAIL(SG_NOINPUT,
+                   "%s: holds neither %s nor %s/%s; the binary version of the data set unpacks to that (%s)",
                    path, wanted, v->folder, wanted, v->url);
 }
 
@@ -94,7 +111,8 @@ static int scan_version(const version *v, const sg_data_options *options, sg_dat
         goto done;
     }
     if (sg_data_file_type(names) == 'f' &&
-        (status = SG_AT(sg_data_file_names(names, v->classes, &scan->class_names)))) goto done;
+        (status = SG_AT(sg_data_file_names(names, v->classes, &scan->class_names))))
+        goto done;
     if ((status = SG_AT(sg_blob_add(&scan->manifest, records, sizeof records)))) goto done;
     status = SG_AT(sg_blob_add(&scan->manifest, folder, strlen(folder) + 1));
 done:
@@ -104,8 +122,8 @@ done:
 }
 
 /* `count` records of one file from `first` on. */
-static int read_file(const version *v, const char *path, uint32_t first, uint32_t count, uint8_t *image, int32_t *label,
-                     unsigned char *buffer) {
+static int read_file(const version *v, const char *path, uint32_t first, uint32_t count, uint8_t *image,
+                     int32_t *label, unsigned char *buffer) {
     size_t record = (size_t)(v->labels + PIXELS);
     for (uint32_t done = 0; done < count;) {
         uint32_t piece = count - done < PIECE ? count - done : PIECE;
@@ -114,9 +132,10 @@ static int read_file(const version *v, const char *path, uint32_t first, uint32_
         for (uint32_t i = 0; i < piece; i++) {
             const unsigned char *from = buffer + i * record;
             SG_CHECK(from[v->label] < v->classes, SG_DATA,
-                     "%s: the label at byte %" PRIu64 " is %d; 0 to %d were expected; the file is damaged or of another "
-                     "kind: fetch %s again", path, offset + i * record + (uint64_t)v->label, from[v->label],
-                     v->classes - 1, v->url);
+                     "%s: the label at byte %" PRIu64
+                     " is %d; 0 to %d were expected; the file is damaged or of another "
+                     "kind: fetch %s again",
+                     path, offset + i * record + (uint64_t)v->label, from[v->label], v->classes - 1, v->url);
             label[done + i] = from[v->label];
             uint8_t *to = image + (size_t)(done + i) * PIXELS;
             for (int p = 0; p < PLANE; p++)
@@ -138,8 +157,10 @@ static int read_version(const version *v, const sg_data_scan *scan, enum sg_data
         uint32_t piece = found->records[split] - at;
         if (piece > count - done) piece = count - done;
         char *path = sg_data_file_join(found->folder, v->file[split][part]);
-        status = path == NULL ? SG_NOMEM
-                              : SG_AT(read_file(v, path, at, piece, image + (size_t)done * PIXELS, label + done, buffer));
+        status =
+            path == NULL
+                ? SG_NOMEM
+                : SG_AT(read_file(v, path, at, piece, image + (size_t)done * PIXELS, label + done, buffer));
         free(path);
         done += piece;
     }
@@ -147,16 +168,20 @@ static int read_version(const version *v, const sg_data_scan *scan, enum sg_data
     return status;
 }
 
-static int scan10(const sg_data_options *options, sg_data_scan *scan) { return scan_version(&cifar10, options, scan); }
-static int scan100(const sg_data_options *options, sg_data_scan *scan) { return scan_version(&cifar100, options, scan); }
+static int scan10(const sg_data_options *options, sg_data_scan *scan) {
+    return scan_version(&cifar10, options, scan);
+}
+static int scan100(const sg_data_options *options, sg_data_scan *scan) {
+    return scan_version(&cifar100, options, scan);
+}
 
-static int read10(const sg_data_options *options, const sg_data_scan *scan, enum sg_data_split split, uint32_t first,
-                  uint32_t count, uint8_t *image, int32_t *label) {
+static int read10(const sg_data_options *options, const sg_data_scan *scan, enum sg_data_split split,
+                  uint32_t first, uint32_t count, uint8_t *image, int32_t *label) {
     (void)options;
     return read_version(&cifar10, scan, split, first, count, image, label);
 }
-static int read100(const sg_data_options *options, const sg_data_scan *scan, enum sg_data_split split, uint32_t first,
-                   uint32_t count, uint8_t *image, int32_t *label) {
+static int read100(const sg_data_options *options, const sg_data_scan *scan, enum sg_data_split split,
+                   uint32_t first, uint32_t count, uint8_t *image, int32_t *label) {
     (void)options;
     return read_version(&cifar100, scan, split, first, count, image, label);
 }

@@ -19,7 +19,8 @@ char *sg_data_file_join(const char *directory, const char *name) {
     size_t length = strlen(directory), size = length + strlen(name) + 2;
     char *path = sg_alloc(size, 1);
     if (path != NULL)
-        snprintf(path, size, "%s%s%s", directory, length > 0 && directory[length - 1] == '/' ? "" : "/", name);
+        snprintf(path, size, "%s%s%s", directory, length > 0 && directory[length - 1] == '/' ? "" : "/",
+                 name);
     return path;
 }
 
@@ -41,10 +42,12 @@ static int read_fully(int file, const char *path, uint64_t offset, void *to, siz
     while (done < bytes) {
         ssize_t got = pread(file, (char *)to + done, bytes - done, (off_t)(offset + done));
         if (got < 0 && errno == EINTR) continue;
-        SG_CHECK(got >= 0, SG_IO, "%s: reading at byte %" PRIu64 " failed: %s", path, offset + done, strerror(errno));
+        SG_CHECK(got >= 0, SG_IO, "%s: reading at byte %" PRIu64 " failed: %s", path, offset + done,
+                 strerror(errno));
         SG_CHECK(got > 0, SG_DATA,
-                 "%s: ends at byte %" PRIu64 ", where %zu more were expected; it is truncated: fetch it again", path,
-                 offset + done, bytes - done);
+                 "%s: ends at byte %" PRIu64
+                 ", where %zu more were expected; it is truncated: fetch it again",
+                 path, offset + done, bytes - done);
         done += (size_t)got;
     }
     return SG_OK;
@@ -72,7 +75,8 @@ int sg_data_file_load(const char *path, uint64_t limit, unsigned char **bytes, s
     *bytes = NULL;
     SG_TRY(open_file(path, &file, &found));
     if (found > limit) {
-        status = SG_FAIL(SG_DATA, "%s: has %" PRIu64 " bytes; at most %" PRIu64 " were expected", path, found, limit);
+        status = SG_FAIL(SG_DATA, "%s: has %" PRIu64 " bytes; at most %" PRIu64 " were expected", path, found,
+                         limit);
         goto done;
     }
     *size = (size_t)found;
@@ -98,8 +102,8 @@ int sg_data_file_names(const char *path, int count, sg_blob *names) {
         found++;
     }
     if (found != count)
-        status = SG_FAIL(SG_DATA, "%s: names %d classes where %d were expected; fetch it again or remove it", path,
-                         found, count);
+        status = SG_FAIL(SG_DATA, "%s: names %d classes where %d were expected; fetch it again or remove it",
+                         path, found, count);
 done:
     free(text);
     return status;

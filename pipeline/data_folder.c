@@ -1,8 +1,8 @@
-/* Image folders: train/<class>/... and test/<class>/... (or val/), and Tiny-ImageNet as its archive unpacks, whose
- * val/images are labelled by val/val_annotations.txt.
+/* Image folders: train/<class>/... and test/<class>/... (or val/), and Tiny-ImageNet as its archive unpacks,
+ * whose val/images are labelled by val/val_annotations.txt.
  *
- * Classes are the sorted names of train's subdirectories, as torchvision numbers them. Listed by class, the first N
- * images would be of one class: the data set's order is a fixed shuffle of the list instead. */
+ * Classes are the sorted names of train's subdirectories, as torchvision numbers them. Listed by class, the
+ * first N images would be of one class: the data set's order is a fixed shuffle of the list instead. */
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -34,7 +34,9 @@ typedef struct listing {
 
 /* ---- Directories. */
 
-static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int compare_names(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 /* The names in a directory, sorted, without hidden ones. Owned: *name and its *storage. */
 static int list_directory(const char *path, char ***name, int *count, sg_blob *storage) {
@@ -51,7 +53,8 @@ static int list_directory(const char *path, char ***name, int *count, sg_blob *s
         ++*count;
         errno = 0;
     }
-    if (status == SG_OK && errno != 0) status = SG_FAIL(SG_IO, "%s: listing failed: %s", path, strerror(errno));
+    if (status == SG_OK && errno != 0)
+        status = SG_FAIL(SG_IO, "%s: listing failed: %s", path, strerror(errno));
     closedir(directory);
     if (status == SG_OK) status = SG_AT(SG_NEW(name, (size_t)*count));
     if (status != SG_OK) {
@@ -84,7 +87,8 @@ static int add_entry(listing *l, enum sg_data_split split, const char *relative,
 
 /* An image of a kind that cannot be read must not be left out silently. */
 static bool foreign_image(const char *name) {
-    static const char *const ends[] = {".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"};
+    static const char *const ends[] = {".bmp", ".gif", ".webp", ".tif", ".tiff",
+                                       ".ppm", ".pgm", ".jp2",  ".avif"};
     const char *end = strrchr(name, '.');
     for (size_t i = 0; end != NULL && i < sizeof ends / sizeof *ends; i++)
         if (strcasecmp(end, ends[i]) == 0) return true;
@@ -97,9 +101,10 @@ static int walk(listing *l, enum sg_data_split split, const char *relative, int 
     char **name, *path = path_in(l, relative);
     int count;
     if (path == NULL) return SG_NOMEM;
-    int status = depth > MAX_DEPTH ? SG_FAIL(SG_DATA, "%s: is nested deeper than %d directories; a link may lead back",
-                                             path, MAX_DEPTH)
-                                   : SG_AT(list_directory(path, &name, &count, &storage));
+    int status = depth > MAX_DEPTH
+                     ? SG_FAIL(SG_DATA, "%s: is nested deeper than %d directories; a link may lead back",
+                               path, MAX_DEPTH)
+                     : SG_AT(list_directory(path, &name, &count, &storage));
     free(path);
     if (status != SG_OK) return status;
     for (int i = 0; status == SG_OK && i < count; i++) {
@@ -110,7 +115,8 @@ static int walk(listing *l, enum sg_data_split split, const char *relative, int 
         else if (sg_data_image_named(name[i]))
             status = SG_AT(add_entry(l, split, inner, label));
         else if (foreign_image(name[i]))
-            status = SG_FAIL(SG_DATA, "%s/%s: is of a kind that cannot be read; convert it to PNG or JPEG", l->root, inner);
+            status = SG_FAIL(SG_DATA, "%s/%s: is of a kind that cannot be read; convert it to PNG or JPEG",
+                             l->root, inner);
         else if ((status = SG_AT(has(l, inner, 'd', &directory))) == SG_OK && directory)
             status = SG_AT(walk(l, split, inner, label, depth + 1));
         free(inner);
@@ -121,7 +127,8 @@ static int walk(listing *l, enum sg_data_split split, const char *relative, int 
 }
 
 static int find_class(const listing *l, const char *name) {
-    char **found = l->classes > 0 ? bsearch(&name, l->class_name, (size_t)l->classes, sizeof name, compare_names) : NULL;
+    char **found =
+        l->classes > 0 ? bsearch(&name, l->class_name, (size_t)l->classes, sizeof name, compare_names) : NULL;
     return found ? (int)(found - l->class_name) : -1;
 }
 
@@ -142,7 +149,8 @@ static int find_classes(listing *l) {
         l->classes++;
     }
     if (status == SG_OK && l->classes == 0)
-        status = SG_FAIL(SG_DATA, "%s: has no subdirectory; one for each class was expected, with its images", path);
+        status = SG_FAIL(SG_DATA, "%s: has no subdirectory; one for each class was expected, with its images",
+                         path);
     if (status == SG_OK) status = SG_AT(SG_NEW(&l->class_name, (size_t)l->classes));
     if (status == SG_OK) {
         char *next = (char *)l->class_names.bytes;
@@ -168,12 +176,16 @@ static int add_classes(listing *l, enum sg_data_split split, const char *directo
         status = inner == NULL ? SG_NOMEM : SG_AT(has(l, inner, 'd', &is_directory));
         int label = find_class(l, name[i]);
         if (status == SG_OK && is_directory && label < 0)
-            status = SG_FAIL(SG_DATA, "%s/%s: is a class that %s/train does not have; both need the same subdirectories",
-                             l->root, inner, l->root);
+            status = SG_FAIL(
+                SG_DATA, "%s/%s: is a class that %s/train does not have; both need the same subdirectories",
+                l->root, inner, l->root);
         if (status == SG_OK && is_directory) status = SG_AT(walk(l, split, inner, label, 0));
         if (status == SG_OK && is_directory && l->entries[split].size == before)
-            status = SG_FAIL(SG_DATA, "%s/%s: holds no JPEG or PNG file; remove the class from train and test, or fetch "
-                             "its images", l->root, inner);
+            status =
+                SG_FAIL(SG_DATA,
+                        "%s/%s: holds no JPEG or PNG file; remove the class from train and test, or fetch "
+                        "its images",
+                        l->root, inner);
         free(inner);
     }
     free(name);
@@ -199,17 +211,22 @@ static int add_annotated(listing *l) {
         size_t at = (size_t)(line - (char *)text);
         char *name = strchr(line, '\t');
         if (*line != '\0' && (name == NULL || name == line)) {
-            status = SG_FAIL(SG_DATA, "%s: the line at byte %zu is \"%.60s\"; a file name, a tab and a class were expected",
-                             path, at, line);
+            status =
+                SG_FAIL(SG_DATA,
+                        "%s: the line at byte %zu is \"%.60s\"; a file name, a tab and a class were expected",
+                        path, at, line);
         } else if (*line != '\0') {
             *name++ = '\0';
             name[strcspn(name, "\t")] = '\0';
             int label = find_class(l, name);
             if (label < 0)
-                status = SG_FAIL(SG_DATA, "%s: the line at byte %zu names the class \"%.60s\", which %s/train does not have",
-                                 path, at, name, l->root);
+                status = SG_FAIL(
+                    SG_DATA,
+                    "%s: the line at byte %zu names the class \"%.60s\", which %s/train does not have", path,
+                    at, name, l->root);
             char *inner = status == SG_OK ? sg_data_file_join("val/images", line) : NULL;
-            if (status == SG_OK) status = inner == NULL ? SG_NOMEM : SG_AT(add_entry(l, SG_SPLIT_TEST, inner, label));
+            if (status == SG_OK)
+                status = inner == NULL ? SG_NOMEM : SG_AT(add_entry(l, SG_SPLIT_TEST, inner, label));
             free(inner);
         }
         line = next;
@@ -229,8 +246,9 @@ static int check_listed_classes(const listing *l) {
     char *name = (char *)listed.bytes;
     for (int c = 0; status == SG_OK && c < l->classes; c++, name += strlen(name) + 1)
         if (find_class(l, name) < 0)
-            status = SG_FAIL(SG_DATA, "%s: lists the class \"%.60s\", which %s/train does not have; unpack it again", path,
-                             name, l->root);
+            status = SG_FAIL(SG_DATA,
+                             "%s: lists the class \"%.60s\", which %s/train does not have; unpack it again",
+                             path, name, l->root);
     sg_blob_release(&listed);
     free(path);
     return status;
@@ -246,7 +264,8 @@ static int fill_listing(listing *l) {
     SG_TRY(has(l, "val/val_annotations.txt", 'f', &annotations));
     SG_TRY(has(l, "wnids.txt", 'f', &listed));
     SG_CHECK(train && (test || val), SG_NOINPUT,
-             "%s: holds no %s directory; train and test (or val) were expected, with one subdirectory for each class",
+             "%s: holds no %s directory; train and test (or val) were expected, with one subdirectory for "
+             "each class",
              l->root, !train ? "train" : "test or val");
     SG_TRY(find_classes(l));
     if (annotations && listed) SG_TRY(check_listed_classes(l));
@@ -255,15 +274,16 @@ static int fill_listing(listing *l) {
     return SG_AT(add_classes(l, SG_SPLIT_TEST, test ? "test" : "val"));
 }
 
-/* Directories are walked in sorted order, annotations in their own: the shuffle starts from the same list anywhere. */
+/* Directories are walked in sorted order, annotations in their own: the shuffle starts from the same list
+ * anywhere. */
 static int make_manifest(listing *l, sg_data_scan *scan) {
     manifest m = {0};
     SG_TRY(sg_blob_add(&scan->manifest, &m, sizeof m));
     for (int s = 0; s < SG_SPLITS; s++) {
         size_t count = l->entries[s].size / sizeof(entry);
         entry *e = (entry *)l->entries[s].bytes;
-        SG_CHECK(count <= INT32_MAX, SG_DATA, "%s: has %zu %s images, more than can be numbered", l->root, count,
-                 sg_data_split_name((enum sg_data_split)s));
+        SG_CHECK(count <= INT32_MAX, SG_DATA, "%s: has %zu %s images, more than can be numbered", l->root,
+                 count, sg_data_split_name((enum sg_data_split)s));
         scan->samples[s] = (uint32_t)count;
         m.entries[s] = scan->manifest.size;
         if (count == 0) continue; /* refused where limits are checked */
@@ -331,13 +351,15 @@ static int read_folder(const sg_data_options *options, const sg_data_scan *scan,
     for (uint32_t i = 0; i < count; i++) {
         if (sg_data_failure_before(&failure, i)) continue;
         char *path = image_path(options, scan, split, first + i, &label[i]);
-        int status = path == NULL ? SG_NOMEM
-                                  : SG_AT(sg_data_image_read(path, scan->height, scan->width, image + (size_t)i * size));
+        int status =
+            path == NULL
+                ? SG_NOMEM
+                : SG_AT(sg_data_image_read(path, scan->height, scan->width, image + (size_t)i * size));
         free(path);
         if (status != SG_OK) sg_data_failure_note(&failure, i, status);
     }
     return SG_AT(sg_data_failure_result(&failure));
 }
 
-const sg_data_kind sg_data_folder = {.name = "folder", .scan = scan_folder, .read = read_folder,
-                                     .manifest_counts = true};
+const sg_data_kind sg_data_folder = {
+    .name = "folder", .scan = scan_folder, .read = read_folder, .manifest_counts = true};

@@ -1,5 +1,5 @@
-/* JPEG and PNG files to RGB bytes. Both libraries jump out of their calls on errors, so everything that has to be
- * released lives in a struct of the caller. */
+/* JPEG and PNG files to RGB bytes. Both libraries jump out of their calls on errors, so everything that has
+ * to be released lives in a struct of the caller. */
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdio.h>
@@ -39,17 +39,22 @@ bool sg_data_image_named(const char *name) {
 /* The claimed size, before anything of that size is allocated or decoded. */
 static int check_claim(picture *p, uint64_t height, uint64_t width) {
     SG_CHECK(height >= 1 && width >= 1 && height <= SG_DATA_MAX_SIDE && width <= SG_DATA_MAX_SIDE &&
-                 height * width <= SG_DATA_MAX_PIXELS, SG_DATA,
-             "%s: claims %" PRIu64 " x %" PRIu64 " pixels; sides of 1 to %d and %d pixels in all are the limit", p->path,
-             width, height, SG_DATA_MAX_SIDE, SG_DATA_MAX_PIXELS);
+                 height * width <= SG_DATA_MAX_PIXELS,
+             SG_DATA,
+             "%s: claims %" PRIu64 " x %" PRIu64
+             " pixels; sides of 1 to %d and %d pixels in all are the limit",
+             p->path, width, height, SG_DATA_MAX_SIDE, SG_DATA_MAX_PIXELS);
     SG_CHECK(height * width * 3 <= SMALL + (uint64_t)p->size * RATIO, SG_DATA,
-             "%s: claims %" PRIu64 " x %" PRIu64 " pixels in %zu bytes, which cannot be: it is damaged; remove it", p->path,
-             width, height, p->size);
+             "%s: claims %" PRIu64 " x %" PRIu64
+             " pixels in %zu bytes, which cannot be: it is damaged; remove it",
+             p->path, width, height, p->size);
     p->found_height = (int)height;
     p->found_width = (int)width;
     SG_CHECK(p->rgb == NULL || (p->found_height == p->height && p->found_width == p->width), SG_DATA,
-             "%s: has %d x %d pixels (width x height), but the data set's first image has %d x %d; all images of a "
-             "folder must have one size: resize them first", p->path, p->found_width, p->found_height, p->width, p->height);
+             "%s: has %d x %d pixels (width x height), but the data set's first image has %d x %d; all "
+             "images of a "
+             "folder must have one size: resize them first",
+             p->path, p->found_width, p->found_height, p->width, p->height);
     return SG_OK;
 }
 
@@ -65,7 +70,8 @@ typedef struct jpeg_reader {
 
 static void jpeg_failed(j_common_ptr info) { longjmp(((jpeg_reader *)info->client_data)->back, 1); }
 
-/* Warnings mean damaged content, which libjpeg fills with grey; a few are about content that is merely odd. */
+/* Warnings mean damaged content, which libjpeg fills with grey; a few are about content that is merely odd.
+ */
 static void jpeg_said(j_common_ptr info, int level) {
     int code = info->err->msg_code;
     if (level < 0 && code != JWRN_EXTRANEOUS_DATA && code != JWRN_ADOBE_XFORM && code != JWRN_JFIF_MAJOR)
@@ -104,7 +110,8 @@ static int read_jpeg_inside(picture *p, jpeg_reader *r) {
     jpeg_start_decompress(info);
     if (inks) SG_TRY(SG_NEW(&r->cmyk, 4 * (size_t)p->width));
     while (info->output_scanline < info->output_height) {
-        uint8_t *to = p->rgb + (size_t)info->output_scanline * (size_t)p->width * 3, *row = inks ? r->cmyk : to;
+        uint8_t *to = p->rgb + (size_t)info->output_scanline * (size_t)p->width * 3,
+                *row = inks ? r->cmyk : to;
         jpeg_read_scanlines(info, &row, 1);
         if (inks) cmyk_to_rgb(r->cmyk, info->saw_Adobe_marker, p->width, to);
     }
@@ -127,8 +134,11 @@ static int read_jpeg(picture *p) {
         char why[JMSG_LENGTH_MAX];
         r.errors.format_message((j_common_ptr)&r.info, why);
         size_t left = r.info.src != NULL ? r.info.src->bytes_in_buffer : p->size;
-        status = SG_FAIL(SG_DATA, "%s: is damaged or truncated at or before byte %zu of %zu: %s; fetch it again or remove "
-                         "it", p->path, left <= p->size ? p->size - left : p->size, p->size, why);
+        status =
+            SG_FAIL(SG_DATA,
+                    "%s: is damaged or truncated at or before byte %zu of %zu: %s; fetch it again or remove "
+                    "it",
+                    p->path, left <= p->size ? p->size - left : p->size, p->size, why);
     }
     jpeg_destroy_decompress(&r.info);
     free(r.cmyk);
@@ -178,8 +188,8 @@ static int read_png_inside(png_reader *r) {
     int passes = png_set_interlace_handling(r->png);
     png_read_update_info(r->png, r->info);
     SG_CHECK(png_get_rowbytes(r->png, r->info) == (size_t)p->width * 3, SG_INTERNAL,
-             "%s: libpng gives rows of %zu bytes where %d were expected", p->path, png_get_rowbytes(r->png, r->info),
-             p->width * 3);
+             "%s: libpng gives rows of %zu bytes where %d were expected", p->path,
+             png_get_rowbytes(r->png, r->info), p->width * 3);
     for (int pass = 0; pass < passes; pass++)
         for (int y = 0; y < p->height; y++)
             png_read_row(r->png, p->rgb + (size_t)y * (size_t)p->width * 3, NULL);
@@ -195,10 +205,13 @@ static int read_png(picture *p) {
     SG_CHECK(r.png != NULL, SG_NOMEM, "out of memory: libpng has none");
     if (setjmp(png_jmpbuf(r.png)) == 0) {
         r.info = png_create_info_struct(r.png);
-        r.status = r.info == NULL ? SG_FAIL(SG_NOMEM, "out of memory: libpng has none") : SG_AT(read_png_inside(&r));
+        r.status =
+            r.info == NULL ? SG_FAIL(SG_NOMEM, "out of memory: libpng has none") : SG_AT(read_png_inside(&r));
     } else {
-        r.status = SG_FAIL(SG_DATA, "%s: is damaged or truncated at or before byte %zu of %zu: %s; fetch it again or "
-                           "remove it", p->path, r.offset, p->size, r.why);
+        r.status = SG_FAIL(SG_DATA,
+                           "%s: is damaged or truncated at or before byte %zu of %zu: %s; fetch it again or "
+                           "remove it",
+                           p->path, r.offset, p->size, r.why);
     }
     png_destroy_read_struct(&r.png, &r.info, NULL);
     return r.status;
@@ -217,8 +230,11 @@ static int read_picture(picture *p) {
     else if (p->size == 0)
         status = SG_FAIL(SG_DATA, "%s: is empty (0 bytes); fetch it again or remove it", p->path);
     else
-        status = SG_FAIL(SG_DATA, "%s: is neither JPEG nor PNG by its first bytes (byte 0: %02x %02x %02x); convert or "
-                         "remove it", p->path, b[0], b[1], b[2]); /* a loaded file is followed by zeros */
+        status =
+            SG_FAIL(SG_DATA,
+                    "%s: is neither JPEG nor PNG by its first bytes (byte 0: %02x %02x %02x); convert or "
+                    "remove it",
+                    p->path, b[0], b[1], b[2]); /* a loaded file is followed by zeros */
     SG_FREE(p->bytes);
     return status;
 }

@@ -29,7 +29,9 @@ int sg_data_kind_find(const char *name, const sg_data_kind **kind) {
     return SG_FAIL(SG_CONFIG, "data.kind = \"%s\" is not known; there are %s", name, known);
 }
 
-const char *sg_data_split_name(enum sg_data_split split) { return split == SG_SPLIT_TRAIN ? "train" : "test"; }
+const char *sg_data_split_name(enum sg_data_split split) {
+    return split == SG_SPLIT_TRAIN ? "train" : "test";
+}
 
 void sg_data_normalise(sg_data_scan *scan, const float mean[SG_DATA_CHANNELS],
                        const float deviation[SG_DATA_CHANNELS]) {
@@ -41,7 +43,8 @@ int sg_blob_add(sg_blob *blob, const void *bytes, size_t size) {
     if (size > blob->capacity - blob->size) {
         size_t capacity = blob->capacity ? blob->capacity : 256;
         while (capacity - blob->size < size) {
-            SG_CHECK(capacity <= SIZE_MAX / 4, SG_NOMEM, "out of memory: a list of %zu bytes cannot grow", blob->size);
+            SG_CHECK(capacity <= SIZE_MAX / 4, SG_NOMEM, "out of memory: a list of %zu bytes cannot grow",
+                     blob->size);
             capacity *= 2;
         }
         unsigned char *grown;

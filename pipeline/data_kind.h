@@ -9,8 +9,8 @@
 #include "pipeline/data.h"
 
 enum {
-    SG_DATA_MAX_SIDE = 16384,       /* pixels of an image's side */
-    SG_DATA_MAX_PIXELS = 1 << 28,   /* of one image: a few kilobytes of JPEG can claim far more */
+    SG_DATA_MAX_SIDE = 16384,     /* pixels of an image's side */
+    SG_DATA_MAX_PIXELS = 1 << 28, /* of one image: a few kilobytes of JPEG can claim far more */
     SG_DATA_MAX_CLASSES = 1 << 20
 };
 
@@ -36,13 +36,13 @@ typedef struct sg_data_scan {
 
 typedef struct sg_data_kind {
     const char *name;
-    /* Finds out shape and counts from names, sizes and headers; runs on one rank of all. Counts that the files'
-     * real sizes do not justify are errors here: memory is allocated by them. */
+    /* Finds out shape and counts from names, sizes and headers; runs on one rank of all. Counts that the
+     * files' real sizes do not justify are errors here: memory is allocated by them. */
     int (*scan)(const sg_data_options *options, sg_data_scan *scan);
     /* Reads samples first .. first + count - 1 of a split into image[count][height][width][channels] and
      * label[count]; runs on every rank, for a slice each, with up to options->threads threads. */
-    int (*read)(const sg_data_options *options, const sg_data_scan *scan, enum sg_data_split split, uint32_t first,
-                uint32_t count, uint8_t *image, int32_t *label);
+    int (*read)(const sg_data_options *options, const sg_data_scan *scan, enum sg_data_split split,
+                uint32_t first, uint32_t count, uint8_t *image, int32_t *label);
     bool manifest_counts; /* the manifest is part of the content: the fingerprint covers it */
 } sg_data_kind;
 
@@ -59,8 +59,8 @@ const char *sg_data_split_name(enum sg_data_split split);
 void sg_data_normalise(sg_data_scan *scan, const float mean[SG_DATA_CHANNELS],
                        const float deviation[SG_DATA_CHANNELS]);
 
-/* The first failure by sample number among the threads of a loop: whichever thread meets it first, the one with
- * the lowest number is reported. */
+/* The first failure by sample number among the threads of a loop: whichever thread meets it first, the one
+ * with the lowest number is reported. */
 typedef struct sg_data_failure {
     uint32_t sample;
     int code;
@@ -68,8 +68,8 @@ typedef struct sg_data_failure {
 } sg_data_failure;
 
 void sg_data_failure_note(sg_data_failure *failure, uint32_t sample, int code); /* thread-safe */
-bool sg_data_failure_before(sg_data_failure *failure, uint32_t sample);         /* one before sample: go no further */
-int sg_data_failure_result(const sg_data_failure *failure);                     /* adopts it; SG_OK if none */
+bool sg_data_failure_before(sg_data_failure *failure, uint32_t sample); /* one before sample: go no further */
+int sg_data_failure_result(const sg_data_failure *failure);             /* adopts it; SG_OK if none */
 
 /* ---- Files (data_file.c). */
 
@@ -82,7 +82,8 @@ char *sg_data_file_join(const char *directory, const char *name);
 /* Size in bytes of a regular file. SG_NOINPUT. */
 int sg_data_file_size(const char *path, uint64_t *size);
 
-/* Reads exactly `bytes` at `offset`. SG_NOINPUT; SG_DATA naming the offset where the file ends early; SG_IO. */
+/* Reads exactly `bytes` at `offset`. SG_NOINPUT; SG_DATA naming the offset where the file ends early; SG_IO.
+ */
 int sg_data_file_read(const char *path, uint64_t offset, void *to, size_t bytes);
 
 /* The whole file, its size bounded by limit. Owned. */
@@ -99,8 +100,8 @@ bool sg_data_image_named(const char *name);
 /* The size an image file claims, from its header. */
 int sg_data_image_size(const char *path, int *height, int *width);
 
-/* Decodes a JPEG or PNG of exactly height x width into rgb[height][width][3]; grey, palette and CMYK are converted,
- * alpha is dropped. SG_DATA naming file and byte offset. */
+/* Decodes a JPEG or PNG of exactly height x width into rgb[height][width][3]; grey, palette and CMYK are
+ * converted, alpha is dropped. SG_DATA naming file and byte offset. */
 int sg_data_image_read(const char *path, int height, int width, uint8_t *rgb);
 
 #endif

@@ -15,7 +15,8 @@ static size_t sample_bytes(const sg_data *data) {
 }
 
 /* Mean and deviation of byte / 255, per channel, from exact integer sums. */
-static void measure(const sg_data *data, const sg_data_part *part, int channel, double *mean, double *deviation) {
+static void measure(const sg_data *data, const sg_data_part *part, int channel, double *mean,
+                    double *deviation) {
     size_t values = part->samples * sample_bytes(data), step = (size_t)data->channels;
     uint64_t sum = 0, square = 0;
     for (size_t i = (size_t)channel; i < values; i += step) {
@@ -52,7 +53,8 @@ static int compare_hashes(const void *a, const void *b) {
     return one < two ? -1 : one > two;
 }
 
-/* Test images that are training images too, byte by byte as far as 64 bits of hash tell: their accuracy is memory. */
+/* Test images that are training images too, byte by byte as far as 64 bits of hash tell: their accuracy is
+ * memory. */
 static int count_leaks(const sg_data *data, uint32_t *leaks) {
     const sg_data_part *train = &data->part[SG_SPLIT_TRAIN], *test = &data->part[SG_SPLIT_TEST];
     size_t size = sample_bytes(data);
@@ -73,8 +75,12 @@ int sg_data_check(const sg_data *data, FILE *out) {
     uint32_t(*count)[SG_SPLITS], leaks = 0;
     SG_TRY(count_leaks(data, &leaks));
     SG_TRY(count_classes(data, &count));
-    fprintf(out, "data set    %s\nimages      %d x %d pixels (width x height), %d channel%s\nfingerprint %016" PRIx64 "\n",
-            data->name, data->width, data->height, data->channels, data->channels > 1 ? "s" : "", data->fingerprint);
+    fprintf(
+        out,
+        "data set    %s\nimages      %d x %d pixels (width x height), %d channel%s\nfingerprint %016" PRIx64
+        "\n",
+        data->name, data->width, data->height, data->channels, data->channels > 1 ? "s" : "",
+        data->fingerprint);
     fprintf(out, "normalised  by mean");
     for (int c = 0; c < data->channels; c++) fprintf(out, " %.4f", (double)data->mean[c]);
     fprintf(out, ", deviation");
@@ -85,14 +91,16 @@ int sg_data_check(const sg_data *data, FILE *out) {
     fprintf(out, "%-32s %10s %10s\n", "class", "train", "test");
     int empty = -1;
     for (int c = 0; c < data->classes; c++) {
-        fprintf(out, "%6d %-25s %10" PRIu32 " %10" PRIu32 "\n", c, data->class_name[c], count[c][SG_SPLIT_TRAIN],
-                count[c][SG_SPLIT_TEST]);
+        fprintf(out, "%6d %-25s %10" PRIu32 " %10" PRIu32 "\n", c, data->class_name[c],
+                count[c][SG_SPLIT_TRAIN], count[c][SG_SPLIT_TEST]);
         if (count[c][SG_SPLIT_TRAIN] == 0 && empty < 0) empty = c;
     }
     SG_FREE(count);
     SG_CHECK(!ferror(out), SG_IO, "writing the check's output failed");
-    SG_CHECK(empty < 0, SG_DATA, "data set %s: class %d (%s) has no training sample: raise data.train_limit, or set "
-             "net.classes to what the data set has", data->name, empty, data->class_name[empty]);
+    SG_CHECK(empty < 0, SG_DATA,
+             "data set %s: class %d (%s) has no training sample: raise data.train_limit, or set "
+             "net.classes to what the data set has",
+             data->name, empty, data->class_name[empty]);
     return SG_OK;
 }
 

@@ -1,5 +1,6 @@
-/* Packed data sets: one file of ours (pipeline/h5.h), written by `signet data pack`. The scanning rank verifies every
- * byte and finds where images and labels lie; all ranks then read their slices of the file without libhdf5. */
+/* Packed data sets: one file of ours (pipeline/h5.h), written by `signet data pack`. The scanning rank
+ * verifies every byte and finds where images and labels lie; all ranks then read their slices of the file
+ * without libhdf5. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -20,19 +21,21 @@ static int scan_split(const sg_data_options *options, const sg_h5_file *file, en
     snprintf(labels, sizeof labels, SG_PACKED_LABELS, sg_data_split_name(split));
     const sg_h5_entry *image = sg_h5_find(file, images), *label = sg_h5_find(file, labels);
     SG_CHECK(image != NULL && image->type == SG_H5_U8 && image->ndims == 4, SG_DATA,
-             "%s: has no %s, an array of bytes with 4 dimensions; pack it again with `signet data pack`", options->path,
-             images);
-    SG_CHECK(label != NULL && label->type == SG_H5_I32 && label->ndims == 1 && label->dims[0] == image->dims[0], SG_DATA,
-             "%s: has no %s with one int32 for each of %zu images; pack it again with `signet data pack`", options->path,
-             labels, image->dims[0]);
+             "%s: has no %s, an array of bytes with 4 dimensions; pack it again with `signet data pack`",
+             options->path, images);
+    SG_CHECK(
+        label != NULL && label->type == SG_H5_I32 && label->ndims == 1 && label->dims[0] == image->dims[0],
+        SG_DATA, "%s: has no %s with one int32 for each of %zu images; pack it again with `signet data pack`",
+        options->path, labels, image->dims[0]);
     for (int d = 0; d < 4; d++)
-        SG_CHECK(image->dims[d] <= INT32_MAX, SG_DATA, "%s: %s has %zu elements in a dimension", options->path, images,
-                 image->dims[d]);
+        SG_CHECK(image->dims[d] <= INT32_MAX, SG_DATA, "%s: %s has %zu elements in a dimension",
+                 options->path, images, image->dims[d]);
     int height = (int)image->dims[1], width = (int)image->dims[2], channels = (int)image->dims[3];
     SG_CHECK(split == SG_SPLIT_TRAIN ||
-                 (height == scan->height && width == scan->width && channels == scan->channels), SG_DATA,
-             "%s: test images of %d x %d pixels and %d channels, but training images of %d x %d and %d", options->path,
-             height, width, channels, scan->height, scan->width, scan->channels);
+                 (height == scan->height && width == scan->width && channels == scan->channels),
+             SG_DATA,
+             "%s: test images of %d x %d pixels and %d channels, but training images of %d x %d and %d",
+             options->path, height, width, channels, scan->height, scan->width, scan->channels);
     scan->samples[split] = (uint32_t)image->dims[0];
     scan->height = height;
     scan->width = width;
@@ -61,14 +64,16 @@ static int scan_file(const sg_data_options *options, sg_h5_file *file, sg_data_s
              sg_h5_kind(file), SG_PACKED_KIND);
     for (int s = 0; s < SG_SPLITS; s++) SG_TRY(scan_split(options, file, (enum sg_data_split)s, scan, &m));
     SG_CHECK(scan->channels >= 1 && scan->channels <= SG_DATA_CHANNELS, SG_DATA,
-             "%s: images of %d channels; 1 to %d are possible", options->path, scan->channels, SG_DATA_CHANNELS);
+             "%s: images of %d channels; 1 to %d are possible", options->path, scan->channels,
+             SG_DATA_CHANNELS);
     SG_TRY(scan_names(file, scan));
     for (int c = 0; c < SG_DATA_CHANNELS; c++) scan->deviation[c] = 1.0f;
     SG_TRY(sg_h5_read_array(file, SG_PACKED_MEAN, SG_H5_F32, (size_t)scan->channels, scan->mean));
     SG_TRY(sg_h5_read_array(file, SG_PACKED_DEVIATION, SG_H5_F32, (size_t)scan->channels, scan->deviation));
     for (int c = 0; c < scan->channels; c++)
-        SG_CHECK(scan->deviation[c] > 0.0f, SG_DATA, "%s: " SG_PACKED_DEVIATION " of channel %d is %g; it must be above 0",
-                 options->path, c, (double)scan->deviation[c]);
+        SG_CHECK(scan->deviation[c] > 0.0f, SG_DATA,
+                 "%s: " SG_PACKED_DEVIATION " of channel %d is %g; it must be above 0", options->path, c,
+                 (double)scan->deviation[c]);
     SG_TRY(sg_h5_get_text(file, SG_PACKED_NAME, &name));
     snprintf(scan->name, sizeof scan->name, "%s", name);
     return SG_AT(sg_blob_add(&scan->manifest, &m, sizeof m));
@@ -89,14 +94,17 @@ static int read_packed(const sg_data_options *options, const sg_data_scan *scan,
     unsigned char *bytes;
     SG_TRY(sg_data_file_read(options->path, m->images[split] + first * (uint64_t)size, image, count * size));
     SG_TRY(SG_NEW(&bytes, 4 * (size_t)count));
-    int status = SG_AT(sg_data_file_read(options->path, m->labels[split] + 4 * (uint64_t)first, bytes, 4 * (size_t)count));
+    int status = SG_AT(
+        sg_data_file_read(options->path, m->labels[split] + 4 * (uint64_t)first, bytes, 4 * (size_t)count));
     for (uint32_t i = 0; status == SG_OK && i < count; i++) {
         const unsigned char *b = bytes + 4 * (size_t)i;
         label[i] = (int32_t)((uint32_t)b[3] << 24 | (uint32_t)b[2] << 16 | (uint32_t)b[1] << 8 | b[0]);
         if (label[i] < 0 || label[i] >= scan->classes)
-            status = SG_FAIL(SG_DATA, "%s: the label at byte %" PRIu64 " is %" PRId32 "; 0 to %d were expected; pack it "
-                             "again with `signet data pack`", options->path, m->labels[split] + 4 * (uint64_t)(first + i),
-                             label[i], scan->classes - 1);
+            status = SG_FAIL(
+                SG_DATA,
+                "%s: the label at byte %" PRIu64 " is %" PRId32 "; 0 to %d were expected; pack it "
+                "again with `signet data pack`",
+                options->path, m->labels[split] + 4 * (uint64_t)(first + i), label[i], scan->classes - 1);
     }
     SG_FREE(bytes);
     return status;

@@ -3,12 +3,12 @@
 #define SG_DATA_PACKED_H
 
 #define SG_PACKED_KIND "data-set"
-#define SG_PACKED_IMAGES "/%s/images"           /* uint8 [samples][height][width][channels]; %s: train, test */
-#define SG_PACKED_LABELS "/%s/labels"           /* int32 [samples] */
-#define SG_PACKED_CLASSES "/class_names"        /* text [classes] */
-#define SG_PACKED_MEAN "/normalisation/mean"    /* float32 [channels] */
+#define SG_PACKED_IMAGES "/%s/images"        /* uint8 [samples][height][width][channels]; %s: train, test */
+#define SG_PACKED_LABELS "/%s/labels"        /* int32 [samples] */
+#define SG_PACKED_CLASSES "/class_names"     /* text [classes] */
+#define SG_PACKED_MEAN "/normalisation/mean" /* float32 [channels] */
 #define SG_PACKED_DEVIATION "/normalisation/deviation"
-#define SG_PACKED_NAME "data_set"               /* attributes of the root: text, uint64 */
+#define SG_PACKED_NAME "data_set" /* attributes of the root: text, uint64 */
 #define SG_PACKED_FINGERPRINT "data_fingerprint"
 
 #endif

@@ -1,8 +1,9 @@
-/* The procedural data set: textured, rotated, squeezed, partly hidden shapes on cluttered backgrounds with noise.
+/* The procedural data set: textured, rotated, squeezed, partly hidden shapes on cluttered backgrounds with
+ * noise.
  *
- * Needs no files, and any sample is made from (seed, split, number) alone. The label is the outline (10 classes)
- * or outline and texture (100). Arithmetic is restricted to + - * / and sqrt, which IEEE 754 rounds in one way, so
- * that every machine makes the same bytes. */
+ * Needs no files, and any sample is made from (seed, split, number) alone. The label is the outline (10
+ * classes) or outline and texture (100). Arithmetic is restricted to + - * / and sqrt, which IEEE 754 rounds
+ * in one way, so that every machine makes the same bytes. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -12,10 +13,16 @@
 #include "pipeline/data_kind.h"
 
 enum {
-    SIDE = 32, PIXELS = SIDE * SIDE, OUTLINES = 10, TEXTURES = 10,
-    SUB = 4,              /* scan lines of a pixel row */
-    MAX_VERTICES = 48, MAX_CROSSINGS = 8,
-    DEFAULT_TRAIN = 10000, DEFAULT_TEST = 2000, MAX_SAMPLES = 1000000
+    SIDE = 32,
+    PIXELS = SIDE * SIDE,
+    OUTLINES = 10,
+    TEXTURES = 10,
+    SUB = 4, /* scan lines of a pixel row */
+    MAX_VERTICES = 48,
+    MAX_CROSSINGS = 8,
+    DEFAULT_TRAIN = 10000,
+    DEFAULT_TEST = 2000,
+    MAX_SAMPLES = 1000000
 };
 
 /* ---- Random draws of one sample, in order. */
@@ -30,9 +37,13 @@ static uint32_t next_word(stream *s) {
     if (s->draw % 4 == 0) s->drawn = sg_rng(s->seed, SG_RNG_SHAPES, s->split, s->sample, s->draw / 4);
     return s->drawn.word[s->draw++ % 4];
 }
-static float uniform(stream *s, float low, float high) { return low + (high - low) * sg_uniform(next_word(s)); }
+static float uniform(stream *s, float low, float high) {
+    return low + (high - low) * sg_uniform(next_word(s));
+}
 
-typedef struct point { float x, y; } point;
+typedef struct point {
+    float x, y;
+} point;
 
 /* One draw a statement, here and below: C leaves the order of arguments and initialisers open. */
 static point random_point(stream *s, float low, float high) {
@@ -74,16 +85,21 @@ static void add_arc(polygon *p, point centre, float radius, int step, int count,
 static void make_outline(polygon *p, int outline) {
     static const point square[] = {{-.8f, -.8f}, {.8f, -.8f}, {.8f, .8f}, {-.8f, .8f}};
     static const point triangle[] = {{1.0f, 0.0f}, {-.5f, .8660254f}, {-.5f, -.8660254f}};
-    static const point star[] = {{1.0f, 0.0f}, {.3397f, .2469f}, {.3090f, .9511f}, {-.1298f, .3994f},
-                                 {-.8090f, .5878f}, {-.42f, 0.0f}, {-.8090f, -.5878f}, {-.1298f, -.3994f},
+    static const point star[] = {{1.0f, 0.0f},      {.3397f, .2469f}, {.3090f, .9511f},   {-.1298f, .3994f},
+                                 {-.8090f, .5878f}, {-.42f, 0.0f},    {-.8090f, -.5878f}, {-.1298f, -.3994f},
                                  {.3090f, -.9511f}, {.3397f, -.2469f}};
-    static const point cross[] = {{.3f, -.95f}, {.3f, -.3f}, {.95f, -.3f}, {.95f, .3f}, {.3f, .3f}, {.3f, .95f},
-                                  {-.3f, .95f}, {-.3f, .3f}, {-.95f, .3f}, {-.95f, -.3f}, {-.3f, -.3f}, {-.3f, -.95f}};
-    static const point arrow[] = {{1.0f, 0.0f}, {.1f, .85f}, {.1f, .3f}, {-.95f, .3f}, {-.95f, -.3f}, {.1f, -.3f},
-                                  {.1f, -.85f}};
-    static const point corner[] = {{-.8f, -.8f}, {.8f, -.8f}, {.8f, -.2f}, {-.2f, -.2f}, {-.2f, .8f}, {-.8f, .8f}};
-    static const struct { const point *at; int vertices; } plain[OUTLINES] = {
-        [1] = {square, 4}, [2] = {triangle, 3}, [3] = {star, 10}, [4] = {cross, 12}, [7] = {arrow, 7}, [9] = {corner, 6}};
+    static const point cross[] = {{.3f, -.95f}, {.3f, -.3f},   {.95f, -.3f}, {.95f, .3f},
+                                  {.3f, .3f},   {.3f, .95f},   {-.3f, .95f}, {-.3f, .3f},
+                                  {-.95f, .3f}, {-.95f, -.3f}, {-.3f, -.3f}, {-.3f, -.95f}};
+    static const point arrow[] = {{1.0f, 0.0f},  {.1f, .85f}, {.1f, .3f},  {-.95f, .3f},
+                                  {-.95f, -.3f}, {.1f, -.3f}, {.1f, -.85f}};
+    static const point corner[] = {{-.8f, -.8f}, {.8f, -.8f}, {.8f, -.2f},
+                                   {-.2f, -.2f}, {-.2f, .8f}, {-.8f, .8f}};
+    static const struct {
+        const point *at;
+        int vertices;
+    } plain[OUTLINES] = {[1] = {square, 4}, [2] = {triangle, 3}, [3] = {star, 10},
+                         [4] = {cross, 12}, [7] = {arrow, 7},    [9] = {corner, 6}};
     const point origin = {0.0f, 0.0f};
     p->vertices = p->first = 0;
     switch (outline) {
@@ -158,7 +174,8 @@ static void draw_polygon(const polygon *p, mask *m) {
             a = b;
             b = kept;
         }
-        /* Scan line j lies at (j + 1/2) / SUB; an edge covers a.y <= line < b.y, so that vertices count once. */
+        /* Scan line j lies at (j + 1/2) / SUB; an edge covers a.y <= line < b.y, so that vertices count once.
+         */
         int from = floor_int(a.y * SUB + 0.5f), to = floor_int(b.y * SUB + 0.5f);
         if (from < 0) from = 0;
         if (to > SIDE * SUB) to = SIDE * SUB;
@@ -179,15 +196,20 @@ static void draw_polygon(const polygon *p, mask *m) {
     m->bottom = low < high ? (high + SUB - 1) / SUB : 0;
     for (int y = m->top; y < m->bottom; y++) memset(m->cover[y], 0, sizeof m->cover[y]);
     for (int j = low; j < high; j++)
-        for (int k = 0; k + 1 < count[j]; k += 2) add_span(m->cover[j / SUB], crossing[j][k], crossing[j][k + 1]);
+        for (int k = 0; k + 1 < count[j]; k += 2)
+            add_span(m->cover[j / SUB], crossing[j][k], crossing[j][k + 1]);
 }
 
 /* ---- Colours and textures. */
 
-typedef struct colour { float channel[3]; } colour;
+typedef struct colour {
+    float channel[3];
+} colour;
 
 /* Backgrounds are darker than shapes, with an overlap; clutter is either. */
-typedef struct range { float low, high; } range;
+typedef struct range {
+    float low, high;
+} range;
 static const range dark = {0.0f, 150.0f}, light = {105.0f, 255.0f}, any = {0.0f, 255.0f};
 
 static colour random_colour(stream *s, range r) {
@@ -225,16 +247,26 @@ static float fraction(float x) { return x - (float)floor_int(x); }
 static float pattern(const texture *t, float u, float v) {
     float f = t->frequency, a = fraction(u * f + t->phase), b = fraction(v * f + t->phase);
     switch (t->kind) {
-    case 1: return a < 0.5f;                                                     /* stripes */
-    case 2: return (a < 0.5f) != (b < 0.5f);                                     /* checks */
-    case 3: return (a - 0.5f) * (a - 0.5f) + (b - 0.5f) * (b - 0.5f) < 0.1f;     /* dots */
-    case 4: return fraction(sqrtf(u * u + v * v) * f + t->phase) < 0.5f;         /* rings */
-    case 5: return u * v > 0.0f;                                                 /* quarters */
-    case 6: return u < -1.0f ? 0.0f : u > 1.0f ? 1.0f : 0.5f + 0.5f * u;         /* shade */
-    case 7: return fraction(u * f + 2.0f * fabsf(b - 0.5f)) < 0.5f;              /* zigzag */
-    case 8: return a < 0.3f || b < 0.3f;                                         /* grid */
-    case 9: return u > 0.0f;                                                     /* halves */
-    default: return 0.0f;                                                        /* plain */
+    case 1:
+        return a < 0.5f; /* stripes */
+    case 2:
+        return (a < 0.5f) != (b < 0.5f); /* checks */
+    case 3:
+        return (a - 0.5f) * (a - 0.5f) + (b - 0.5f) * (b - 0.5f) < 0.1f; /* dots */
+    case 4:
+        return fraction(sqrtf(u * u + v * v) * f + t->phase) < 0.5f; /* rings */
+    case 5:
+        return u * v > 0.0f; /* quarters */
+    case 6:
+        return u < -1.0f ? 0.0f : u > 1.0f ? 1.0f : 0.5f + 0.5f * u; /* shade */
+    case 7:
+        return fraction(u * f + 2.0f * fabsf(b - 0.5f)) < 0.5f; /* zigzag */
+    case 8:
+        return a < 0.3f || b < 0.3f; /* grid */
+    case 9:
+        return u > 0.0f; /* halves */
+    default:
+        return 0.0f; /* plain */
     }
 }
 
@@ -245,8 +277,9 @@ static void paint(float image[PIXELS][3], const mask *m, const texture *t) {
             float cover = m ? m->cover[y][x] : 1.0f;
             if (cover <= 0.0f) continue;
             float dx = (float)x + 0.5f - t->centre.x, dy = (float)y + 0.5f - t->centre.y;
-            float share = t->kind == 0 ? 0.0f
-                                       : pattern(t, dx * t->axis.x + dy * t->axis.y, dy * t->axis.x - dx * t->axis.y);
+            float share = t->kind == 0
+                              ? 0.0f
+                              : pattern(t, dx * t->axis.x + dy * t->axis.y, dy * t->axis.x - dx * t->axis.y);
             float *pixel = image[y * SIDE + x];
             for (int c = 0; c < 3; c++) {
                 float value = t->one.channel[c] + share * (t->two.channel[c] - t->one.channel[c]);
@@ -255,7 +288,8 @@ static void paint(float image[PIXELS][3], const mask *m, const texture *t) {
         }
 }
 
-static texture random_texture(stream *s, int kind, colour one, range r, float apart, point centre, float size) {
+static texture random_texture(stream *s, int kind, colour one, range r, float apart, point centre,
+                              float size) {
     texture t = {.kind = kind, .one = one, .centre = centre};
     t.two = contrasting(s, r, one, apart);
     t.frequency = uniform(s, 1.2f, 2.0f);
@@ -302,7 +336,8 @@ static int label_of(uint64_t seed, uint32_t split, uint32_t sample, int classes)
     uint32_t run = sample / (uint32_t)classes;
     for (int i = 0; i < classes; i++) order[i] = (uint8_t)i;
     for (int i = classes; i-- > 1;) {
-        uint32_t j = sg_below(sg_rng(seed, SG_RNG_SHAPES, SG_SPLITS + split, run, (uint32_t)i).word[0], (uint32_t)i + 1);
+        uint32_t j = sg_below(sg_rng(seed, SG_RNG_SHAPES, SG_SPLITS + split, run, (uint32_t)i).word[0],
+                              (uint32_t)i + 1);
         uint8_t kept = order[i];
         order[i] = order[j];
         order[j] = kept;
@@ -322,7 +357,8 @@ static void add_noise(stream *s, float image[PIXELS][3], float amplitude, uint8_
     }
 }
 
-static void make_sample(uint64_t seed, uint32_t split, uint32_t sample, int classes, uint8_t *out, int32_t *label) {
+static void make_sample(uint64_t seed, uint32_t split, uint32_t sample, int classes, uint8_t *out,
+                        int32_t *label) {
     stream s = {.seed = seed, .split = split, .sample = sample};
     float image[PIXELS][3] = {{0.0f}};
     *label = label_of(seed, split, sample, classes);
@@ -331,7 +367,8 @@ static void make_sample(uint64_t seed, uint32_t split, uint32_t sample, int clas
 
     const point middle = {SIDE / 2.0f, SIDE / 2.0f};
     colour ground = random_colour(&s, dark);
-    texture back = random_texture(&s, (int)sg_below(next_word(&s), TEXTURES), ground, dark, 0.0f, middle, 10.0f);
+    texture back =
+        random_texture(&s, (int)sg_below(next_word(&s), TEXTURES), ground, dark, 0.0f, middle, 10.0f);
     float blend = uniform(&s, 0.1f, 0.6f); /* the background's texture is fainter than the shape's */
     for (int c = 0; c < 3; c++)
         back.two.channel[c] = ground.channel[c] + blend * (back.two.channel[c] - ground.channel[c]);
@@ -357,14 +394,15 @@ static void make_sample(uint64_t seed, uint32_t split, uint32_t sample, int clas
 }
 
 static int scan_shapes(const sg_data_options *options, sg_data_scan *scan) {
-    static const char *const outline[OUTLINES] = {"disc", "square", "triangle", "star", "cross",
-                                                  "ring", "crescent", "arrow", "half-disc", "corner"};
-    static const char *const skin[TEXTURES] = {"plain", "stripes", "checks", "dots", "rings",
-                                               "quarters", "shade", "zigzag", "grid", "halves"};
+    static const char *const outline[OUTLINES] = {"disc", "square",   "triangle", "star",      "cross",
+                                                  "ring", "crescent", "arrow",    "half-disc", "corner"};
+    static const char *const skin[TEXTURES] = {"plain",    "stripes", "checks", "dots", "rings",
+                                               "quarters", "shade",   "zigzag", "grid", "halves"};
     static const float mean[] = {0.360f, 0.360f, 0.360f}, deviation[] = {0.214f, 0.214f, 0.214f};
     int classes = options->classes ? options->classes : OUTLINES;
     SG_CHECK(classes == OUTLINES || classes == OUTLINES * TEXTURES, SG_CONFIG,
-             "net.classes = %d, but data set shapes has 10 or 100 classes: set net.classes to one of them", classes);
+             "net.classes = %d, but data set shapes has 10 or 100 classes: set net.classes to one of them",
+             classes);
     SG_CHECK(options->train_limit <= MAX_SAMPLES && options->test_limit <= MAX_SAMPLES, SG_CONFIG,
              "data.%s_limit = %" PRIu32 ": data set shapes makes at most %d samples",
              options->train_limit > MAX_SAMPLES ? "train" : "test",
@@ -392,7 +430,8 @@ static int read_shapes(const sg_data_options *options, const sg_data_scan *scan,
     int threads = options->threads > 0 ? options->threads : 1;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (uint32_t i = 0; i < count; i++)
-        make_sample(options->seed, (uint32_t)split, first + i, scan->classes, image + (size_t)i * PIXELS * 3, label + i);
+        make_sample(options->seed, (uint32_t)split, first + i, scan->classes, image + (size_t)i * PIXELS * 3,
+                    label + i);
     return SG_OK;
 }
 

@@ -44,7 +44,8 @@ static int create(sg_loader *l, const sg_data *data, enum sg_data_split split, i
                   const char *augment) {
     SG_CHECK(batch >= 1 && l->size >= 1 && l->rank >= 0 && l->rank < l->size && l->lanes >= 1 &&
                  l->lanes <= LANE_LIMIT && halo >= 0 && l->threads >= 1,
-             SG_INTERNAL, "a loader for minibatches of %d on rank %d of %d with %d lanes, halo %d, %d threads", batch,
+             SG_INTERNAL,
+             "a loader for minibatches of %d on rank %d of %d with %d lanes, halo %d, %d threads", batch,
              l->rank, l->size, l->lanes, halo, l->threads);
     SG_TRY(sg_augment_find(augment, &l->augment));
     l->data = data;
@@ -71,8 +72,8 @@ static int create(sg_loader *l, const sg_data *data, enum sg_data_split split, i
     return SG_AT(sg_tensor_init(&l->input, l->lanes, local, data->channels, data->height, data->width, halo));
 }
 
-int sg_loader_create(sg_loader **loader, const sg_data *data, enum sg_data_split split, int batch, int rank, int size,
-                     int lanes, int halo, int threads, const char *augment) {
+int sg_loader_create(sg_loader **loader, const sg_data *data, enum sg_data_split split, int batch, int rank,
+                     int size, int lanes, int halo, int threads, const char *augment) {
     *loader = NULL;
     sg_loader *l;
     SG_TRY(SG_NEW(&l, 1));
@@ -110,11 +111,11 @@ static void prepare_order(sg_loader *l, const sg_order *order, uint32_t epoch) {
     l->epoch = epoch;
 }
 
-/* A lane row for each value of an image row: lane i from bytes[i][at], through the channel's table. lanes is a
- * constant where it matters, so that the compiler unrolls the row. */
-static inline __attribute__((always_inline)) void widen_row(const uint8_t *bytes, size_t stride, const float *value,
-                                                            int width, int channels, int lanes, int used,
-                                                            size_t pixel, float *out) {
+/* A lane row for each value of an image row: lane i from bytes[i][at], through the channel's table. lanes is
+ * a constant where it matters, so that the compiler unrolls the row. */
+static inline __attribute__((always_inline)) void widen_row(const uint8_t *bytes, size_t stride,
+                                                            const float *value, int width, int channels,
+                                                            int lanes, int used, size_t pixel, float *out) {
     for (int x = 0; x < width; x++, out += pixel)
         for (int c = 0; c < channels; c++) {
             const uint8_t *from = bytes + x * channels + c;
@@ -136,8 +137,8 @@ static void fill_row(sg_loader *l, int j, int y) {
         if (l->resampled != NULL && (l->view[slot].height != data->height || l->view[slot].width != width))
             memcpy(bytes + (size_t)i * stride, l->resampled + slot * image + (size_t)y * stride, stride);
         else
-            sg_view_row(&l->view[slot], l->part->image + (size_t)l->out.sample[slot] * image, data->height, width,
-                        channels, y, bytes + (size_t)i * stride);
+            sg_view_row(&l->view[slot], l->part->image + (size_t)l->out.sample[slot] * image, data->height,
+                        width, channels, y, bytes + (size_t)i * stride);
     }
     float *out = sg_tensor_at(&l->input, j, y, 0);
     size_t pixel = l->input.pixel;
@@ -149,7 +150,8 @@ static void fill_row(sg_loader *l, int j, int y) {
         widen_row(bytes, stride, l->value, width, channels, lanes, used, pixel, out);
 }
 
-int sg_loader_get(sg_loader *l, const sg_order *order, uint32_t epoch, uint32_t index, const sg_batch **batch) {
+int sg_loader_get(sg_loader *l, const sg_order *order, uint32_t epoch, uint32_t index,
+                  const sg_batch **batch) {
     SG_CHECK(index < l->minibatches, SG_INTERNAL, "minibatch %" PRIu32 " of an epoch of %" PRIu32, index,
              l->minibatches);
     const sg_data *data = l->data;
@@ -168,7 +170,8 @@ int sg_loader_get(sg_loader *l, const sg_order *order, uint32_t epoch, uint32_t 
         l->out.sample[slot] = sample;
         l->out.label[slot] = used ? l->part->label[sample] : -1;
         if (used)
-            l->view[slot] = sg_augment_draw(augment, order->augment_seed, epoch, sample, data->height, data->width);
+            l->view[slot] =
+                sg_augment_draw(augment, order->augment_seed, epoch, sample, data->height, data->width);
     }
     size_t image = (size_t)data->height * (size_t)data->width * (size_t)data->channels;
 #pragma omp parallel num_threads(l->threads)
@@ -177,8 +180,8 @@ int sg_loader_get(sg_loader *l, const sg_order *order, uint32_t epoch, uint32_t 
 #pragma omp for schedule(static)
             for (int slot = 0; slot < slots; slot++)
                 if (l->out.label[slot] >= 0)
-                    sg_view_resample(&l->view[slot], l->part->image + (size_t)l->out.sample[slot] * image, data->height,
-                                     data->width, data->channels,
+                    sg_view_resample(&l->view[slot], l->part->image + (size_t)l->out.sample[slot] * image,
+                                     data->height, data->width, data->channels,
                                      l->work + (size_t)omp_get_thread_num() * l->work_size,
                                      l->resampled + (size_t)slot * image);
         }
@@ -198,6 +201,9 @@ static int get(void *context, const sg_order *order, uint32_t epoch, uint32_t in
 }
 
 void sg_loader_source(sg_loader *loader, sg_source *source) {
-    *source = (sg_source){.context = loader, .samples = loader->part->samples, .minibatches = loader->minibatches,
-                          .classes = loader->data->classes, .get = get};
+    *source = (sg_source){.context = loader,
+                          .samples = loader->part->samples,
+                          .minibatches = loader->minibatches,
+                          .classes = loader->data->classes,
+                          .get = get};
 }

@@ -93,8 +93,8 @@ unsigned char *temporary_read(const char *directory, const char *name, size_t *s
     return bytes;
 }
 
-void temporary_jpeg(const char *directory, const char *name, const uint8_t *pixels, int height, int width, int channels,
-                    int quality) {
+void temporary_jpeg(const char *directory, const char *name, const uint8_t *pixels, int height, int width,
+                    int channels, int quality) {
     struct jpeg_compress_struct info = {0};
     struct jpeg_error_mgr errors;
     FILE *file = create(directory, name);
@@ -117,8 +117,8 @@ void temporary_jpeg(const char *directory, const char *name, const uint8_t *pixe
     assert_int_equal(fclose(file), 0);
 }
 
-void temporary_png(const char *directory, const char *name, const uint8_t *pixels, int height, int width, int channels,
-                   int bits) {
+void temporary_png(const char *directory, const char *name, const uint8_t *pixels, int height, int width,
+                   int channels, int bits) {
     static const int type[] = {0, PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA, PNG_COLOR_TYPE_RGB,
                                PNG_COLOR_TYPE_RGB_ALPHA};
     FILE *file = create(directory, name);
@@ -126,8 +126,8 @@ void temporary_png(const char *directory, const char *name, const uint8_t *pixel
     png_infop info = png_create_info_struct(png);
     assert_non_null(info);
     png_init_io(png, file);
-    png_set_IHDR(png, info, (png_uint_32)width, (png_uint_32)height, bits, type[channels], PNG_INTERLACE_ADAM7,
-                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_set_IHDR(png, info, (png_uint_32)width, (png_uint_32)height, bits, type[channels],
+                 PNG_INTERLACE_ADAM7, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     png_bytep *rows = malloc((size_t)height * sizeof *rows);
     assert_non_null(rows);
     for (int y = 0; y < height; y++) rows[y] = (png_bytep)pixels + (size_t)(y * width * channels * bits / 8);

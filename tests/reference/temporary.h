@@ -22,12 +22,13 @@ void temporary_gzip(const char *directory, const char *name, const void *bytes, 
 /* What a file holds; owned. */
 unsigned char *temporary_read(const char *directory, const char *name, size_t *size);
 
-/* Images of height x width by libjpeg (channels 1: grey, 3: RGB, 4: CMYK as Adobe writes it, inverted) and libpng
- * (bits 8 or 16 a channel; channels 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha; bytes as they go into the file). */
-void temporary_jpeg(const char *directory, const char *name, const uint8_t *pixels, int height, int width, int channels,
-                    int quality);
-void temporary_png(const char *directory, const char *name, const uint8_t *pixels, int height, int width, int channels,
-                   int bits);
+/* Images of height x width by libjpeg (channels 1: grey, 3: RGB, 4: CMYK as Adobe writes it, inverted) and
+ * libpng (bits 8 or 16 a channel; channels 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha; bytes as they go
+ * into the file). */
+void temporary_jpeg(const char *directory, const char *name, const uint8_t *pixels, int height, int width,
+                    int channels, int quality);
+void temporary_png(const char *directory, const char *name, const uint8_t *pixels, int height, int width,
+                   int channels, int bits);
 
 /* assert_string_equal(sg_error_message(), what the format makes). */
 void expect_message(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -54,7 +54,8 @@ static void draws_depend_on_their_key_alone(void **state) {
             for (int i = 0; i < 3; i++)
                 different[i] += a.top != other[i].top || a.left != other[i].left || a.flip != other[i].flip;
         }
-        for (int i = 0; i < 3; i++) assert_true(different[i] > 90); /* equal by chance: 1 in 162, fewer for the other */
+        for (int i = 0; i < 3; i++)
+            assert_true(different[i] > 90); /* equal by chance: 1 in 162, fewer for the other */
     }
 }
 
@@ -80,10 +81,13 @@ static void crop_flip_is_uniform(void **state) {
 /* Areas of the protocol's range, aspects of 3/4 to 4/3 up to rounding to whole pixels, inside the image. */
 static void resized_crop_keeps_its_ranges(void **state) {
     (void)state;
-    /* Large windows of extreme aspect do not fit and are drawn again, so the mean lies below the middle: measured
-     * with 200,000 draws of a Python twin, with six deviations of the mean of 20,000 as tolerance. */
-    static const struct { int side; double smallest, mean, tolerance; } sizes[] = {{64, 0.5, 0.6981, 0.0052},
-                                                                                  {224, 0.08, 0.4798, 0.010}};
+    /* Large windows of extreme aspect do not fit and are drawn again, so the mean lies below the middle:
+     * measured with 200,000 draws of a Python twin, with six deviations of the mean of 20,000 as tolerance.
+     */
+    static const struct {
+        int side;
+        double smallest, mean, tolerance;
+    } sizes[] = {{64, 0.5, 0.6981, 0.0052}, {224, 0.08, 0.4798, 0.010}};
     for (int k = 0; k < 2; k++) {
         int side = sizes[k].side, flips = 0;
         double low = 1.0, high = 0.0, sum = 0.0;
@@ -100,7 +104,8 @@ static void resized_crop_keeps_its_ranges(void **state) {
         }
         assert_true(fabs(low - sizes[k].smallest) < 0.02 && high > 0.99);
         if (fabs(sum / DRAWS - sizes[k].mean) > sizes[k].tolerance)
-            fail_msg("mean area %.4f instead of %.4f within %.4f", sum / DRAWS, sizes[k].mean, sizes[k].tolerance);
+            fail_msg("mean area %.4f instead of %.4f within %.4f", sum / DRAWS, sizes[k].mean,
+                     sizes[k].tolerance);
         assert_in_range(flips, DRAWS / 2 - 424, DRAWS / 2 + 424); /* six deviations */
     }
 }
@@ -137,25 +142,29 @@ static void rows_are_cut_padded_and_mirrored(void **state) {
     check_rows(1);
 }
 
-/* Image.crop(...).resize((8, 9), Image.BILINEAR) by Pillow 9.4 of pixels (37 y + 59 x + 11 (x y mod 7)) mod 256. */
+/* Image.crop(...).resize((8, 9), Image.BILINEAR) by Pillow 9.4 of pixels (37 y + 59 x + 11 (x y mod 7)) mod
+ * 256. */
 static void resampling_gives_pillows_bytes(void **state) {
     (void)state;
-    static const struct { sg_view view; uint8_t expected[HEIGHT * WIDTH]; } cases[] = {
+    static const struct {
+        sg_view view;
+        uint8_t expected[HEIGHT * WIDTH];
+    } cases[] = {
         {{.top = 1, .left = 2, .height = 5, .width = 3, .flip = false},
-         {177, 181, 208, 234, 212, 142, 73,  61,  197, 196, 192, 187, 162, 116, 70,  62,  229, 220, 164, 110, 79,  72,
-          66,  65,  148, 143, 109, 75,  66,  82,  98,  101, 39,  40,  46,  51,  71,  106, 140, 146, 29,  33,  57,  81,
-          103, 124, 144, 148, 28,  33,  69,  106, 130, 144, 156, 159, 60,  64,  86,  108, 135, 167, 199, 204, 80,  82,
-          96,  110, 138, 181, 224, 231}},
+         {177, 181, 208, 234, 212, 142, 73,  61,  197, 196, 192, 187, 162, 116, 70,  62,  229, 220,
+          164, 110, 79,  72,  66,  65,  148, 143, 109, 75,  66,  82,  98,  101, 39,  40,  46,  51,
+          71,  106, 140, 146, 29,  33,  57,  81,  103, 124, 144, 148, 28,  33,  69,  106, 130, 144,
+          156, 159, 60,  64,  86,  108, 135, 167, 199, 204, 80,  82,  96,  110, 138, 181, 224, 231}},
         {{.top = 2, .left = 0, .height = 7, .width = 8, .flip = true},
-         {231, 227, 146, 65,  61,  236, 155, 74,  85,  244, 156, 119, 56,  105, 187, 99,  28,  151, 202, 148, 85,  31,
-          224, 127, 57,  29,  199, 168, 122, 34,  205, 156, 86,  49,  12,  231, 117, 80,  43,  185, 115, 69,  24,  234,
-          171, 126, 80,  214, 144, 89,  35,  237, 183, 129, 75,  100, 172, 135, 73,  181, 203, 141, 78,  15,  197, 204,
-          134, 64,  250, 180, 110, 40}},
+         {231, 227, 146, 65,  61,  236, 155, 74,  85,  244, 156, 119, 56,  105, 187, 99,  28,  151,
+          202, 148, 85,  31,  224, 127, 57,  29,  199, 168, 122, 34,  205, 156, 86,  49,  12,  231,
+          117, 80,  43,  185, 115, 69,  24,  234, 171, 126, 80,  214, 144, 89,  35,  237, 183, 129,
+          75,  100, 172, 135, 73,  181, 203, 141, 78,  15,  197, 204, 134, 64,  250, 180, 110, 40}},
         {{.top = 4, .left = 3, .height = 1, .width = 5, .flip = false},
-         {124, 135, 156, 221, 181, 37,  38,  49,  124, 135, 156, 221, 181, 37,  38,  49,  124, 135, 156, 221, 181, 37,
-          38,  49,  124, 135, 156, 221, 181, 37,  38,  49,  124, 135, 156, 221, 181, 37,  38,  49,  124, 135, 156, 221,
-          181, 37,  38,  49,  124, 135, 156, 221, 181, 37,  38,  49,  124, 135, 156, 221, 181, 37,  38,  49,  124, 135,
-          156, 221, 181, 37,  38,  49}},
+         {124, 135, 156, 221, 181, 37,  38,  49,  124, 135, 156, 221, 181, 37,  38,  49,  124, 135,
+          156, 221, 181, 37,  38,  49,  124, 135, 156, 221, 181, 37,  38,  49,  124, 135, 156, 221,
+          181, 37,  38,  49,  124, 135, 156, 221, 181, 37,  38,  49,  124, 135, 156, 221, 181, 37,
+          38,  49,  124, 135, 156, 221, 181, 37,  38,  49,  124, 135, 156, 221, 181, 37,  38,  49}},
     };
     uint8_t image[HEIGHT * WIDTH], out[HEIGHT * WIDTH];
     for (int y = 0; y < HEIGHT; y++)

@@ -30,7 +30,9 @@ static int tear_down(void **state) {
 }
 
 /* Byte of sample s (of its split), channel c, pixel p: differs between neighbours of every kind. */
-static uint8_t byte_of(int split, int s, int c, int p) { return (uint8_t)(split * 101 + s * 37 + c * 85 + p * 3 + p / 32); }
+static uint8_t byte_of(int split, int s, int c, int p) {
+    return (uint8_t)(split * 101 + s * 37 + c * 85 + p * 3 + p / 32);
+}
 
 /* `count` records of a split from sample `first` on, with `labels` label bytes; the last counts. */
 static size_t records(unsigned char *to, int split, int first, int count, int labels, int classes) {
@@ -56,7 +58,8 @@ static void write_cifar10(const char *folder) {
 }
 
 static int open_as(sg_data **data, const char *kind, uint32_t train, uint32_t test) {
-    sg_data_options options = {.kind = kind, .path = directory, .train_limit = train, .test_limit = test, .threads = 2};
+    sg_data_options options = {
+        .kind = kind, .path = directory, .train_limit = train, .test_limit = test, .threads = 2};
     return sg_data_open(data, &options, MPI_COMM_WORLD);
 }
 
@@ -75,7 +78,8 @@ static void reads_cifar10(void **state) {
     (void)state;
     sg_data *data;
     write_cifar10("");
-    temporary_text(directory, "batches.meta.txt", "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n");
+    temporary_text(directory, "batches.meta.txt",
+                   "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n");
     assert_int_equal(open_as(&data, "cifar10", 0, 0), SG_OK);
     assert_string_equal(data->name, "cifar10");
     assert_int_equal(data->classes, 10);
@@ -135,7 +139,8 @@ static void a_limit_beyond_the_data_is_refused(void **state) {
     write_cifar10("");
     assert_int_equal(open_as(&data, "cifar10", 31, 0), SG_CONFIG);
     assert_null(data);
-    expect_message("data.train_limit = 31, but data set cifar10 has 30 train samples: lower it, or 0 for all");
+    expect_message(
+        "data.train_limit = 31, but data set cifar10 has 30 train samples: lower it, or 0 for all");
 }
 
 static void the_fingerprint_follows_every_byte(void **state) {
@@ -162,8 +167,10 @@ static void missing_files_are_named(void **state) {
     (void)state;
     sg_data *data;
     assert_int_equal(open_as(&data, "cifar10", 0, 0), SG_NOINPUT);
-    expect_message("%s: holds neither data_batch_1.bin nor cifar-10-batches-bin/data_batch_1.bin; the binary version of "
-                   "the data set unpacks to that (" URL10 ")", directory);
+    expect_message(
+        "%s: holds neither data_batch_1.bin nor cifar-10-batches-bin/data_batch_1.bin; the binary version of "
+        "the data set unpacks to that (" URL10 ")",
+        directory);
     write_cifar10("");
     assert_int_equal(unlink(temporary_path(directory, "data_batch_4.bin")), 0);
     assert_int_equal(open_as(&data, "cifar10", 0, 0), SG_NOINPUT);
@@ -176,12 +183,16 @@ static void truncated_files_are_refused(void **state) {
     write_cifar10("");
     assert_int_equal(truncate(temporary_path(directory, "data_batch_2.bin"), 10000), 0);
     assert_int_equal(open_as(&data, "cifar10", 0, 0), SG_DATA);
-    expect_message("%s/data_batch_2.bin: has 10000 bytes, which is no whole number of 3073-byte records (the last begins "
-                   "at byte 9219); it is truncated or of another kind: fetch " URL10 " again", directory);
+    expect_message("%s/data_batch_2.bin: has 10000 bytes, which is no whole number of 3073-byte records (the "
+                   "last begins "
+                   "at byte 9219); it is truncated or of another kind: fetch " URL10 " again",
+                   directory);
     assert_int_equal(truncate(temporary_path(directory, "data_batch_2.bin"), 3073), 0);
     assert_int_equal(open_as(&data, "cifar10", 0, 0), SG_DATA);
-    expect_message("%s/data_batch_2.bin: has 3073 bytes where data_batch_1.bin has 18438; one of them is incomplete: "
-                   "fetch " URL10 " again", directory);
+    expect_message(
+        "%s/data_batch_2.bin: has 3073 bytes where data_batch_1.bin has 18438; one of them is incomplete: "
+        "fetch " URL10 " again",
+        directory);
     assert_int_equal(truncate(temporary_path(directory, "data_batch_2.bin"), 0), 0);
     assert_int_equal(open_as(&data, "cifar10", 0, 0), SG_DATA);
 }
@@ -196,8 +207,10 @@ static void impossible_labels_are_refused(void **state) {
     temporary_write(directory, "data_batch_3.bin", bytes, size);
     free(bytes);
     assert_int_equal(open_as(&data, "cifar10", 0, 0), SG_DATA);
-    expect_message("%s/data_batch_3.bin: the label at byte 6146 is 10; 0 to 9 were expected; the file is damaged or of "
-                   "another kind: fetch " URL10 " again", directory);
+    expect_message(
+        "%s/data_batch_3.bin: the label at byte 6146 is 10; 0 to 9 were expected; the file is damaged or of "
+        "another kind: fetch " URL10 " again",
+        directory);
 }
 
 static void wrong_class_names_are_refused(void **state) {
@@ -206,7 +219,8 @@ static void wrong_class_names_are_refused(void **state) {
     write_cifar10("");
     temporary_text(directory, "batches.meta.txt", "cat\ndog\n");
     assert_int_equal(open_as(&data, "cifar10", 0, 0), SG_DATA);
-    expect_message("%s/batches.meta.txt: names 2 classes where 10 were expected; fetch it again or remove it", directory);
+    expect_message("%s/batches.meta.txt: names 2 classes where 10 were expected; fetch it again or remove it",
+                   directory);
 }
 
 static void another_number_of_classes_is_refused(void **state) {
@@ -222,7 +236,8 @@ static void unknown_kinds_are_refused(void **state) {
     (void)state;
     sg_data *data;
     assert_int_equal(open_as(&data, "cifar", 0, 0), SG_CONFIG);
-    expect_message("data.kind = \"cifar\" is not known; there are shapes, cifar10, cifar100, idx, folder, packed");
+    expect_message(
+        "data.kind = \"cifar\" is not known; there are shapes, cifar10, cifar100, idx, folder, packed");
     sg_data_options options = {.kind = "cifar10"};
     assert_int_equal(sg_data_open(&data, &options, MPI_COMM_WORLD), SG_CONFIG);
     expect_message("data.kind = \"cifar10\" needs data.path, the place where the data set is");

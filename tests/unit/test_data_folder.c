@@ -33,7 +33,8 @@ static const uint8_t *picture(int which, int channels) {
     static uint8_t pixels[PIXELS * 4];
     for (int p = 0; p < PIXELS; p++)
         for (int c = 0; c < channels; c++)
-            pixels[p * channels + c] = (uint8_t)(40 + 5 * (p % SIDE) + 4 * (p / SIDE) + 20 * (which % 5) + 15 * c);
+            pixels[p * channels + c] =
+                (uint8_t)(40 + 5 * (p % SIDE) + 4 * (p / SIDE) + 20 * (which % 5) + 15 * c);
     return pixels;
 }
 
@@ -119,8 +120,9 @@ static void the_order_is_a_fixed_shuffle(void **state) {
     assert_memory_equal(label, data->part[0].label, sizeof label);
     assert_true(data->fingerprint == fingerprint);
     sg_data_close(&data);
-    assert_int_equal(rename(temporary_path(directory, "train/ant/3.png"), temporary_path(directory, "train/ant/zz.png")),
-                     0);
+    assert_int_equal(
+        rename(temporary_path(directory, "train/ant/3.png"), temporary_path(directory, "train/ant/zz.png")),
+        0);
     assert_int_equal(open_folder(&data), SG_OK);
     assert_true(data->fingerprint != fingerprint);
     sg_data_close(&data);
@@ -152,7 +154,8 @@ static void reads_tiny_imagenet_as_it_unpacks(void **state) {
     static const int expected[] = {0, 1, 1, 1};
     int seen[4] = {0};
     for (int s = 0; s < 4; s++) {
-        int which = (data->part[1].image[s * PIXELS * 3] - 40 + 10) / 20; /* the corner's level tells which it is */
+        int which =
+            (data->part[1].image[s * PIXELS * 3] - 40 + 10) / 20; /* the corner's level tells which it is */
         assert_in_range(which, 0, 3);
         assert_int_equal(data->part[1].label[s], expected[which]);
         seen[which]++;
@@ -176,7 +179,8 @@ static void grey_becomes_rgb(void **state) {
     temporary_jpeg(directory, "a.jpg", picture(0, 1), SIDE, SIDE, 1, 100);
     read_one("a.jpg", rgb);
     for (int p = 0; p < PIXELS; p++)
-        for (int c = 0; c < 3; c++) assert_in_range(rgb[3 * p + c], picture(0, 1)[p] - 2, picture(0, 1)[p] + 2);
+        for (int c = 0; c < 3; c++)
+            assert_in_range(rgb[3 * p + c], picture(0, 1)[p] - 2, picture(0, 1)[p] + 2);
 }
 
 static void alpha_is_dropped(void **state) {
@@ -198,7 +202,8 @@ static void sixteen_bits_become_eight(void **state) {
     for (int i = 0; i < PIXELS * 3; i++) assert_int_equal(rgb[i], deep[2 * i]);
 }
 
-/* libjpeg marks CMYK files as Adobe's, whose inks are inverted: light = 255 - ink, times the same of black. */
+/* libjpeg marks CMYK files as Adobe's, whose inks are inverted: light = 255 - ink, times the same of black.
+ */
 static void cmyk_becomes_rgb(void **state) {
     (void)state;
     uint8_t rgb[PIXELS * 3];
@@ -208,7 +213,8 @@ static void cmyk_becomes_rgb(void **state) {
     for (int p = 0; p < PIXELS; p++)
         for (int c = 0; c < 3; c++) {
             int expected = cmyk[4 * p + c] * cmyk[4 * p + 3] / 255;
-            assert_in_range(rgb[3 * p + c], expected > 3 ? expected - 3 : 0, expected + 3); /* quality 100: 1 or 2 levels */
+            assert_in_range(rgb[3 * p + c], expected > 3 ? expected - 3 : 0,
+                            expected + 3); /* quality 100: 1 or 2 levels */
         }
 }
 
@@ -225,12 +231,16 @@ static void missing_directories_are_named(void **state) {
     (void)state;
     sg_data *data;
     assert_int_equal(open_folder(&data), SG_NOINPUT);
-    expect_message("%s: holds no train directory; train and test (or val) were expected, with one subdirectory for each "
-                   "class", directory);
+    expect_message(
+        "%s: holds no train directory; train and test (or val) were expected, with one subdirectory for each "
+        "class",
+        directory);
     temporary_png(directory, "train/ant/0.png", picture(0, 3), SIDE, SIDE, 3, 8);
     assert_int_equal(open_folder(&data), SG_NOINPUT);
-    expect_message("%s: holds no test or val directory; train and test (or val) were expected, with one subdirectory for "
-                   "each class", directory);
+    expect_message("%s: holds no test or val directory; train and test (or val) were expected, with one "
+                   "subdirectory for "
+                   "each class",
+                   directory);
 }
 
 static void empty_classes_are_refused(void **state) {
@@ -239,8 +249,9 @@ static void empty_classes_are_refused(void **state) {
     write_folder("test");
     temporary_text(directory, "train/cow/readme.txt", "later");
     assert_int_equal(open_folder(&data), SG_DATA);
-    expect_message("%s/train/cow: holds no JPEG or PNG file; remove the class from train and test, or fetch its images",
-                   directory);
+    expect_message(
+        "%s/train/cow: holds no JPEG or PNG file; remove the class from train and test, or fetch its images",
+        directory);
 }
 
 static void unknown_test_classes_are_refused(void **state) {
@@ -249,8 +260,8 @@ static void unknown_test_classes_are_refused(void **state) {
     write_folder("test");
     temporary_png(directory, "test/cow/0.png", picture(0, 3), SIDE, SIDE, 3, 8);
     assert_int_equal(open_folder(&data), SG_DATA);
-    expect_message("%s/test/cow: is a class that %s/train does not have; both need the same subdirectories", directory,
-                   directory);
+    expect_message("%s/test/cow: is a class that %s/train does not have; both need the same subdirectories",
+                   directory, directory);
 }
 
 static void unknown_annotated_classes_are_refused(void **state) {
@@ -259,12 +270,15 @@ static void unknown_annotated_classes_are_refused(void **state) {
     write_folder("val");
     temporary_text(directory, "val/val_annotations.txt", "0.png\tant\t0\n1.png\tcow\t0\n");
     assert_int_equal(open_folder(&data), SG_DATA);
-    expect_message("%s/val/val_annotations.txt: the line at byte 12 names the class \"cow\", which %s/train does not have",
+    expect_message("%s/val/val_annotations.txt: the line at byte 12 names the class \"cow\", which %s/train "
+                   "does not have",
                    directory, directory);
     temporary_text(directory, "val/val_annotations.txt", "0.png ant\n");
     assert_int_equal(open_folder(&data), SG_DATA);
-    expect_message("%s/val/val_annotations.txt: the line at byte 0 is \"0.png ant\"; a file name, a tab and a class were "
-                   "expected", directory);
+    expect_message("%s/val/val_annotations.txt: the line at byte 0 is \"0.png ant\"; a file name, a tab and "
+                   "a class were "
+                   "expected",
+                   directory);
 }
 
 static void foreign_formats_are_refused(void **state) {
@@ -273,7 +287,8 @@ static void foreign_formats_are_refused(void **state) {
     write_folder("test");
     temporary_text(directory, "train/ant/x.webp", "RIFF");
     assert_int_equal(open_folder(&data), SG_DATA);
-    expect_message("%s/train/ant/x.webp: is of a kind that cannot be read; convert it to PNG or JPEG", directory);
+    expect_message("%s/train/ant/x.webp: is of a kind that cannot be read; convert it to PNG or JPEG",
+                   directory);
 }
 
 static void other_sizes_are_refused(void **state) {
@@ -282,8 +297,10 @@ static void other_sizes_are_refused(void **state) {
     write_folder("test");
     temporary_png(directory, "test/ant/0.PNG", picture(0, 3), SIDE, SIDE / 2, 3, 8);
     assert_int_equal(open_folder(&data), SG_DATA);
-    expect_message("%s/test/ant/0.PNG: has 8 x 16 pixels (width x height), but the data set's first image has 16 x 16; all "
-                   "images of a folder must have one size: resize them first", directory);
+    expect_message("%s/test/ant/0.PNG: has 8 x 16 pixels (width x height), but the data set's first image "
+                   "has 16 x 16; all "
+                   "images of a folder must have one size: resize them first",
+                   directory);
 }
 
 static void expect_broken(const char *start, const char *within) {
@@ -341,12 +358,14 @@ static void bombs_are_refused(void **state) {
     bytes[at + 6] = bytes[at + 8] = 0xf0;
     temporary_write(directory, "a.jpg", bytes, size);
     assert_int_equal(sg_data_image_size(temporary_path(directory, "a.jpg"), &height, &width), SG_DATA);
-    expect_message("%s/a.jpg: claims 16368 x 16368 pixels in %zu bytes, which cannot be: it is damaged; remove it",
-                   directory, size);
+    expect_message(
+        "%s/a.jpg: claims 16368 x 16368 pixels in %zu bytes, which cannot be: it is damaged; remove it",
+        directory, size);
     bytes[at + 5] = bytes[at + 7] = 0x7f;
     temporary_write(directory, "a.jpg", bytes, size);
     assert_int_equal(sg_data_image_size(temporary_path(directory, "a.jpg"), &height, &width), SG_DATA);
-    expect_message("%s/a.jpg: claims 32752 x 32752 pixels; sides of 1 to 16384 and 268435456 pixels in all are the limit",
+    expect_message("%s/a.jpg: claims 32752 x 32752 pixels; sides of 1 to 16384 and 268435456 pixels in all "
+                   "are the limit",
                    directory);
     free(bytes);
 }

@@ -125,8 +125,8 @@ static void a_path_may_be_the_names_beginning(void **state) {
     (void)state;
     sg_data *data;
     write_all(temporary_gzip, ".gz", "test");
-    const char *const names[] = {"train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "test-images-idx3-ubyte.gz",
-                                 "test-labels-idx1-ubyte.gz"};
+    const char *const names[] = {"train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz",
+                                 "test-images-idx3-ubyte.gz", "test-labels-idx1-ubyte.gz"};
     for (int i = 0; i < 4; i++) {
         char to[128];
         snprintf(to, sizeof to, "emnist-balanced-%s", names[i]);
@@ -144,8 +144,10 @@ static void missing_files_are_named(void **state) {
     write_all(temporary_write, "", "t10k");
     assert_int_equal(unlink(temporary_path(directory, "t10k-labels-idx1-ubyte")), 0);
     assert_int_equal(open_as(&data, 0), SG_NOINPUT);
-    expect_message("%s/t10k-labels-idx1-ubyte: is not there, nor with .gz; data.path names the directory with the four "
-                   "IDX files, or what comes before \"t10k\" in their names", directory);
+    expect_message(
+        "%s/t10k-labels-idx1-ubyte: is not there, nor with .gz; data.path names the directory with the four "
+        "IDX files, or what comes before \"t10k\" in their names",
+        directory);
 }
 
 static void a_wrong_magic_is_refused(void **state) {
@@ -154,8 +156,10 @@ static void a_wrong_magic_is_refused(void **state) {
     write_all(temporary_write, "", "t10k");
     write_labels("train-images-idx3-ubyte", 0, TRAIN, temporary_write);
     assert_int_equal(open_as(&data, 0), SG_DATA);
-    expect_message("%s/train-images-idx3-ubyte: begins with 0x00000801 at byte 0; 0x00000803 (IDX images of bytes) was "
-                   "expected", directory);
+    expect_message(
+        "%s/train-images-idx3-ubyte: begins with 0x00000801 at byte 0; 0x00000803 (IDX images of bytes) was "
+        "expected",
+        directory);
 }
 
 static void truncated_files_are_refused(void **state) {
@@ -164,12 +168,16 @@ static void truncated_files_are_refused(void **state) {
     write_all(temporary_write, "", "t10k");
     assert_int_equal(truncate(temporary_path(directory, "train-images-idx3-ubyte"), 1000), 0);
     assert_int_equal(open_as(&data, 0), SG_DATA);
-    expect_message("%s/train-images-idx3-ubyte: has 1000 bytes, but its header (bytes 4 to 15) promises %d; it is "
-                   "truncated or damaged: fetch it again", directory, 16 + TRAIN * SIZE);
+    expect_message(
+        "%s/train-images-idx3-ubyte: has 1000 bytes, but its header (bytes 4 to 15) promises %d; it is "
+        "truncated or damaged: fetch it again",
+        directory, 16 + TRAIN * SIZE);
     assert_int_equal(truncate(temporary_path(directory, "train-images-idx3-ubyte"), 2), 0);
     assert_int_equal(open_as(&data, 0), SG_DATA);
-    expect_message("%s/train-images-idx3-ubyte: ends at byte 2, where 2 more were expected; it is truncated; fetch it "
-                   "again", directory);
+    expect_message(
+        "%s/train-images-idx3-ubyte: ends at byte 2, where 2 more were expected; it is truncated; fetch it "
+        "again",
+        directory);
 }
 
 /* A header that promises terabytes must fail before they are allocated. */
@@ -186,9 +194,10 @@ static void promises_are_checked_against_the_files_size(void **state) {
     temporary_gzip(directory, "train-images-idx3-ubyte.gz", header, sizeof header);
     free(temporary_read(directory, "train-images-idx3-ubyte.gz", &size));
     assert_int_equal(open_as(&data, 0), SG_DATA);
-    expect_message("%s/train-images-idx3-ubyte.gz: its header promises %llu bytes of content, but its last 4 bytes (byte "
-                   "%zu) say 16; it is truncated or damaged: fetch it again", directory,
-                   16 + 0xffffffffull * 16384 * 16384, size - 4);
+    expect_message("%s/train-images-idx3-ubyte.gz: its header promises %llu bytes of content, but its last 4 "
+                   "bytes (byte "
+                   "%zu) say 16; it is truncated or damaged: fetch it again",
+                   directory, 16 + 0xffffffffull * 16384 * 16384, size - 4);
 }
 
 static void damaged_compression_is_refused(void **state) {
@@ -215,8 +224,10 @@ static void labels_and_images_must_match(void **state) {
     write_all(temporary_write, "", "t10k");
     write_labels("train-labels-idx1-ubyte", 0, TRAIN - 1, temporary_write);
     assert_int_equal(open_as(&data, 0), SG_DATA);
-    expect_message("%s/train-labels-idx1-ubyte: has %d labels (bytes 4 to 7) for %d images; the files do not belong "
-                   "together: fetch both again", directory, TRAIN - 1, TRAIN);
+    expect_message(
+        "%s/train-labels-idx1-ubyte: has %d labels (bytes 4 to 7) for %d images; the files do not belong "
+        "together: fetch both again",
+        directory, TRAIN - 1, TRAIN);
 }
 
 static void impossible_labels_are_refused(void **state) {
@@ -224,8 +235,10 @@ static void impossible_labels_are_refused(void **state) {
     sg_data *data;
     write_all(temporary_write, "", "t10k");
     assert_int_equal(open_as(&data, 7), SG_DATA);
-    expect_message("%s/train-labels-idx1-ubyte: the label at byte 11 is 9; 0 to 6 were expected: set net.classes to what "
-                   "the data set has", directory);
+    expect_message("%s/train-labels-idx1-ubyte: the label at byte 11 is 9; 0 to 6 were expected: set "
+                   "net.classes to what "
+                   "the data set has",
+                   directory);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

@@ -34,7 +34,8 @@ static int tear_down(void **state) {
 }
 
 static int open_packed(sg_data **data, uint32_t train) {
-    sg_data_options options = {.kind = "packed", .path = temporary_path(directory, "a.h5"), .train_limit = train};
+    sg_data_options options = {
+        .kind = "packed", .path = temporary_path(directory, "a.h5"), .train_limit = train};
     return sg_data_open(data, &options, MPI_COMM_WORLD);
 }
 
@@ -55,7 +56,8 @@ static void what_is_packed_comes_back(void **state) {
     for (int s = 0; s < SG_SPLITS; s++) {
         assert_int_equal(data->part[s].samples, shapes->part[s].samples);
         assert_memory_equal(data->part[s].image, shapes->part[s].image, shapes->part[s].samples * SIZE);
-        assert_memory_equal(data->part[s].label, shapes->part[s].label, shapes->part[s].samples * sizeof(int32_t));
+        assert_memory_equal(data->part[s].label, shapes->part[s].label,
+                            shapes->part[s].samples * sizeof(int32_t));
     }
     assert_true(data->fingerprint == shapes->fingerprint);
     sg_data_close(&data);
@@ -106,7 +108,9 @@ static void other_files_are_refused(void **state) {
     assert_int_equal(sg_h5_write(temporary_path(directory, "a.h5"), NULL, content), SG_OK);
     sg_h5_content_destroy(&content);
     assert_int_equal(open_packed(&data, 0), SG_DATA);
-    expect_message("%s/a.h5: is a file of kind checkpoint, and data-set is wanted; `signet data pack` makes one", directory);
+    expect_message(
+        "%s/a.h5: is a file of kind checkpoint, and data-set is wanted; `signet data pack` makes one",
+        directory);
 }
 
 /* Files of the right kind whose content does not fit. */
@@ -120,7 +124,8 @@ static void impossible_labels_are_refused(void **state) {
     wrong.part[0].label = labels;
     assert_int_equal(sg_data_pack(&wrong, temporary_path(directory, "a.h5")), SG_OK);
     assert_int_equal(open_packed(&data, 0), SG_DATA);
-    assert_non_null(strstr(sg_error_message(), "is 10; 0 to 9 were expected; pack it again with `signet data pack`"));
+    assert_non_null(
+        strstr(sg_error_message(), "is 10; 0 to 9 were expected; pack it again with `signet data pack`"));
 }
 
 static void packing_into_nowhere_fails(void **state) {
@@ -146,8 +151,15 @@ static void the_check_says_what_there_is(void **state) {
     uint8_t image[8] = {0, 255, 51, 51, 0, 255, 102, 102}, test[4] = {9, 9, 9, 9};
     int32_t label[2] = {1, 0}, test_label[1] = {1};
     const char *const names[] = {"cat", "dog"};
-    sg_data data = {.name = "pets", .classes = 2, .channels = 2, .height = 1, .width = 2, .class_name = names,
-                    .mean = {0.5f, 0.25f}, .deviation = {0.125f, 1.0f}, .fingerprint = 0xabc,
+    sg_data data = {.name = "pets",
+                    .classes = 2,
+                    .channels = 2,
+                    .height = 1,
+                    .width = 2,
+                    .class_name = names,
+                    .mean = {0.5f, 0.25f},
+                    .deviation = {0.125f, 1.0f},
+                    .fingerprint = 0xabc,
                     .part = {{2, image, label}, {1, test, test_label}}};
     char *text = check(&data, &status);
     assert_int_equal(status, SG_OK);
@@ -188,8 +200,10 @@ static void the_check_fails_for_empty_classes(void **state) {
     while (present[missing]) missing++;
     free(check(few, &status));
     assert_int_equal(status, SG_DATA);
-    expect_message("data set shapes: class %d (%s) has no training sample: raise data.train_limit, or set net.classes to "
-                   "what the data set has", missing, few->class_name[missing]);
+    expect_message("data set shapes: class %d (%s) has no training sample: raise data.train_limit, or set "
+                   "net.classes to "
+                   "what the data set has",
+                   missing, few->class_name[missing]);
     sg_data_close(&few);
 }
 

@@ -20,7 +20,8 @@ static sg_data *data; /* opened once, read-only */
 
 static int open_data(void **state) {
     (void)state;
-    sg_data_options options = {.kind = "shapes", .train_limit = TRAIN, .test_limit = TEST, .seed = 5, .threads = 2};
+    sg_data_options options = {
+        .kind = "shapes", .train_limit = TRAIN, .test_limit = TEST, .seed = 5, .threads = 2};
     return sg_data_open(&data, &options, MPI_COMM_SELF);
 }
 static int close_data(void **state) {
@@ -29,10 +30,11 @@ static int close_data(void **state) {
     return 0;
 }
 
-static sg_loader *loader_of(enum sg_data_split split, int batch, int rank, int size, int lanes, int halo, int threads,
-                            const char *augment) {
+static sg_loader *loader_of(enum sg_data_split split, int batch, int rank, int size, int lanes, int halo,
+                            int threads, const char *augment) {
     sg_loader *l;
-    assert_int_equal(sg_loader_create(&l, data, split, batch, rank, size, lanes, halo, threads, augment), SG_OK);
+    assert_int_equal(sg_loader_create(&l, data, split, batch, rank, size, lanes, halo, threads, augment),
+                     SG_OK);
     return l;
 }
 
@@ -40,8 +42,11 @@ static sg_loader *loader_of(enum sg_data_split split, int batch, int rank, int s
 static float naive(uint32_t sample, const sg_view *view, int c, int y, int x) {
     int from_x = view->left + (view->flip ? SIDE - 1 - x : x), from_y = view->top + y;
     bool inside = from_x >= 0 && from_x < SIDE && from_y >= 0 && from_y < SIDE;
-    uint8_t byte = inside ? data->part[0].image[((sample * SIDE + (unsigned)from_y) * SIDE + (unsigned)from_x) * CHANNELS +
-                                                (unsigned)c] : 0;
+    uint8_t byte =
+        inside
+            ? data->part[0].image[((sample * SIDE + (unsigned)from_y) * SIDE + (unsigned)from_x) * CHANNELS +
+                                  (unsigned)c]
+            : 0;
     return ((float)byte / 255.0f - data->mean[c]) / data->deviation[c];
 }
 
@@ -57,15 +62,16 @@ static void check_values(const char *augment, bool augmented, int lanes, int hal
             uint32_t sample = permutation[index * 128 + (uint32_t)at];
             assert_int_equal(batch->sample[at], sample);
             assert_int_equal(batch->label[at], data->part[0].label[sample]);
-            sg_view view = sg_augment_draw(augmented ? SG_AUGMENT_CROP_FLIP : SG_AUGMENT_NONE, 21, 3, sample, SIDE, SIDE);
+            sg_view view = sg_augment_draw(augmented ? SG_AUGMENT_CROP_FLIP : SG_AUGMENT_NONE, 21, 3, sample,
+                                           SIDE, SIDE);
             for (int y = 0; y < SIDE; y++)
                 for (int x = 0; x < SIDE; x++)
                     for (int c = 0; c < CHANNELS; c++) {
                         float got = sg_tensor_at(&batch->input, at / lanes, y, x)[c * lanes + at % lanes];
                         float expected = naive(sample, &view, c, y, x);
                         if (got != expected)
-                            fail_msg("minibatch %u sample %d channel %d at %d, %d: %g instead of %g", index, at, c, y, x,
-                                     (double)got, (double)expected);
+                            fail_msg("minibatch %u sample %d channel %d at %d, %d: %g instead of %g", index,
+                                     at, c, y, x, (double)got, (double)expected);
                     }
         }
     }
@@ -127,7 +133,8 @@ static void keeps_the_halo_zero(void **state) {
     sg_loader *l = loader_of(SG_SPLIT_TRAIN, 64, 0, 1, 16, 2, 2, "crop_flip");
     sg_order order = {.seed = 1, .shuffle = true, .augment = true, .augment_seed = 1};
     const sg_batch *batch;
-    for (uint32_t index = 0; index < 4; index++) assert_int_equal(sg_loader_get(l, &order, 0, index, &batch), SG_OK);
+    for (uint32_t index = 0; index < 4; index++)
+        assert_int_equal(sg_loader_get(l, &order, 0, index, &batch), SG_OK);
     const sg_tensor *t = &batch->input;
     for (int b = 0; b < t->blocks; b++)
         for (int y = -2; y < SIDE + 2; y++)

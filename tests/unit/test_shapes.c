@@ -16,8 +16,12 @@ enum { SIZE = 3072 };
 
 static sg_data *open_shapes(uint64_t seed, int classes, uint32_t train, uint32_t test, int threads) {
     sg_data *data;
-    sg_data_options options = {.kind = "shapes", .classes = classes, .train_limit = train, .test_limit = test,
-                               .seed = seed, .threads = threads};
+    sg_data_options options = {.kind = "shapes",
+                               .classes = classes,
+                               .train_limit = train,
+                               .test_limit = test,
+                               .seed = seed,
+                               .threads = threads};
     assert_int_equal(sg_data_open(&data, &options, MPI_COMM_WORLD), SG_OK);
     return data;
 }
@@ -50,7 +54,10 @@ static void has_default_sizes(void **state) {
 /* These bytes are part of every result that was made with them: a change here makes all of those stale. */
 static void bytes_never_change(void **state) {
     (void)state;
-    static const struct { int classes; uint64_t fingerprint; } expected[] = {{10, UINT64_C(0x03d7783c0d45a364)}, {100, UINT64_C(0x5731a27b67e5cd2f)}};
+    static const struct {
+        int classes;
+        uint64_t fingerprint;
+    } expected[] = {{10, UINT64_C(0x03d7783c0d45a364)}, {100, UINT64_C(0x5731a27b67e5cd2f)}};
     for (int k = 0; k < 2; k++) {
         sg_data *data = open_shapes(42, expected[k].classes, 300, 100, 1);
         if (data->fingerprint != expected[k].fingerprint)
@@ -159,7 +166,8 @@ static void other_numbers_of_classes_are_refused(void **state) {
     sg_data_options options = {.kind = "shapes", .classes = 20};
     assert_int_equal(sg_data_open(&data, &options, MPI_COMM_WORLD), SG_CONFIG);
     assert_null(data);
-    expect_message("net.classes = 20, but data set shapes has 10 or 100 classes: set net.classes to one of them");
+    expect_message(
+        "net.classes = 20, but data set shapes has 10 or 100 classes: set net.classes to one of them");
 }
 
 static void more_than_a_million_samples_are_refused(void **state) {
