@@ -1,11 +1,11 @@
-/* Winograd forward pass and data gradient. The data gradient is the forward pass on dy with the weights of the two
- * channel counts exchanged and turned by 180 degrees.
+/* Winograd forward pass and data gradient. The data gradient is the forward pass on dy with the weights of
+ * the two channel counts exchanged and turned by 180 degrees.
  *
- * Tiles of all blocks are numbered through and worked on in groups. For a group: transform the inputs into one
- * micro-panel [in][lanes] per tile and position, multiply by the packed weights, transform back into y. Either each
- * thread has groups of its own, which stay in its cache, or (few tiles, or weights so large that every thread reading
- * them all would cost more than sharing) the threads divide each group's channels and positions among them. Every
- * output is the same sums in the same order either way. */
+ * Tiles of all blocks are numbered through and worked on in groups. For a group: transform the inputs into
+ * one micro-panel [in][lanes] per tile and position, multiply by the packed weights, transform back into y.
+ * Either each thread has groups of its own, which stay in its cache, or (few tiles, or weights so large that
+ * every thread reading them all would cost more than sharing) the threads divide each group's channels and
+ * positions among them. Every output is the same sums in the same order either way. */
 #include "kernels/lanes/conv_winograd.h"
 
 #include <omp.h>
@@ -14,7 +14,8 @@
 #include "kernels/memory.h"
 
 enum {
-    GROUP_BYTES = 512 << 10, /* transformed inputs and products of a group: what L2 holds beside the weights */
+    GROUP_BYTES =
+        512 << 10, /* transformed inputs and products of a group: what L2 holds beside the weights */
     GROUP_TILES = 16,
     GROUP_TILES_LEAST = 2,
     SHARED_WEIGHTS_BYTES = 4 << 20, /* packed weights from which on the threads divide them */
@@ -27,20 +28,20 @@ typedef struct winograd {
     bool data_gradient;
     int inputs, outputs; /* channels that are summed over, channels that are written */
     int height, width, tiles_down, tiles_across;
-    int panels;          /* of ukernel.rows outputs */
-    int group;           /* tiles that one thread's scratch holds */
-    size_t packed_position;                   /* floats from a position to the next in packed */
-    size_t thread_values, thread_products;    /* floats of one thread's scratch */
-    float *packed;       /* [position][panel][inputs][rows] */
-    float *values;       /* per thread [position][tile][inputs][lanes] */
-    float *products;     /* per thread [position][tile][panels * rows][lanes] */
-    float *zero;         /* a pixel of zeros */
+    int panels;                            /* of ukernel.rows outputs */
+    int group;                             /* tiles that one thread's scratch holds */
+    size_t packed_position;                /* floats from a position to the next in packed */
+    size_t thread_values, thread_products; /* floats of one thread's scratch */
+    float *packed;                         /* [position][panel][inputs][rows] */
+    float *values;                         /* per thread [position][tile][inputs][lanes] */
+    float *products;                       /* per thread [position][tile][panels * rows][lanes] */
+    float *zero;                           /* a pixel of zeros */
 } winograd;
 
 bool SG_VARIANT(sg_winograd_supports)(const sg_machine *machine, const sg_conv_shape *shape) {
-    return shape->kernel_height == 3 && shape->kernel_width == 3 && shape->stride == 1 && shape->padding == 1 &&
-           shape->groups == 1 && machine->lanes == SG_LANES && machine->ukernel.rows >= WINOGRAD_LEAST_ROWS &&
-           machine->ukernel.rows <= WINOGRAD_MOST_ROWS;
+    return shape->kernel_height == 3 && shape->kernel_width == 3 && shape->stride == 1 &&
+           shape->padding == 1 && shape->groups == 1 && machine->lanes == SG_LANES &&
+           machine->ukernel.rows >= WINOGRAD_LEAST_ROWS && machine->ukernel.rows <= WINOGRAD_MOST_ROWS;
 }
 
 static winograd plan(const winograd_form *form, const sg_machine *machine, const sg_conv_shape *shape,
@@ -54,7 +55,8 @@ static winograd plan(const winograd_form *form, const sg_machine *machine, const
     w.tiles_across = winograd_ceil(w.width, form->tile);
     int rows = machine->ukernel.rows;
     w.panels = winograd_ceil(w.outputs, rows);
-    size_t tile_bytes = (size_t)form->positions * (size_t)(w.inputs + w.panels * rows) * SG_LANES * sizeof(float);
+    size_t tile_bytes =
+        (size_t)form->positions * (size_t)(w.inputs + w.panels * rows) * SG_LANES * sizeof(float);
     size_t fit = GROUP_BYTES / tile_bytes;
     w.group = fit > GROUP_TILES ? GROUP_TILES : fit < GROUP_TILES_LEAST ? GROUP_TILES_LEAST : (int)fit;
     w.packed_position = winograd_position((size_t)w.panels * (size_t)w.inputs * (size_t)rows / SG_LANES + 1);
@@ -101,7 +103,8 @@ static int create(void **state, const winograd *planned) {
     return status;
 }
 
-/* The nine taps of `rows` outputs for inputs first..first+steps-1: taps[step][9][width], zero past the outputs. */
+/* The nine taps of `rows` outputs for inputs first..first+steps-1: taps[step][9][width], zero past the
+ * outputs. */
 static void collect_taps(const winograd *w, const float *weights, int panel, int first, int steps, int width,
                          float *taps) {
     int rows = w->machine->ukernel.rows;
@@ -113,13 +116,14 @@ static void collect_taps(const winograd *w, const float *weights, int panel, int
         for (int k = 0; k < steps; k++, from += input_stride) {
             float *to = taps + k * WINOGRAD_TAPS * width + r;
             for (int t = 0; t < WINOGRAD_TAPS; t++)
-                to[t * width] = output >= w->outputs ? 0.0f : from[w->data_gradient ? WINOGRAD_TAPS - 1 - t : t];
+                to[t * width] =
+                    output >= w->outputs ? 0.0f : from[w->data_gradient ? WINOGRAD_TAPS - 1 - t : t];
         }
     }
 }
 
-/* Packs one panel. Whole vectors are stored though a step has `rows` floats: what spills into the next steps is
- * overwritten when these follow, and near the panel's end the step is copied exactly. */
+/* Packs one panel. Whole vectors are stored though a step has `rows` floats: what spills into the next steps
+ * is overwritten when these follow, and near the panel's end the step is copied exactly. */
 static void prepare_panel(const winograd *w, const float *weights, int panel, int width) {
     int rows = w->machine->ukernel.rows, positions = w->form->positions;
     _Alignas(64) float taps[PREPARE_STEPS * WINOGRAD_TAPS * WINOGRAD_MOST_ROWS] = {0};
@@ -135,7 +139,8 @@ static void prepare_panel(const winograd *w, const float *weights, int panel, in
             } else {
                 w->form->weights(from, width, exact, (size_t)width);
                 for (int p = 0; p < positions; p++)
-                    memcpy(to + (size_t)p * w->packed_position, exact + p * width, (size_t)rows * sizeof(float));
+                    memcpy(to + (size_t)p * w->packed_position, exact + p * width,
+                           (size_t)rows * sizeof(float));
             }
         }
     }
@@ -206,9 +211,11 @@ static void multiply(const job *j, int count, const float *values, float *produc
     }
 }
 
-static void transform_outputs(const job *j, int first, int count, const float *products, int member, int members) {
+static void transform_outputs(const job *j, int first, int count, const float *products, int member,
+                              int members) {
     const winograd *w = j->w;
-    size_t channels = (size_t)w->outputs, padded = (size_t)w->panels * (size_t)w->machine->ukernel.rows, item, to;
+    size_t channels = (size_t)w->outputs, padded = (size_t)w->panels * (size_t)w->machine->ukernel.rows, item,
+           to;
     size_t position = winograd_position((size_t)count * padded);
     winograd_share((size_t)count * channels, member, members, &item, &to);
     while (item < to) {
@@ -220,8 +227,8 @@ static void transform_outputs(const job *j, int first, int count, const float *p
         winograd_gather(j->out, block, y, x, w->form->tile, NULL, pixel);
         locate(w, following(j, first + (int)tile), &block, &y, &x);
         winograd_gather(j->out, block, y, x, w->form->tile, w->zero, next);
-        w->form->output(products + (tile * padded + channel) * SG_LANES, position, j->bias, j->accumulate, pixel,
-                        (const float *const *)next, (int)channel, (int)last);
+        w->form->output(products + (tile * padded + channel) * SG_LANES, position, j->bias, j->accumulate,
+                        pixel, (const float *const *)next, (int)channel, (int)last);
         item += last - channel;
     }
 }
@@ -248,7 +255,8 @@ static void run_own(const job *j, int first, int count, int member) {
 
 int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass) {
     const winograd *w = state;
-    job j = {.w = w, .in = w->data_gradient ? pass->dy : pass->x, .out = w->data_gradient ? pass->dx : pass->y};
+    job j = {
+        .w = w, .in = w->data_gradient ? pass->dy : pass->x, .out = w->data_gradient ? pass->dx : pass->y};
     j.bias = w->data_gradient ? NULL : pass->bias;
     j.accumulate = w->data_gradient && pass->accumulate;
     j.tiles = pass->blocks * w->tiles_down * w->tiles_across;
@@ -278,18 +286,18 @@ int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass) {
     return SG_OK;
 }
 
-#define WINOGRAD_ENTRY(form, pass, data_gradient)                                                               \
-    int SG_VARIANT(sg_##form##_##pass##_create)(void **state, const sg_machine *machine,                        \
-                                                const sg_conv_shape *shape, const sg_support *support) {        \
-        (void)support;                                                                                          \
-        winograd planned = plan(&SG_VARIANT(sg_##form##_form), machine, shape, data_gradient);        \
-        return create(state, &planned);                                                                         \
-    }                                                                                                           \
-    size_t SG_VARIANT(sg_##form##_##pass##_bytes)(const sg_machine *machine, const sg_conv_shape *shape,        \
-                                                  const sg_support *support) {                                  \
-        (void)support;                                                                                          \
-        winograd planned = plan(&SG_VARIANT(sg_##form##_form), machine, shape, data_gradient);        \
-        return bytes(&planned);                                                                                 \
+#define WINOGRAD_ENTRY(form, pass, data_gradient)                                                            \
+    int SG_VARIANT(sg_##form##_##pass##_create)(void **state, const sg_machine *machine,                     \
+                                                const sg_conv_shape *shape, const sg_support *support) {     \
+        (void)support;                                                                                       \
+        winograd planned = plan(&SG_VARIANT(sg_##form##_form), machine, shape, data_gradient);               \
+        return create(state, &planned);                                                                      \
+    }                                                                                                        \
+    size_t SG_VARIANT(sg_##form##_##pass##_bytes)(const sg_machine *machine, const sg_conv_shape *shape,     \
+                                                  const sg_support *support) {                               \
+        (void)support;                                                                                       \
+        winograd planned = plan(&SG_VARIANT(sg_##form##_form), machine, shape, data_gradient);               \
+        return bytes(&planned);                                                                              \
     }
 
 WINOGRAD_ENTRY(winograd4, forward, false)

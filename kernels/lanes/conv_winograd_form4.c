@@ -3,7 +3,8 @@
 
 enum { TILE = 4, SIZE = 6 };
 
-/* One line by B^T:  4 0 -5 0 1 0 | 0 -4 -4 1 1 0 | 0 4 -4 -1 1 0 | 0 -2 -1 2 1 0 | 0 2 -1 -2 1 0 | 0 4 0 -5 0 1. */
+/* One line by B^T:  4 0 -5 0 1 0 | 0 -4 -4 1 1 0 | 0 4 -4 -1 1 0 | 0 -2 -1 2 1 0 | 0 2 -1 -2 1 0 | 0 4 0 -5
+ * 0 1. */
 static inline void input_line(const sg_vec d[SIZE], sg_vec out[SIZE]) {
     const sg_vec two = sg_splat(2.0f), four = sg_splat(4.0f);
     sg_vec even = sg_fma(-four, d[2], d[4]), odd = sg_fma(-four, d[1], d[3]);
@@ -41,7 +42,8 @@ static inline void output_line(const sg_vec m[SIZE], sg_vec out[TILE]) {
 
 /* One line by G:  1/4 0 0 | -1/6 -1/6 -1/6 | -1/6 1/6 -1/6 | 1/24 1/12 1/6 | 1/24 -1/12 1/6 | 0 0 1. */
 static inline void weights_line(const sg_vec g[3], sg_vec out[SIZE]) {
-    const sg_vec sixth = sg_splat(1.0f / 6.0f), twelfth = sg_splat(1.0f / 12.0f), part = sg_splat(1.0f / 24.0f);
+    const sg_vec sixth = sg_splat(1.0f / 6.0f), twelfth = sg_splat(1.0f / 12.0f),
+                 part = sg_splat(1.0f / 24.0f);
     sg_vec sum = (g[0] + g[2]) * sixth;
     sg_vec far_even = sg_fma(part, g[0], sixth * g[2]), far_odd = twelfth * g[1];
     out[0] = sg_splat(0.25f) * g[0];

@@ -1,14 +1,15 @@
-/* Winograd weight gradient: F(3x3, m x m). Every m x m tile of dy meets its (m+2)^2 patch of x; at each position the
- * sum over the tiles and lanes of a block is a matrix product of micro-panels, one tile giving SG_LANES steps: x
- * as [step][16 input channels], dy as [step][rows output channels], both transposed here.
+/* Winograd weight gradient: F(3x3, m x m). Every m x m tile of dy meets its (m+2)^2 patch of x; at each
+ * position the sum over the tiles and lanes of a block is a matrix product of micro-panels, one tile giving
+ * SG_LANES steps: x as [step][SG_LANES inputs], dy as [step][rows outputs], both transposed here.
  *
- * A block's tiles come in groups; sums [position][input panel][output panel][rows][lanes] stay in cache from group to
- * group. Then the sums of the block go back to nine taps each and are combined with the other blocks' in the order of
- * sg_tree_order: finished subtrees wait in `slots`.
+ * A block's tiles come in groups; sums [position][input panel][output panel][rows][lanes] stay in cache from
+ * group to group. Then the sums of the block go back to nine taps each and are combined with the other
+ * blocks' in the order of sg_tree_order: finished subtrees wait in `slots`.
  *
- * Threads share the packing of each group. After that they divide the positions among them or, where all tiles of a
- * block fit one group and the sums are many, rectangles of channels: then a thread's sums never leave its cache. The
- * length of a group is a function of the shape alone, so neither way shows in the bits. */
+ * Threads share the packing of each group. After that they divide the positions among them or, where all
+ * tiles of a block fit one group and the sums are many, rectangles of channels: then a thread's sums never
+ * leave its cache. The length of a group is a function of the shape alone, so neither way shows in the bits.
+ */
 #include "kernels/lanes/conv_winograd.h"
 
 #include <omp.h>
@@ -19,12 +20,12 @@
 #include "kernels/tree.h"
 
 enum {
-    GROUP_BYTES = 768 << 10,    /* packed panels of a group */
-    GROUP_TILES_LEAST = 4,      /* fewer steps would leave the micro-kernel loading and storing sums */
-    RECTANGLE_BYTES = 1 << 20,  /* sums from which on they are worked on by rectangles */
-    RECTANGLE_IN = 4,           /* panels of a rectangle */
+    GROUP_BYTES = 768 << 10,   /* packed panels of a group */
+    GROUP_TILES_LEAST = 4,     /* fewer steps would leave the micro-kernel loading and storing sums */
+    RECTANGLE_BYTES = 1 << 20, /* sums from which on they are worked on by rectangles */
+    RECTANGLE_IN = 4,          /* panels of a rectangle */
     RECTANGLE_OUT = 4,
-    EXPECTED_BLOCKS = 8         /* for the memory estimate: a minibatch of 128 */
+    EXPECTED_BLOCKS = 8 /* for the memory estimate: a minibatch of 128 */
 };
 
 typedef struct winograd_gradient {
@@ -37,15 +38,15 @@ typedef struct winograd_gradient {
     bool rectangles;
     int rectangles_in, rectangles_out;
     size_t in_position, out_position, sum_position; /* floats from a position to the next */
-    float *in;        /* [position][input panel][group * lanes][SG_LANES] */
-    float *out;       /* [position][output panel][group * lanes][rows] */
-    float *sums;      /* [position][input panel][output panel][rows][SG_LANES]; of a rectangle, per thread, if so */
-    float *zero;      /* a pixel of zeros */
-    size_t *starts;   /* with a mask: where in dw the weights of [output][input panel] start */
-    size_t slot;      /* floats of a slot: [input panel][output][9][SG_LANES] */
-    float *slots;     /* finished subtrees */
+    float *in;                                      /* [position][input panel][group * lanes][SG_LANES] */
+    float *out;                                     /* [position][output panel][group * lanes][rows] */
+    float *sums;    /* [position][input panel][output panel][rows][SG_LANES], or a rectangle's per thread */
+    float *zero;    /* a pixel of zeros */
+    size_t *starts; /* with a mask: where in dw the weights of [output][input panel] start */
+    size_t slot;    /* floats of a slot: [input panel][output][9][SG_LANES] */
+    float *slots;   /* finished subtrees */
     int *leaf, *merges;
-    int blocks;       /* that slots, leaf and merges have room for */
+    int blocks; /* that slots, leaf and merges have room for */
 } winograd_gradient;
 
 /* Subtrees that wait at most, besides the one in work. */
@@ -55,8 +56,8 @@ static int waiting(int blocks) {
     return depth;
 }
 
-static winograd_gradient plan(const winograd_form *form, const sg_machine *machine, const sg_conv_shape *shape,
-                              const sg_support *support) {
+static winograd_gradient plan(const winograd_form *form, const sg_machine *machine,
+                              const sg_conv_shape *shape, const sg_support *support) {
     winograd_gradient g = {.form = form, .machine = machine, .support = *support};
     size_t rows = (size_t)machine->ukernel.rows, positions = (size_t)form->positions;
     g.inputs = shape->in_channels;
@@ -154,10 +155,10 @@ static int create(void **state, const winograd_gradient *planned) {
     return status;
 }
 
-/* Transforms and transposes the channels channel..channel+panel-1 of one tile of x or of dy, which has `channels`;
- * what is missing becomes zeros. strip[positions][8][lanes] is scratch. */
-static void pack_tile(const winograd_form *form, bool is_input, float *const *pixel, float *const *next, int channels,
-                      int channel, int panel, float *to, size_t position, float *strip) {
+/* Transforms and transposes the channels channel..channel+panel-1 of one tile of x or of dy, which has
+ * `channels`; what is missing becomes zeros. strip[positions][8][lanes] is scratch. */
+static void pack_tile(const winograd_form *form, bool is_input, float *const *pixel, float *const *next,
+                      int channels, int channel, int panel, float *to, size_t position, float *strip) {
     enum { STRIP = TRANSPOSE_STRIP * SG_LANES };
     for (int first = (panel - 1) / TRANSPOSE_STRIP * TRANSPOSE_STRIP; first >= 0; first -= TRANSPOSE_STRIP) {
         int wanted = panel - first < TRANSPOSE_STRIP ? panel - first : TRANSPOSE_STRIP;
@@ -168,15 +169,16 @@ static void pack_tile(const winograd_form *form, bool is_input, float *const *pi
                                                       channel + first, channel + first + there, strip, STRIP);
         for (int p = 0; p < form->positions; p++) {
             if (there < wanted)
-                memset(strip + p * STRIP + there * SG_LANES, 0, (size_t)(wanted - there) * SG_LANES * sizeof(float));
+                memset(strip + p * STRIP + there * SG_LANES, 0,
+                       (size_t)(wanted - there) * SG_LANES * sizeof(float));
             transpose_strip(strip + p * STRIP, to + (size_t)p * position, first, panel);
         }
     }
 }
 
 /* Packs tiles first..first+count-1 of a block. */
-static void pack_group(winograd_gradient *g, const sg_conv_pass *pass, int block, int first, int count, int member,
-                       int members) {
+static void pack_group(winograd_gradient *g, const sg_conv_pass *pass, int block, int first, int count,
+                       int member, int members) {
     _Alignas(64) float strip[WINOGRAD_POSITIONS * TRANSPOSE_STRIP * SG_LANES] = {0};
     enum { SQUARE = WINOGRAD_TILE * WINOGRAD_TILE };
     float *in_pixel[WINOGRAD_POSITIONS], *in_next[SQUARE], *out_pixel[SQUARE], *out_next[SQUARE];
@@ -187,7 +189,8 @@ static void pack_group(winograd_gradient *g, const sg_conv_pass *pass, int block
     for (; item < to; item++) {
         int panel = (int)item % panels, tile = (int)item / panels;
         if (tile != gathered) {
-            int y = (first + tile) / g->tiles_across * form->tile, x = (first + tile) % g->tiles_across * form->tile;
+            int y = (first + tile) / g->tiles_across * form->tile,
+                x = (first + tile) % g->tiles_across * form->tile;
             winograd_gather(pass->x, block, y - 1, x - 1, form->tile + 2, g->zero, in_pixel);
             winograd_gather(pass->dy, block, y, x, form->tile, g->zero, out_pixel);
             y = (first + tile + 1) / g->tiles_across * form->tile;
@@ -198,11 +201,13 @@ static void pack_group(winograd_gradient *g, const sg_conv_pass *pass, int block
         }
         if (panel < g->in_panels) {
             float *at = g->in + ((size_t)panel * (size_t)count + (size_t)tile) * SG_LANES * SG_LANES;
-            pack_tile(form, true, in_pixel, in_next, g->inputs, panel * SG_LANES, SG_LANES, at, g->in_position, strip);
+            pack_tile(form, true, in_pixel, in_next, g->inputs, panel * SG_LANES, SG_LANES, at,
+                      g->in_position, strip);
         } else {
             panel -= g->in_panels;
             float *at = g->out + ((size_t)panel * (size_t)count + (size_t)tile) * SG_LANES * (size_t)rows;
-            pack_tile(form, false, out_pixel, out_next, g->outputs, panel * rows, rows, at, g->out_position, strip);
+            pack_tile(form, false, out_pixel, out_next, g->outputs, panel * rows, rows, at, g->out_position,
+                      strip);
         }
     }
 }
@@ -212,7 +217,8 @@ static inline void multiply(const winograd_gradient *g, int position, int in_pan
                             float *to, bool accumulate) {
     const sg_ukernel *u = &g->machine->ukernel;
     size_t steps = (size_t)count * SG_LANES;
-    const float *a = g->out + (size_t)position * g->out_position + (size_t)out_panel * steps * (size_t)u->rows;
+    const float *a =
+        g->out + (size_t)position * g->out_position + (size_t)out_panel * steps * (size_t)u->rows;
     const float *b = g->in + (size_t)position * g->in_position + (size_t)in_panel * steps * SG_LANES;
     u->run(u, u->rows, (int)steps, a, b, to, SG_LANES, accumulate);
 }
@@ -231,11 +237,12 @@ static void deliver(const winograd_gradient *g, int output, int in_panel, const 
     int channels = g->inputs - in_panel * SG_LANES;
     channels = channels < SG_LANES ? channels : SG_LANES;
     for (int c = 0; c < channels; c++)
-        for (int t = 0; t < WINOGRAD_TAPS; t++) dw[first + (size_t)(c * WINOGRAD_TAPS + t)] = taps[t * SG_LANES + c];
+        for (int t = 0; t < WINOGRAD_TAPS; t++)
+            dw[first + (size_t)(c * WINOGRAD_TAPS + t)] = taps[t * SG_LANES + c];
 }
 
-/* Where a leaf's value goes: added to the `merges` topmost of `depth` waiting subtrees, then into their place, or into
- * dw when it was the last. */
+/* Where a leaf's value goes: added to the `merges` topmost of `depth` waiting subtrees, then into their
+ * place, or into dw when it was the last. */
 typedef struct branch {
     int depth, merges;
     bool last;
@@ -269,7 +276,8 @@ static void multiply_positions(winograd_gradient *g, int count, bool accumulate,
 }
 
 static void finish_positions(const winograd_gradient *g, const branch *to, int member, int members) {
-    size_t outputs = (size_t)g->outputs, padded = (size_t)(g->out_panels * g->machine->ukernel.rows), item, end;
+    size_t outputs = (size_t)g->outputs, padded = (size_t)(g->out_panels * g->machine->ukernel.rows), item,
+           end;
     winograd_share(outputs * (size_t)g->in_panels, member, members, &item, &end);
     for (; item < end; item++) {
         size_t in_panel = item / outputs, output = item % outputs;
@@ -280,7 +288,8 @@ static void finish_positions(const winograd_gradient *g, const branch *to, int m
 /* All of a block at once, for one rectangle of channels. */
 static void run_rectangle(winograd_gradient *g, const branch *to, int rectangle, int count, float *sums) {
     int rows = g->machine->ukernel.rows;
-    int in = rectangle / g->rectangles_out * RECTANGLE_IN, out = rectangle % g->rectangles_out * RECTANGLE_OUT;
+    int in = rectangle / g->rectangles_out * RECTANGLE_IN,
+        out = rectangle % g->rectangles_out * RECTANGLE_OUT;
     int in_end = in + RECTANGLE_IN < g->in_panels ? in + RECTANGLE_IN : g->in_panels;
     int out_end = out + RECTANGLE_OUT < g->out_panels ? out + RECTANGLE_OUT : g->out_panels;
     for (int p = 0; p < g->form->positions; p++)
@@ -288,7 +297,8 @@ static void run_rectangle(winograd_gradient *g, const branch *to, int rectangle,
             for (int o = out; o < out_end; o++)
                 multiply(g, p, i, o, count,
                          sums + (size_t)p * g->sum_position +
-                             (size_t)((i - in) * RECTANGLE_OUT + o - out) * (size_t)rows * SG_LANES, false);
+                             (size_t)((i - in) * RECTANGLE_OUT + o - out) * (size_t)rows * SG_LANES,
+                         false);
     int outputs = out_end * rows < g->outputs ? out_end * rows : g->outputs;
     for (int i = in; i < in_end; i++)
         for (int o = out * rows; o < outputs; o++)
@@ -327,7 +337,8 @@ int SG_VARIANT(sg_winograd_weight_gradient_run)(void *state, const sg_conv_pass 
     {
         int member = omp_get_thread_num(), members = omp_get_num_threads(), depth = 0;
         for (int i = 0; i < pass->blocks; i++) {
-            branch to = {.depth = depth, .merges = g->merges[i], .last = i == pass->blocks - 1, .dw = pass->dw};
+            branch to = {
+                .depth = depth, .merges = g->merges[i], .last = i == pass->blocks - 1, .dw = pass->dw};
             run_block(g, pass, g->leaf[i], &to, member, members);
             depth += 1 - g->merges[i];
         }
@@ -335,16 +346,16 @@ int SG_VARIANT(sg_winograd_weight_gradient_run)(void *state, const sg_conv_pass 
     return SG_OK;
 }
 
-#define WINOGRAD_ENTRY(name)                                                                                    \
-    int SG_VARIANT(sg_##name##_weight_gradient_create)(void **state, const sg_machine *machine,                 \
-                                                       const sg_conv_shape *shape, const sg_support *support) { \
-        winograd_gradient planned = plan(&SG_VARIANT(sg_##name##_form), machine, shape, support);               \
-        return create(state, &planned);                                                                         \
-    }                                                                                                           \
-    size_t SG_VARIANT(sg_##name##_weight_gradient_bytes)(const sg_machine *machine, const sg_conv_shape *shape, \
-                                                         const sg_support *support) {                           \
-        winograd_gradient planned = plan(&SG_VARIANT(sg_##name##_form), machine, shape, support);               \
-        return bytes(&planned);                                                                                 \
+#define WINOGRAD_ENTRY(name)                                                                                 \
+    int SG_VARIANT(sg_##name##_weight_gradient_create)(                                                      \
+        void **state, const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support) {    \
+        winograd_gradient planned = plan(&SG_VARIANT(sg_##name##_form), machine, shape, support);            \
+        return create(state, &planned);                                                                      \
+    }                                                                                                        \
+    size_t SG_VARIANT(sg_##name##_weight_gradient_bytes)(                                                    \
+        const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support) {                  \
+        winograd_gradient planned = plan(&SG_VARIANT(sg_##name##_form), machine, shape, support);            \
+        return bytes(&planned);                                                                              \
     }
 
 WINOGRAD_ENTRY(winograd4)

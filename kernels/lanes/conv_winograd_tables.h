@@ -7,37 +7,50 @@
 
 bool SG_VARIANT(sg_winograd_supports)(const sg_machine *machine, const sg_conv_shape *shape);
 
-#define SG_WINOGRAD_DECLARE(pass)                                                                             \
-    int SG_VARIANT(sg_winograd4_##pass##_create)(void **state, const sg_machine *machine,                     \
-                                                 const sg_conv_shape *shape, const sg_support *support);      \
-    int SG_VARIANT(sg_winograd2_##pass##_create)(void **state, const sg_machine *machine,                     \
-                                                 const sg_conv_shape *shape, const sg_support *support);      \
-    size_t SG_VARIANT(sg_winograd4_##pass##_bytes)(const sg_machine *machine, const sg_conv_shape *shape,     \
-                                                   const sg_support *support);                                \
-    size_t SG_VARIANT(sg_winograd2_##pass##_bytes)(const sg_machine *machine, const sg_conv_shape *shape,     \
+#define SG_WINOGRAD_DECLARE(pass)                                                                            \
+    int SG_VARIANT(sg_winograd4_##pass##_create)(void **state, const sg_machine *machine,                    \
+                                                 const sg_conv_shape *shape, const sg_support *support);     \
+    int SG_VARIANT(sg_winograd2_##pass##_create)(void **state, const sg_machine *machine,                    \
+                                                 const sg_conv_shape *shape, const sg_support *support);     \
+    size_t SG_VARIANT(sg_winograd4_##pass##_bytes)(const sg_machine *machine, const sg_conv_shape *shape,    \
+                                                   const sg_support *support);                               \
+    size_t SG_VARIANT(sg_winograd2_##pass##_bytes)(const sg_machine *machine, const sg_conv_shape *shape,    \
                                                    const sg_support *support);
 
 SG_WINOGRAD_DECLARE(forward)
 SG_WINOGRAD_DECLARE(data_gradient)
 SG_WINOGRAD_DECLARE(weight_gradient)
 
-/* The forward pass and the data gradient share their states' type, the weight gradient has its own; either serves
- * both tile sizes. */
+/* The forward pass and the data gradient share their states' type, the weight gradient has its own; either
+ * serves both tile sizes. */
 int SG_VARIANT(sg_winograd_prepare)(void *state, const float *weights);
 int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass);
 void SG_VARIANT(sg_winograd_destroy)(void **state);
 int SG_VARIANT(sg_winograd_weight_gradient_run)(void *state, const sg_conv_pass *pass);
 void SG_VARIANT(sg_winograd_weight_gradient_destroy)(void **state);
 
-#define SG_WINOGRAD_TABLE(form)                                                                               \
-    {{#form, SG_VARIANT(sg_winograd_supports), SG_VARIANT(sg_##form##_forward_create),                        \
-      SG_VARIANT(sg_winograd_prepare), SG_VARIANT(sg_winograd_run), SG_VARIANT(sg_winograd_destroy),          \
-      SG_VARIANT(sg_##form##_forward_bytes)},                                                                 \
-     {#form, SG_VARIANT(sg_winograd_supports), SG_VARIANT(sg_##form##_data_gradient_create),                  \
-      SG_VARIANT(sg_winograd_prepare), SG_VARIANT(sg_winograd_run), SG_VARIANT(sg_winograd_destroy),          \
-      SG_VARIANT(sg_##form##_data_gradient_bytes)},                                                           \
-     {#form, SG_VARIANT(sg_winograd_supports), SG_VARIANT(sg_##form##_weight_gradient_create), NULL,          \
-      SG_VARIANT(sg_winograd_weight_gradient_run), SG_VARIANT(sg_winograd_weight_gradient_destroy),           \
-      SG_VARIANT(sg_##form##_weight_gradient_bytes)}}
+#define SG_WINOGRAD_TABLE(form)                                                                              \
+    {                                                                                                        \
+        {#form,                                                                                              \
+         SG_VARIANT(sg_winograd_supports),                                                                   \
+         SG_VARIANT(sg_##form##_forward_create),                                                             \
+         SG_VARIANT(sg_winograd_prepare),                                                                    \
+         SG_VARIANT(sg_winograd_run),                                                                        \
+         SG_VARIANT(sg_winograd_destroy),                                                                    \
+         SG_VARIANT(sg_##form##_forward_bytes)},                                                             \
+            {#form,                                                                                          \
+             SG_VARIANT(sg_winograd_supports),                                                               \
+             SG_VARIANT(sg_##form##_data_gradient_create),                                                   \
+             SG_VARIANT(sg_winograd_prepare),                                                                \
+             SG_VARIANT(sg_winograd_run),                                                                    \
+             SG_VARIANT(sg_winograd_destroy),                                                                \
+             SG_VARIANT(sg_##form##_data_gradient_bytes)},                                                   \
+        {                                                                                                    \
+#form, SG_VARIANT(sg_winograd_supports), SG_VARIANT(sg_##form##_weight_gradient_create), NULL,   \
+                SG_VARIANT(sg_winograd_weight_gradient_run),                                                 \
+                SG_VARIANT(sg_winograd_weight_gradient_destroy),                                             \
+                SG_VARIANT(sg_##form##_weight_gradient_bytes)                                                \
+        }                                                                                                    \
+    }
 
 #endif

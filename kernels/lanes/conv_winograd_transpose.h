@@ -1,5 +1,5 @@
-/* From rows of one channel's lanes to rows of one lane's channels: what turns transformed tiles into micro-panels for
- * the weight gradient, where the sum runs over lanes. */
+/* From rows of one channel's lanes to rows of one lane's channels: what turns transformed tiles into
+ * micro-panels for the weight gradient, where the sum runs over lanes. */
 #ifndef SG_LANES_CONV_WINOGRAD_TRANSPOSE_H
 #define SG_LANES_CONV_WINOGRAD_TRANSPOSE_H
 
@@ -7,8 +7,8 @@
 
 enum { TRANSPOSE_STRIP = 8 };
 
-/* transpose_lanes: to[l * stride + c] = from[c][l] for c < 8 and TRANSPOSE_LANES lanes l in ascending order; of the
- * last lane only `last` channels. */
+/* transpose_lanes: to[l * stride + c] = from[c][l] for c < 8 and TRANSPOSE_LANES lanes l in ascending order;
+ * of the last lane only `last` channels. */
 #if SG_VECTOR_BYTES >= 32
 
 static inline void store_part(float *to, __m256 v, int count) {
@@ -99,9 +99,10 @@ enum { TRANSPOSE_LANES = 4 };
 
 #endif
 
-/* A strip of up to 8 channels, from[8][SG_LANES], becomes the channels from `first` on of to[SG_LANES][panel],
- * panel >= 4. Whole strips are written: where the panel has fewer channels, what spills into the next lane's first
- * channels is overwritten by it, if a panel's strips come last strip first. Nothing is written behind the last lane. */
+/* A strip of up to 8 channels, from[8][SG_LANES], becomes the channels from `first` on of
+ * to[SG_LANES][panel], panel >= 4. Whole strips are written: where the panel has fewer channels, what spills
+ * into the next lane's first channels is overwritten by it, if a panel's strips come last strip first.
+ * Nothing is written behind the last lane. */
 static inline void transpose_strip(const float *from, float *to, int first, int panel) {
     const int valid = panel - first < TRANSPOSE_STRIP ? panel - first : TRANSPOSE_STRIP;
     for (int lane = 0; lane < SG_LANES; lane += TRANSPOSE_LANES)

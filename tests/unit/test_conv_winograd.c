@@ -1,9 +1,10 @@
-/* Winograd convolution, F(4x4,3x3) and F(2x2,3x3), in every variant that this CPU runs. sg_check_conv_algorithm holds
- * every pass against naive sums in double, and compares 1 and 3 threads bit for bit.
+/* Winograd convolution, F(4x4,3x3) and F(2x2,3x3), in every variant that this CPU runs.
+ * sg_check_conv_algorithm holds every pass against naive sums in double, and compares 1 and 3 threads bit for
+ * bit.
  *
- * Tolerances are relative to the largest value (sg_check_conv_algorithm says how). The transforms of F(4x4,3x3) have
- * factors up to 8, whose squares lift rounding by a factor of ten over direct sums; those of F(2x2,3x3) add and halve
- * only. */
+ * Tolerances are relative to the largest value (sg_check_conv_algorithm says how). The transforms of
+ * F(4x4,3x3) have factors up to 8, whose squares lift rounding by a factor of ten over direct sums; those of
+ * F(2x2,3x3) add and halve only. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,25 +39,26 @@ static sg_machine machine_of(const sg_variant *variant) {
 }
 
 /* C (+)= A B in the order of p: stands for micro-kernels with other register blocks than this CPU's. */
-static void plain_ukernel(const sg_ukernel *u, int m, int k, const float *a, const float *b, float *c, size_t c_stride,
-                          bool accumulate) {
+static void plain_ukernel(const sg_ukernel *u, int m, int k, const float *a, const float *b, float *c,
+                          size_t c_stride, bool accumulate) {
     for (int i = 0; i < m; i++)
         for (int l = 0; l < u->lanes; l++) {
             float sum = 0.0f;
             for (int p = 0; p < k; p++) sum += a[p * u->rows + i] * b[p * u->lanes + l];
-            c[(size_t)i * c_stride + (size_t)l] = sum + (accumulate ? c[(size_t)i * c_stride + (size_t)l] : 0.0f);
+            c[(size_t)i * c_stride + (size_t)l] =
+                sum + (accumulate ? c[(size_t)i * c_stride + (size_t)l] : 0.0f);
         }
 }
 
-static void check(const sg_machine *machine, int in, int out, int height, int width, int samples, double density,
-                  uint64_t seed) {
+static void check(const sg_machine *machine, int in, int out, int height, int width, int samples,
+                  double density, uint64_t seed) {
     sg_conv_shape shape = sg_check_conv_shape(in, out, 1, 3, 3, 1, 1, height, width);
     char message[1024] = "";
-    if (sg_check_conv_algorithm(machine, machine->variant->winograd4, &shape, samples, density, seed, TOLERANCE4,
-                                message, sizeof message))
+    if (sg_check_conv_algorithm(machine, machine->variant->winograd4, &shape, samples, density, seed,
+                                TOLERANCE4, message, sizeof message))
         fail_msg("winograd4: %s", message);
-    if (sg_check_conv_algorithm(machine, machine->variant->winograd2, &shape, samples, density, seed, TOLERANCE2,
-                                message, sizeof message))
+    if (sg_check_conv_algorithm(machine, machine->variant->winograd2, &shape, samples, density, seed,
+                                TOLERANCE2, message, sizeof message))
         fail_msg("winograd2: %s", message);
 }
 
@@ -90,7 +92,8 @@ static void test_random_shapes(void **state) {
 /* Every remainder of the sizes by the tiles, and images smaller than a tile. */
 static void small_images(const sg_machine *machine) {
     for (int height = 1; height <= 6; height++)
-        for (int width = 1; width <= 6; width++) check(machine, 3, 5, height, width, 2, 1.0, (uint64_t)height);
+        for (int width = 1; width <= 6; width++)
+            check(machine, 3, 5, height, width, 2, 1.0, (uint64_t)height);
 }
 static void test_images_around_the_tile_size(void **state) {
     (void)state;
@@ -132,7 +135,8 @@ static void register_blocks(const sg_machine *machine) {
     const int rows[] = {4, 6, 9, 12, 16, 24};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         sg_machine other = *machine;
-        other.ukernel = (sg_ukernel){.name = "plain", .rows = rows[i], .lanes = machine->lanes, .run = plain_ukernel};
+        other.ukernel =
+            (sg_ukernel){.name = "plain", .rows = rows[i], .lanes = machine->lanes, .run = plain_ukernel};
         check(&other, 7, 27, 5, 5, 3, 1.0, (uint64_t)rows[i]);
         check(&other, 27, 7, 3, 5, 3, 1.0, (uint64_t)rows[i]);
     }
@@ -142,10 +146,11 @@ static void test_other_register_blocks(void **state) {
     each_variant(register_blocks);
 }
 
-static void digest(const sg_machine *machine, const sg_conv_algorithm *table, const sg_conv_shape *shape, int samples,
-                   uint64_t seed, uint64_t *bits) {
+static void digest(const sg_machine *machine, const sg_conv_algorithm *table, const sg_conv_shape *shape,
+                   int samples, uint64_t seed, uint64_t *bits) {
     char message[1024] = "";
-    if (sg_check_conv_digest(machine, table, shape, samples, 1.0, seed, TOLERANCE4, bits, message, sizeof message))
+    if (sg_check_conv_digest(machine, table, shape, samples, 1.0, seed, TOLERANCE4, bits, message,
+                             sizeof message))
         fail_msg("%s", message);
 }
 
@@ -169,8 +174,9 @@ static void test_avx2_and_avx512_give_the_same_bits(void **state) {
             digest(&b, form ? wide->winograd2 : wide->winograd4, &shape, samples, seed, &with_b);
             if (with_a != with_b)
                 fail_msg("%s %d->%d on %dx%d, %d samples: avx2 gives %016llx, avx512 %016llx",
-                         form ? "winograd2" : "winograd4", shape.in_channels, shape.out_channels, shape.in_height,
-                         shape.in_width, samples, (unsigned long long)with_a, (unsigned long long)with_b);
+                         form ? "winograd2" : "winograd4", shape.in_channels, shape.out_channels,
+                         shape.in_height, shape.in_width, samples, (unsigned long long)with_a,
+                         (unsigned long long)with_b);
         }
     }
 }
@@ -182,7 +188,8 @@ static void unsupported(const sg_machine *machine) {
         sg_check_conv_shape(8, 8, 1, 3, 3, 2, 1, 8, 8), sg_check_conv_shape(8, 8, 1, 3, 3, 1, 0, 8, 8),
         sg_check_conv_shape(8, 8, 8, 3, 3, 1, 1, 8, 8), sg_check_conv_shape(8, 8, 1, 3, 1, 1, 1, 8, 8)};
     for (int pass = 0; pass < SG_CONV_PASSES; pass++) {
-        const sg_conv_algorithm *four = &machine->variant->winograd4[pass], *two = &machine->variant->winograd2[pass];
+        const sg_conv_algorithm *four = &machine->variant->winograd4[pass],
+                                *two = &machine->variant->winograd2[pass];
         assert_string_equal(four->name, "winograd4");
         assert_string_equal(two->name, "winograd2");
         assert_true(four->supports(machine, &fits));
