@@ -9,6 +9,7 @@
 
 #include "kernels/memory.h"
 #include "kernels/rng.h"
+#include "kernels/tree.h"
 #include "tests/reference/check_conv.h"
 
 enum { MESSAGE = 1024 };
@@ -70,6 +71,73 @@ void sg_conv_fixture_same_bits(const sg_conv_fixture *f, const sg_conv_shape *sh
                      (unsigned long long)seed);
         first = m;
         wanted = digest;
+    }
+}
+
+/* Random interior, a function of seed. */
+static void fill(sg_tensor *t, uint64_t seed) {
+    uint32_t number = 0;
+    for (int b = 0; b < t->blocks; b++)
+        for (int y = 0; y < t->height; y++)
+            for (int x = 0; x < t->width; x++)
+                for (int i = 0; i < t->channels * t->lanes; i++)
+                    sg_tensor_at(t, b, y, x)[i] =
+                        sg_uniform(sg_rng(seed, SG_RNG_TEST, number++, 0, 0).word[0]) - 0.5f;
+}
+
+static void check_tree_order(const sg_machine *m, const sg_conv_algorithm *a, const sg_conv_shape *s,
+                             int blocks) {
+    size_t weights = sg_conv_weights(s), n = (size_t)blocks;
+    sg_support dense = {.count = weights};
+    sg_tensor x, dy;
+    float *dw, *each;
+    int *leaf, *merges;
+    void *state;
+    assert_int_equal(sg_tensor_init(&x, m->lanes, blocks, s->in_channels, s->in_height, s->in_width,
+                                    sg_conv_input_halo(s)),
+                     SG_OK);
+    assert_int_equal(sg_tensor_init(&dy, m->lanes, blocks, s->out_channels, s->out_height, s->out_width,
+                                    sg_conv_gradient_halo(s)),
+                     SG_OK);
+    assert_int_equal(SG_NEW(&dw, weights), SG_OK);
+    assert_int_equal(SG_NEW(&each, n * weights), SG_OK);
+    assert_int_equal(SG_NEW(&leaf, n), SG_OK);
+    assert_int_equal(SG_NEW(&merges, n), SG_OK);
+    fill(&x, 1);
+    fill(&dy, 2);
+    assert_int_equal(a->create(&state, m, s, &dense), SG_OK);
+    assert_int_equal(a->run(state, &(sg_conv_pass){.blocks = blocks, .x = &x, .dy = &dy, .dw = dw}), SG_OK);
+    sg_tree_order(blocks, leaf, merges);
+    float *top = each;
+    for (int i = 0; i < blocks; i++, top += weights) {
+        sg_tensor one_x = x, one_dy = dy;
+        one_x.data += (size_t)leaf[i] * x.block;
+        one_dy.data += (size_t)leaf[i] * dy.block;
+        one_x.blocks = one_dy.blocks = 1;
+        sg_conv_pass pass = {.blocks = 1, .x = &one_x, .dy = &one_dy, .dw = top};
+        assert_int_equal(a->run(state, &pass), SG_OK);
+        for (int merge = 0; merge < merges[i]; merge++) {
+            top -= weights;
+            for (size_t j = 0; j < weights; j++) top[j] += top[j + weights];
+        }
+    }
+    for (size_t j = 0; j < weights; j++)
+        if (memcmp(&dw[j], &each[j], sizeof dw[j]) != 0)
+            fail_msg("%s, %d blocks: weight %zu: expected %.9g in the tree's order, got %.9g", m->isa, blocks,
+                     j, (double)each[j], (double)dw[j]);
+    a->destroy(&state);
+    sg_tensor_release(&x);
+    sg_tensor_release(&dy);
+    SG_FREE(dw);
+    SG_FREE(each);
+    SG_FREE(leaf);
+    SG_FREE(merges);
+}
+
+void sg_conv_fixture_tree_order(const sg_conv_fixture *f, const sg_conv_shape *shape, int blocks) {
+    for (int i = 0; i < f->count; i++) {
+        const sg_machine *m = &f->machine[i];
+        check_tree_order(m, &sg_conv_fixture_table(f, m)[SG_CONV_WEIGHT_GRADIENT], shape, blocks);
     }
 }
 

@@ -28,6 +28,10 @@ void sg_conv_fixture_check(const sg_conv_fixture *fixture, const sg_conv_shape *
 void sg_conv_fixture_same_bits(const sg_conv_fixture *fixture, const sg_conv_shape *shape, int samples,
                                double density, uint64_t seed);
 
+/* On every machine: the weight gradient over `blocks` blocks has the bits of the blocks' own ones, combined
+ * in the order of sg_tree_order. */
+void sg_conv_fixture_tree_order(const sg_conv_fixture *fixture, const sg_conv_shape *shape, int blocks);
+
 /* [0, n), a function of seed and number. */
 int sg_conv_fixture_draw(uint64_t seed, uint32_t number, int n);
 

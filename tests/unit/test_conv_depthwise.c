@@ -95,6 +95,11 @@ static void other_groupings_are_not_supported(void **state) {
     }
 }
 
+static void blocks_are_combined_in_the_order_of_the_tree(void **state) {
+    sg_conv_shape shape = depthwise(9, 3, 3, 1, 1, 5, 4);
+    for (int blocks = 1; blocks <= 13; blocks++) sg_conv_fixture_tree_order(*state, &shape, blocks);
+}
+
 static void no_blocks_give_no_gradient(void **state) {
     const sg_conv_fixture *f = *state;
     const sg_machine *m = &f->machine[0];
@@ -118,6 +123,7 @@ int main(void) {
         cmocka_unit_test(many_blocks_are_summed_in_the_tree),
         cmocka_unit_test(avx2_and_avx512_give_the_same_bits),
         cmocka_unit_test(other_groupings_are_not_supported),
+        cmocka_unit_test(blocks_are_combined_in_the_order_of_the_tree),
         cmocka_unit_test(no_blocks_give_no_gradient),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -144,6 +144,11 @@ static void an_empty_row_gives_the_bias(void **state) {
     }
 }
 
+static void blocks_are_combined_in_the_order_of_the_tree(void **state) {
+    sg_conv_shape shape = sg_check_conv_shape(7, 5, 1, 3, 3, 1, 1, 5, 4);
+    for (int blocks = 1; blocks <= 13; blocks++) sg_conv_fixture_tree_order(*state, &shape, blocks);
+}
+
 static void no_blocks_give_no_gradient(void **state) {
     const sg_conv_fixture *f = *state;
     sg_conv_shape shape = sg_check_conv_shape(2, 3, 1, 1, 1, 1, 0, 2, 2);
@@ -251,6 +256,7 @@ int main(void) {
         cmocka_unit_test(depthwise_is_the_case_of_one_channel_per_group),
         cmocka_unit_test(avx2_and_avx512_give_the_same_bits),
         cmocka_unit_test(an_empty_row_gives_the_bias),
+        cmocka_unit_test(blocks_are_combined_in_the_order_of_the_tree),
         cmocka_unit_test(no_blocks_give_no_gradient),
         cmocka_unit_test(other_strides_are_bound_again),
         cmocka_unit_test(a_halo_that_is_too_small_is_refused),
