@@ -5,6 +5,7 @@
 
 #include "pipeline/cli.h"
 #include "pipeline/commands.h"
+#include "pipeline/file.h"
 #include "pipeline/paths.h"
 #include "pipeline/solo.h"
 #include "stages/connect.h"
@@ -25,7 +26,7 @@ static int report(const sg_cli *cli, const sg_path *path) {
     SG_CHECK(table != NULL, SG_NOMEM, "out of memory: the table of a path");
     print_path(path, table);
     fclose(table);
-    int status = SG_AT(sg_write_text(cli->out, text));
+    int status = SG_AT(sg_file_write_text(cli->out, text));
     free(text);
     return status;
 }

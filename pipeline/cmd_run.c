@@ -10,6 +10,7 @@
 #include "pipeline/facts.h"
 #include "pipeline/lock.h"
 #include "pipeline/log.h"
+#include "pipeline/file.h"
 #include "pipeline/paths.h"
 #include "pipeline/progress.h"
 #include "pipeline/provenance.h"
@@ -47,7 +48,7 @@ static int choose_directory(run *r) {
 
 static int read_pin(run *r, char pin[256]) {
     pin[0] = '\0';
-    if (is_root(r) && sg_read_text(sg_run_path(r->dir, "arithmetic").text, pin, 256) != SG_OK) sg_error_clear();
+    if (is_root(r) && sg_file_read_text(sg_run_path(r->dir, "arithmetic").text, pin, 256) != SG_OK) sg_error_clear();
     return SG_AT(sg_comm_broadcast(r->world, pin, 256, 0));
 }
 
@@ -56,13 +57,13 @@ static int check_pin(const run *r, const char *pin) {
     const sg_machine *machine = r->session->machine;
     sg_arithmetic_text(machine, arithmetic, sizeof arithmetic);
     snprintf(today, sizeof today, "%s\n%s\n", machine->ukernel.name, arithmetic);
-    if (pin[0] == '\0') return is_root(r) ? SG_AT(sg_write_text(sg_run_path(r->dir, "arithmetic").text, today)) : SG_OK;
+    if (pin[0] == '\0') return is_root(r) ? SG_AT(sg_file_write_text(sg_run_path(r->dir, "arithmetic").text, today)) : SG_OK;
     SG_CHECK(strcmp(pin, today) == 0 || r->cli->recompute, SG_CONFIG,
              "%s: begun with another arithmetic: %.*s, now %s; set kernels.* as it was, run where that micro-kernel runs, "
              "choose another --out, or recompute with --recompute", r->dir,
              (int)strcspn(strchr(pin, '\n') == NULL ? "" : strchr(pin, '\n') + 1, "\n"),
              strchr(pin, '\n') == NULL ? "" : strchr(pin, '\n') + 1, arithmetic);
-    if (strcmp(pin, today) != 0 && is_root(r)) return SG_AT(sg_write_text(sg_run_path(r->dir, "arithmetic").text, today));
+    if (strcmp(pin, today) != 0 && is_root(r)) return SG_AT(sg_file_write_text(sg_run_path(r->dir, "arithmetic").text, today));
     return SG_OK;
 }
 
@@ -136,7 +137,7 @@ static int share_states(const run *r) {
 static int open_directory(run *r) {
     int status = SG_OK;
     if (is_root(r)) {
-        status = SG_AT(sg_make_directories(r->dir));
+        status = SG_AT(sg_file_make_directories(r->dir));
         if (status == SG_OK && r->cli->break_lock) status = SG_AT(sg_lock_break(r->dir));
         if (status == SG_OK) status = SG_AT(sg_lock_acquire(&r->lock, r->dir, r->cli->wait));
         if (status == SG_OK) sg_log_open(r->dir, false);
@@ -153,7 +154,7 @@ static int describe_run(const run *r) {
                        "BLIS_ARCH_TYPE) to \"haswell\" on a CPU with AVX2, \"skx\" with AVX-512");
     sg_plan_facts facts = {.cases = r->session->facts, .arithmetic = r->session->arithmetic};
     SG_TRY(sg_facts_write(r->dir, &facts, r->session->config->count));
-    return SG_AT(sg_write_text(sg_run_path(r->dir, "config.cfg").text, r->session->config_text));
+    return SG_AT(sg_file_write_text(sg_run_path(r->dir, "config.cfg").text, r->session->config_text));
 }
 
 static bool all_done(const sg_plan *plan) {
@@ -178,7 +179,7 @@ static int compute(run *r) {
     sg_signals_limit(limit, STOP_MARGIN);
     if (is_root(r)) sg_progress_open(r->session->plan);
     sg_schedule_options options = {.dir = r->dir, .ranks_per_stage = r->session->config->run.ranks_per_stage,
-                                   .stop = sg_stop_requested};
+                                   .stop = sg_stop_requested, .lock = r->lock};
     status = all_done(r->session->plan) ? SG_OK : SG_AT(sg_schedule_run(r->session, &options));
     if (is_root(r)) sg_progress_close();
     return status;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "kernels/memory.h"
+#include "pipeline/file.h"
 #include "pipeline/paths.h"
 #include "pipeline/rows.h"
 #include "pipeline/state.h"
@@ -118,7 +119,7 @@ static int write_csv(const char *dir, const char *name, const tables *t, void (*
     SG_CHECK(out != NULL, SG_NOMEM, "out of memory: %s", name);
     print(out, t);
     fclose(out);
-    int status = SG_AT(sg_write_text(sg_run_path(dir, name).text, text));
+    int status = SG_AT(sg_file_write_text(sg_run_path(dir, name).text, text));
     free(text);
     return status;
 }

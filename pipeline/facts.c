@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/memory.h"
+#include "pipeline/file.h"
 #include "pipeline/paths.h"
 
 enum { TEXT = 1 << 18, LINE = 256 };
@@ -20,7 +21,7 @@ int sg_facts_write(const char *dir, const sg_plan_facts *facts, int cases) {
                 f->test_samples, f->mask_digest[0] == '\0' ? "-" : f->mask_digest);
     }
     fclose(out);
-    int status = SG_AT(sg_write_text(sg_run_path(dir, "facts").text, text));
+    int status = SG_AT(sg_file_write_text(sg_run_path(dir, "facts").text, text));
     free(text);
     return status;
 }
@@ -49,7 +50,7 @@ static int open_plan(const char *dir, const sg_run_config *config, sg_plan **pla
     char *text, arithmetic[LINE];
     SG_TRY(SG_NEW(&cases, (size_t)config->count));
     int status = SG_AT(SG_NEW(&text, TEXT));
-    if (status == SG_OK) status = SG_AT(sg_read_text(sg_run_path(dir, "facts").text, text, TEXT));
+    if (status == SG_OK) status = SG_AT(sg_file_read_text(sg_run_path(dir, "facts").text, text, TEXT));
     if (status == SG_OK) status = SG_AT(parse(dir, text, config->count, cases, arithmetic));
     sg_plan_facts facts = {.cases = cases, .arithmetic = arithmetic};
     if (status == SG_OK) status = SG_AT(sg_plan_create(plan, config, &facts));

@@ -169,3 +169,14 @@ int sg_file_make_directories(const char *path) {
     SG_FREE(part);
     return status;
 }
+
+int sg_file_write_text(const char *path, const char *text) { return SG_AT(sg_file_write(path, text, strlen(text))); }
+
+int sg_file_read_text(const char *path, char *text, size_t size) {
+    FILE *file = fopen(path, "re");
+    if (file == NULL) return sg_file_read_error(path, "cannot open", errno);
+    size_t got = fread(text, 1, size - 1, file);
+    text[got] = '\0';
+    fclose(file);
+    return SG_OK;
+}

@@ -27,6 +27,12 @@ int sg_file_read(const char *path, size_t limit, char **data, size_t *bytes);
  * directory. */
 int sg_file_write(const char *path, const void *data, size_t bytes);
 
+/* The same for a string. */
+int sg_file_write_text(const char *path, const char *text);
+
+/* The first size - 1 bytes of a small text file, as a string. */
+int sg_file_read_text(const char *path, char *text, size_t size);
+
 /* rename(temporary, path) and a sync of the directory: what was published survives a power cut. */
 int sg_file_publish(const char *temporary, const char *path);
 

@@ -32,7 +32,9 @@ typedef struct sg_group {
     sg_case_tools *tools;          /* [cases], owned, filled on demand */
     /* Called between minibatches on every rank; a rank's wish counts for the whole group, the strongest wins. */
     enum sg_wish (*watch)(void *context, const sg_plan_stage *stage, const sg_progress *progress);
-    void *context;                 /* of watch */
+    /* Called by the group's leader before a result is published: SG_BUSY when the run directory is no longer ours. */
+    int (*may_publish)(void *context);
+    void *context;                 /* of both */
 } sg_group;
 
 /* comm is taken over. */

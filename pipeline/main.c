@@ -32,6 +32,7 @@ static const struct {
     {"connect", sg_cmd_connect},
     {"inspect", sg_cmd_inspect},
     {"verify", sg_cmd_verify},
+    {"data", sg_cmd_data},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -19,17 +19,8 @@ sg_path_name sg_stage_path(const char *dir, const char *id, const char *name);
 sg_path_name sg_checkpoint_path(const char *dir, const char *id, int generation);
 sg_path_name sg_run_path(const char *dir, const char *name);
 
-/* Makes path and its parents (mode 0777 less umask); no error when it is there. SG_CANTCREATE. Local. */
-int sg_make_directories(const char *path);
-
 /* The generations of a stage's checkpoints, newest first; *count at most room. A directory that is not there has
  * none. SG_IO. Local. */
 int sg_list_checkpoints(const char *dir, const char *id, int *generation, int room, int *count);
-
-/* Writes text to a temporary name beside path and renames it. SG_CANTCREATE, SG_IO. Local. */
-int sg_write_text(const char *path, const char *text);
-
-/* Reads a small text file, at most size - 1 bytes. SG_NOINPUT. Local. */
-int sg_read_text(const char *path, char *text, size_t size);
 
 #endif

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "pipeline/log.h"
+#include "pipeline/file.h"
 #include "pipeline/paths.h"
 
 enum { LINES = 64, PHASE = 16 };
@@ -157,7 +158,7 @@ static void write_file(const char *dir, const running *r) {
     char text[512];
     describe(r, text, sizeof text);
     strcat(text, "\n");
-    if (sg_write_text(sg_stage_path(dir, r->id, "progress").text, text) != SG_OK) sg_error_clear();
+    if (sg_file_write_text(sg_stage_path(dir, r->id, "progress").text, text) != SG_OK) sg_error_clear();
 }
 
 void sg_progress_show(sg_comm *world, const char *dir, const sg_plan_stage *stage, const sg_progress *progress) {
@@ -214,7 +215,7 @@ void sg_progress_end(const char *id, bool done) {
 }
 
 void sg_progress_read(const char *dir, const char *id, char *line, size_t size) {
-    if (sg_read_text(sg_stage_path(dir, id, "progress").text, line, size) != SG_OK) {
+    if (sg_file_read_text(sg_stage_path(dir, id, "progress").text, line, size) != SG_OK) {
         sg_error_clear();
         *line = '\0';
     }

@@ -6,6 +6,7 @@
 
 #include "kernels/memory.h"
 #include "pipeline/h5.h"
+#include "pipeline/file.h"
 #include "pipeline/paths.h"
 
 enum { NOTE = 4096 };
@@ -64,7 +65,7 @@ static int read_result(const sg_plan *plan, sg_plan_stage *stage, const sg_h5_fi
 static int read_failure(const char *dir, sg_plan_stage *stage, sg_found *own) {
     char text[NOTE];
     size_t key = strlen(stage->key);
-    if (sg_read_text(sg_stage_path(dir, stage->id, "failed").text, text, sizeof text) != SG_OK) {
+    if (sg_file_read_text(sg_stage_path(dir, stage->id, "failed").text, text, sizeof text) != SG_OK) {
         sg_error_clear();
         return SG_OK;
     }

@@ -7,6 +7,7 @@
 #include "kernels/memory.h"
 #include "pipeline/group.h"
 #include "pipeline/log.h"
+#include "pipeline/file.h"
 #include "pipeline/paths.h"
 #include "pipeline/progress.h"
 
@@ -115,7 +116,7 @@ static int mark_failed(scheduler *s, sg_plan_stage *stage, const char *message) 
     stage->state = SG_STATE_FAILED;
     sg_log_warning("%s failed: %s", stage->id, message);
     snprintf(text, sizeof text, "%s\n%s\n", stage->key, message);
-    SG_TRY(sg_write_text(sg_stage_path(s->options->dir, stage->id, "failed").text, text));
+    SG_TRY(sg_file_write_text(sg_stage_path(s->options->dir, stage->id, "failed").text, text));
     sg_scan_block(s->session->plan);
     return SG_OK;
 }
@@ -185,6 +186,12 @@ static enum sg_wish watch(void *context, const sg_plan_stage *stage, const sg_pr
         }
     }
     return stop ? SG_WISH_STOP : SG_WISH_NONE;
+}
+
+/* Rank 0 holds the lock; other leaders learn of its loss when rank 0 stops them. */
+static int may_publish(void *context) {
+    scheduler *s = context;
+    return s->options->lock == NULL ? SG_OK : SG_AT(sg_lock_check(s->options->lock));
 }
 
 /* The leader says what is next; the others wait without spinning, which may take long. */
@@ -292,6 +299,7 @@ static int make_group(scheduler *s) {
                                        s->options->dir, session->config_text));
     if (status == SG_OK && s->group != NULL) {
         s->group->watch = watch;
+        s->group->may_publish = may_publish;
         s->group->context = s;
     }
     if (status == SG_OK && rank == 0) {

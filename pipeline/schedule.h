@@ -3,6 +3,7 @@
 #ifndef SG_SCHEDULE_H
 #define SG_SCHEDULE_H
 
+#include "pipeline/lock.h"
 #include "pipeline/scan.h"
 #include "pipeline/session.h"
 
@@ -11,6 +12,7 @@ typedef struct sg_schedule_options {
     int ranks_per_stage; /* 0: choose */
     /* What this rank alone knows of a reason to stop (signal, time limit). */
     bool (*stop)(void);
+    sg_lock *lock; /* of dir, on world rank 0; NULL elsewhere. Borrowed */
 } sg_schedule_options;
 
 /* Runs every pending stage of session->plan whose parents are done; updates stage->state on rank 0. SG_FAILED: some

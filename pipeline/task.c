@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "kernels/memory.h"
+#include "pipeline/file.h"
 #include "pipeline/rows.h"
 #include "pipeline/state.h"
 #include "stages/signs.h"
@@ -43,7 +44,7 @@ int sg_task_begin(sg_task *task) {
     task->env = (sg_env){.machine = group->machine, .net = task->net, .exec = task->tools->exec,
                          .train = &task->tools->train, .test = &task->tools->test, .context = task, .step = step};
     sg_path_name directory = sg_stage_path(group->dir, task->stage->id, "");
-    int status = sg_comm_rank(group->comm) == 0 ? SG_AT(sg_make_directories(directory.text)) : SG_OK;
+    int status = sg_comm_rank(group->comm) == 0 ? SG_AT(sg_file_make_directories(directory.text)) : SG_OK;
     return SG_AT(sg_comm_agree(group->comm, status));
 }
 

@@ -135,6 +135,7 @@ static int add_lineage(const sg_task *task, sg_h5_content *content, const char *
 int sg_task_publish(sg_task *task, sg_h5_content *content, const char *digest) {
     sg_path_name path = sg_stage_path(task->group->dir, task->stage->id, "result.h5");
     int status = SG_AT(add_lineage(task, content, digest));
+    if (status == SG_OK && leads(task)) status = SG_AT(task->group->may_publish(task->group->context));
     SG_TRY(sg_comm_agree(task->group->comm, status));
     SG_TRY(sg_h5_write(path.text, task->group->comm, content));
     remove_old_generations(task, 0);
