@@ -36,6 +36,7 @@ static const option run_options[] = {
     LAST};
 static const option plan_options[] = {
     SET,
+    {"out", TEXT, AT(out), "DIR", "shows what is done, stale and failed in this run directory"},
     {"resolved", FLAG, AT(resolved), NULL,
      "prints the configuration with all defaults, itself a valid configuration"},
     {"dot", FLAG, AT(dot), NULL, "prints the graph of stages for Graphviz"},

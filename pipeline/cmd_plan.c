@@ -1,4 +1,5 @@
-/* signet plan: what a configuration asks for. Needs no MPI, no data and no run directory. */
+/* signet plan: what a configuration asks for, and with --out what of it a run directory has. Needs no MPI and no
+ * data. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +9,9 @@
 #include "pipeline/cli.h"
 #include "pipeline/commands.h"
 #include "pipeline/config.h"
+#include "pipeline/facts.h"
 #include "pipeline/plan.h"
+#include "pipeline/scan.h"
 
 enum { USUAL_GFLOPS = 40 /* of a core in training; `signet bench` measures it */ };
 
@@ -23,21 +26,32 @@ static int print_plan(const sg_cli *cli, const sg_run_config *config, const sg_p
     return SG_AT(sg_plan_print(plan, cli->gflops > 0 ? cli->gflops : USUAL_GFLOPS, stdout));
 }
 
+/* What the data is: as the run directory found it, or as such data usually is. */
+static int know_facts(const sg_cli *cli, const sg_run_config *config, sg_plan_case_facts *facts,
+                      char arithmetic[256]) {
+    if (cli->out != NULL) return SG_AT(sg_facts_read(cli->out, config->count, facts, arithmetic));
+    for (int i = 0; i < config->count; i++) SG_TRY(sg_plan_assume_facts(&config->cases[i], &facts[i]));
+    return SG_OK;
+}
+
 static int show(const sg_cli *cli, const sg_run_config *config) {
     sg_plan_case_facts *cases = NULL;
     sg_plan *plan = NULL;
+    sg_found *found = NULL;
+    char arithmetic[256] = "";
     int status = SG_OK;
     if ((status = SG_AT(SG_NEW(&cases, (size_t)config->count)))) goto done;
-    for (int i = 0; i < config->count; i++)
-        if ((status = SG_AT(sg_plan_assume_facts(&config->cases[i], &cases[i])))) goto done;
-    sg_plan_facts facts = {.cases = cases};
+    if ((status = SG_AT(know_facts(cli, config, cases, arithmetic)))) goto done;
+    sg_plan_facts facts = {.cases = cases, .arithmetic = arithmetic};
     if ((status = SG_AT(sg_plan_create(&plan, config, &facts)))) goto done;
+    if (cli->out != NULL && (status = SG_AT(sg_scan(cli->out, plan, &found)))) goto done;
     /* Only now: a configuration that cannot be run is not worth printing. */
     if (cli->resolved)
         status = SG_AT(sg_config_print(config, stdout));
     else
         status = SG_AT(print_plan(cli, config, cases, plan));
 done:
+    if (plan != NULL) sg_scan_free(&found, plan->count);
     sg_plan_destroy(&plan);
     free(cases);
     return status;

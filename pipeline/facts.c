@@ -45,17 +45,23 @@ static int parse(const char *dir, char *text, int cases, sg_plan_case_facts *fac
     return SG_OK;
 }
 
+int sg_facts_read(const char *dir, int cases, sg_plan_case_facts *facts, char arithmetic[256]) {
+    char *text;
+    SG_TRY(SG_NEW(&text, TEXT));
+    int status = SG_AT(sg_file_read_text(sg_run_path(dir, "facts").text, text, TEXT));
+    if (status == SG_OK) status = SG_AT(parse(dir, text, cases, facts, arithmetic));
+    free(text);
+    return status;
+}
+
 static int open_plan(const char *dir, const sg_run_config *config, sg_plan **plan) {
     sg_plan_case_facts *cases;
-    char *text, arithmetic[LINE];
+    char arithmetic[LINE];
     SG_TRY(SG_NEW(&cases, (size_t)config->count));
-    int status = SG_AT(SG_NEW(&text, TEXT));
-    if (status == SG_OK) status = SG_AT(sg_file_read_text(sg_run_path(dir, "facts").text, text, TEXT));
-    if (status == SG_OK) status = SG_AT(parse(dir, text, config->count, cases, arithmetic));
+    int status = SG_AT(sg_facts_read(dir, config->count, cases, arithmetic));
     sg_plan_facts facts = {.cases = cases, .arithmetic = arithmetic};
     if (status == SG_OK) status = SG_AT(sg_plan_create(plan, config, &facts));
     free(cases);
-    free(text);
     return status;
 }
 
