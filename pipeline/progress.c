@@ -1,6 +1,8 @@
 #include "pipeline/progress.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
@@ -26,6 +28,7 @@ typedef struct running {
 static struct {
     const sg_plan *plan;
     bool terminal;
+    int window;            /* a descriptor that knows the terminal's width */
     int drawn;             /* lines on the screen now */
     double redrawn;
     running line[LINES];
@@ -92,9 +95,23 @@ static void bar(char *text, size_t size) {
     snprintf(text, size, "[%s] %d of %d stages, %.0f %%", blocks, done, total, all > 0.0 ? 100.0 * flop / all : 100.0);
 }
 
+/* mpirun passes ranks a pipe for stderr and copies what comes out of it to its own: where that is a terminal, so is
+ * ours. Its descriptor is seen through /proc when mpirun is this process's parent, that is, on its own node. */
+static int find_terminal(void) {
+    char link[64], target[64];
+    if (isatty(STDERR_FILENO)) return STDERR_FILENO;
+    if (getenv("OMPI_COMM_WORLD_RANK") == NULL) return -1;
+    snprintf(link, sizeof link, "/proc/%d/fd/2", (int)getppid());
+    ssize_t length = readlink(link, target, sizeof target - 1);
+    if (length <= 0) return -1;
+    target[length] = '\0';
+    if (strncmp(target, "/dev/pts/", 9) != 0 && strncmp(target, "/dev/tty", 8) != 0) return -1;
+    return open(target, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+}
+
 static void draw(void) {
     struct winsize window;
-    int columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 20 ? window.ws_col - 1 : 79;
+    int columns = ioctl(display.window, TIOCGWINSZ, &window) == 0 && window.ws_col > 20 ? window.ws_col - 1 : 79;
     char text[512];
     if (!display.terminal || display.plan == NULL) return;
     for (int l = 0; l < display.lines; l++) {
@@ -142,7 +159,8 @@ static void update(const running *r) {
 void sg_progress_open(const sg_plan *plan) {
     memset(&display, 0, sizeof display);
     display.plan = plan;
-    display.terminal = isatty(STDERR_FILENO);
+    display.window = find_terminal();
+    display.terminal = display.window >= 0;
     if (display.terminal) sg_log_set_overlay(wipe, draw);
 }
 
@@ -150,6 +168,7 @@ void sg_progress_close(void) {
     if (display.terminal) {
         wipe();
         sg_log_set_overlay(NULL, NULL);
+        if (display.window != STDERR_FILENO) close(display.window);
     }
     display.plan = NULL;
 }
