@@ -1,9 +1,41 @@
 # Signet: build, demo, test. `make help` lists the targets.
 MAKEFLAGS += --no-builtin-rules
+SHELL := /bin/sh
+.DEFAULT_GOAL := all
 BUILD ?= build
 CC := mpicc
+PYTHON ?= /usr/bin/python3
+PREFIX ?= /usr/local
+DEMO ?= runs/demo
+DEMO_RANKS ?= 2
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
+JOBS := $(shell nproc 2>/dev/null || echo 2)
+
+.PHONY: help
+help:
+	@sed -n 's/^#: //p' Makefile
+
+#: Signet's targets (V=1 shows the commands)
+#:
+#:   make demo          sets up, builds, and runs configs/demo.cfg on two ranks: about three minutes
+#:   make test          sets up, builds, and runs every test
+#:
+#:   make               builds ./signet
+#:   make setup         installs missing libraries (Debian, Ubuntu), or says how
+#:   make info          which compiler and libraries are found, their versions and paths
+#:   make install       signet, its documentation and its configurations, to PREFIX (/usr/local)
+#:   make docs          docs/configuration.md from the table of options
+#:   make clean         removes what was built; run directories stay
+#:
+#:   make unit          the unit tests          make mpi           the tests on 1, 2 and 4 ranks
+#:   make integration   the tests of the whole program, killed and damaged runs among them
+#:   make parity        comparison with PyTorch (needs the packages of `jobs/setup.sh parity`)
+#:   make asan          the unit tests with address and undefined-behaviour sanitizers
+#:   make ubsan         the unit tests with the undefined-behaviour sanitizer alone
+#:   make bench         kernels and training steps against this machine's peak
+#:   make tidy          clang-tidy             make format        clang-format
+#:   make format-check  fails when a file is not as clang-format would have it
 
 include jobs/libraries.mk
 
@@ -15,6 +47,9 @@ CFLAGS_ALL := -std=gnu11 -D_GNU_SOURCE $(OPTIMIZE) -fopenmp -fno-math-errno -ffp
               -I. $(LIBRARY_CFLAGS) $(CFLAGS)
 LDFLAGS_ALL := -fopenmp $(SANITIZE) $(LDFLAGS)
 LIBS := $(LIBRARY_LIBS) -lm -lpthread
+
+# The revision goes into two objects alone, so that a commit does not rebuild everything.
+SG_REVISION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
 # Kernels that are compiled once per instruction set and lane count.
 LANE_SOURCES := $(wildcard kernels/lanes/*.c)
@@ -42,13 +77,52 @@ $(LIBRARY): $(OBJECTS)
 	@echo "  AR   $@"
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-$(BUILD)/%.o: %.c
+# Compiled once, before anything else, to say clearly what is missing.
+CHECK_ENVIRONMENT = CC='$(CC)' CFLAGS='$(LIBRARY_CFLAGS) $(CFLAGS)' LIBS='$(LDFLAGS) $(LIBS)' HDF5_LIBS='$(HDF5_LIBS)' \
+    BLIS_LIBS='$(BLIS_LIBS)' LIBCONFIG_LIBS='$(LIBCONFIG_LIBS)' JPEG_LIBS='$(JPEG_LIBS)' PNG_LIBS='$(PNG_LIBS)' \
+    ZLIB_LIBS='$(ZLIB_LIBS)' XXHASH_LIBS='$(XXHASH_LIBS)'
+
+$(BUILD)/libraries: jobs/libraries.mk jobs/libraries.c jobs/check_libraries.sh
+	@mkdir -p $(@D)
+	$(Q)$(CHECK_ENVIRONMENT) jobs/check_libraries.sh > $@.new && mv $@.new $@
+
+.PHONY: libraries cmocka info setup
+libraries: $(BUILD)/libraries
+
+CMOCKA_PROGRAM := \#include <stdarg.h>\n\#include <stddef.h>\n\#include <stdint.h>\n\#include <setjmp.h>\n$\
+    \#include <cmocka.h>\nint main(void) { return 0; }\n
+cmocka:
+	$(Q)printf '$(CMOCKA_PROGRAM)' | $(CC) $(CMOCKA_CFLAGS) -x c - -x none -o /dev/null $(CMOCKA_LIBS) 2>/dev/null || \
+	    { echo 'signet: the tests need cmocka; `make setup` installs it, or says how' >&2; exit 1; }
+
+info:
+	$(Q)$(CHECK_ENVIRONMENT) jobs/check_libraries.sh --paths
+	@echo "build      $(BUILD), kernels for: $(VARIANTS)"
+	@echo "cflags     $(LIBRARY_CFLAGS)"
+	@echo "libs       $(LIBS)"
+	@echo "revision   $(SG_REVISION)"
+
+setup:
+	$(Q)jobs/setup.sh
+
+$(BUILD)/%.o: %.c | $(BUILD)/libraries
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
-	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(CFLAGS_ALL) $(FLAGS_OF_OBJECT) -MMD -MP -c $< -o $@
+
+# Rewritten only when it changes; what prints the revision depends on it.
+REVISION_FILE := $(BUILD)/revision
+.PHONY: FORCE
+$(REVISION_FILE): FORCE
+	@mkdir -p $(@D)
+	@echo '$(SG_REVISION)' | cmp -s - $@ || echo '$(SG_REVISION)' > $@
+REVISION_OBJECTS := $(BUILD)/pipeline/main.o $(BUILD)/pipeline/provenance.o
+$(REVISION_OBJECTS): $(REVISION_FILE)
+$(REVISION_OBJECTS): FLAGS_OF_OBJECT := -DSG_REVISION='"$(SG_REVISION)"'
+$(BUILD)/tests/%.o: FLAGS_OF_OBJECT := $(CMOCKA_CFLAGS)
 
 define variant_rule
-$(BUILD)/lanes/$(1)/%.o: kernels/lanes/%.c
+$(BUILD)/lanes/$(1)/%.o: kernels/lanes/%.c | $(BUILD)/libraries
 	@mkdir -p $$(@D)
 	@echo "  CC   $$< ($(1))"
 	$$(Q)$$(CC) $$(CFLAGS_ALL) $$(FLAGS_$(firstword $(subst _, ,$(1)))) -DSG_ISA=$(firstword $(subst _, ,$(1))) \
@@ -61,28 +135,59 @@ UNIT_SOURCES := $(wildcard tests/unit/test_*.c)
 UNIT_PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(UNIT_SOURCES))
 REFERENCE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out %_main.c,$(wildcard tests/reference/*.c)))
 
-.PRECIOUS: $(BUILD)/tests/%.o
+.PRECIOUS: $(BUILD)/%.o
 $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(REFERENCE_OBJECTS) $(LIBRARY)
 	@echo "  LINK $@"
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $(CMOCKA_LIBS)
 
-.PHONY: unit
-unit: $(UNIT_PROGRAMS)
-	$(Q)set -e; for t in $(UNIT_PROGRAMS); do echo "  TEST $$t"; $$t; done
-
-# Tests under mpirun: every tests/mpi/test_*.c is one program; MPI_RANKS says on how many ranks each runs.
+# Tests under mpirun: every tests/mpi/test_*.c is one program.
 MPI_PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/mpi/test_*.c))
-MPI_RANKS ?= 1 2 4 8
 
 $(BUILD)/tests/mpi/test_%: $(BUILD)/tests/mpi/test_%.o $(LIBRARY)
 	@echo "  LINK $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
-.PHONY: mpi
+# Every kind is run by tests/run.sh, which counts each test and ends with "N passed, N failed".
+RUN_TESTS = BUILD='$(BUILD)' SIGNET='$(abspath $(BUILD))/signet' tests/run.sh
+TEST_PROGRAMS := $(UNIT_PROGRAMS) $(MPI_PROGRAMS)
+
+.PHONY: unit mpi integration test-programs test
+unit: cmocka $(UNIT_PROGRAMS)
+	$(Q)$(RUN_TESTS) unit
+
 mpi: $(MPI_PROGRAMS)
-	$(Q)set -e; for t in $(MPI_PROGRAMS); do for n in $(MPI_RANKS); do \
-	    echo "  TEST $$t on $$n"; tests/mpirun.sh $$n $$t; done; done
-	$(Q)echo "  TEST tests/fault/h5_close.sh"; tests/fault/h5_close.sh $(BUILD)/tests/mpi/test_h5
+	$(Q)$(RUN_TESTS) mpi
+
+integration: signet $(MPI_PROGRAMS)
+	$(Q)$(RUN_TESTS) integration fault
+
+test-programs: cmocka signet $(TEST_PROGRAMS)
+
+# The second make sees what the first installed.
+test: setup
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) test-programs
+	$(Q)$(RUN_TESTS) unit mpi integration fault
+
+# `make asan` and `make ubsan`: the unit tests in a build of their own.
+SANITIZED = $(MAKE) --no-print-directory -j$(JOBS) OPTIMIZE='-O1 -g -fno-omit-frame-pointer'
+export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/leaks.supp:print_suppressions=0
+export UBSAN_OPTIONS ?= print_stacktrace=1
+
+.PHONY: asan ubsan
+asan:
+	$(Q)$(SANITIZED) BUILD=build-asan SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' unit
+
+ubsan:
+	$(Q)$(SANITIZED) BUILD=build-ubsan SANITIZE='-fsanitize=undefined -fno-sanitize-recover=all' unit
+
+.PHONY: demo
+demo: setup
+	$(Q)$(MAKE) --no-print-directory -j$(JOBS) signet
+	$(Q)jobs/demo.sh '$(DEMO)' $(DEMO_RANKS)
+
+.PHONY: bench
+bench: signet
+	$(Q)./signet bench
 
 # docs/configuration.md from the table of keys; a unit test compares them.
 $(BUILD)/tests/configuration: $(BUILD)/tests/reference/configuration_main.o $(LIBRARY)
@@ -93,18 +198,45 @@ docs: $(BUILD)/tests/configuration
 	$(Q)$< > $(BUILD)/configuration.md && mv $(BUILD)/configuration.md docs/configuration.md
 
 # Parity with PyTorch: the networks in double against float64, the float executor against PyTorch's float32.
-PYTHON ?= /usr/bin/python3
-
 $(BUILD)/tests/parity: $(BUILD)/tests/reference/parity_main.o $(REFERENCE_OBJECTS) $(LIBRARY)
 	@echo "  LINK $@"
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $(CMOCKA_LIBS)
 
 .PHONY: parity
 parity: $(BUILD)/tests/parity
 	$(Q)$(PYTHON) tests/parity/test_parity.py $<
 
+# What git knows, or everything in an unpacked archive.
+C_FILES = $(shell git ls-files '*.c' '*.h' 2>/dev/null || find kernels stages pipeline tests jobs -name '*.[ch]')
+CLANG_FORMAT ?= clang-format
+CLANG_TIDY ?= clang-tidy
+
+.PHONY: format format-check tidy
+format:
+	$(Q)$(CLANG_FORMAT) -i $(C_FILES)
+
+format-check:
+	$(Q)$(CLANG_FORMAT) --dry-run --Werror $(C_FILES)
+
+TIDY_CHECKS := clang-analyzer-*,bugprone-*,-bugprone-easily-swappable-parameters,-bugprone-narrowing-conversions,$\
+    -bugprone-implicit-widening-of-multiplication-result,-bugprone-reserved-identifier,-bugprone-assignment-in-if-condition,$\
+    -clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling
+TIDY_FLAGS = -std=gnu11 -D_GNU_SOURCE -I. $(LIBRARY_CFLAGS) $(patsubst -I%,-isystem %,$(filter -I%,$(shell $(CC) -show 2>/dev/null)))
+tidy: $(BUILD)/libraries
+	$(Q)$(CLANG_TIDY) --quiet --checks='-*,$(TIDY_CHECKS)' --warnings-as-errors='*' $(SOURCES) -- $(TIDY_FLAGS)
+
+SHARE := $(DESTDIR)$(PREFIX)/share
+.PHONY: install
+install: signet
+	$(Q)install -d '$(DESTDIR)$(PREFIX)/bin' '$(SHARE)/signet/configs' '$(SHARE)/signet/jobs/slurm' '$(SHARE)/doc/signet'
+	$(Q)install -m 755 $(BUILD)/signet '$(DESTDIR)$(PREFIX)/bin/signet'
+	$(Q)install -m 644 configs/*.cfg '$(SHARE)/signet/configs'
+	$(Q)install -m 755 jobs/slurm/*.sh '$(SHARE)/signet/jobs/slurm'
+	$(Q)install -m 644 README.md LICENSE docs/*.md '$(SHARE)/doc/signet'
+	@echo "installed to $(DESTDIR)$(PREFIX)"
+
 .PHONY: clean
 clean:
-	$(Q)rm -rf $(BUILD) signet
+	$(Q)rm -rf build build-asan build-ubsan $(BUILD) signet
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

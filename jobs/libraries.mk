@@ -1,20 +1,50 @@
-# Where the libraries are: pkg-config first, then compiler wrappers, then *_ROOT variables (BLIS_ROOT, HDF5_ROOT ...).
-pkg = $(shell pkg-config --exists $(1) 2>/dev/null && pkg-config $(2) $(1))
-
-# $(call library,pkg-config names,ROOT variable,default libs)
-first_pkg = $(firstword $(foreach p,$(1),$(if $(shell pkg-config --exists $(p) 2>/dev/null && echo y),$(p))))
-cflags_of = $(if $($(2)),-I$($(2))/include,$(if $(call first_pkg,$(1)),$(shell pkg-config --cflags $(call first_pkg,$(1)))))
-libs_of = $(if $($(2)),-L$($(2))/lib -Wl$(comma)-rpath$(comma)$($(2))/lib $(3),$(if $(call first_pkg,$(1)),$(shell pkg-config --libs $(call first_pkg,$(1))),$(3)))
+# Where the libraries are: *_ROOT variables where they are set (HDF5_ROOT, BLIS_ROOT ...; EasyBuild's and Cray's names
+# too), then pkg-config, then the compiler wrapper h5pcc, then the usual folders.
 comma := ,
+HDF5_ROOT ?= $(firstword $(EBROOTHDF5) $(HDF5_DIR))
+BLIS_ROOT ?= $(firstword $(EBROOTBLIS))
+LIBCONFIG_ROOT ?= $(firstword $(EBROOTLIBCONFIG))
+RANDOM123_ROOT ?= $(firstword $(EBROOTRANDOM123))
 
-HDF5_CFLAGS := $(call cflags_of,hdf5-openmpi hdf5-mpi hdf5-mpich,HDF5_ROOT)
-HDF5_LIBS := $(call libs_of,hdf5-openmpi hdf5-mpi hdf5-mpich,HDF5_ROOT,-lhdf5)
-BLIS_CFLAGS := $(or $(call cflags_of,blis,BLIS_ROOT),$(addprefix -isystem ,$(firstword $(wildcard /usr/include/$(shell uname -m)-linux-gnu/blis* /usr/include/blis))))
-BLIS_LIBS := $(call libs_of,blis,BLIS_ROOT,-lblis)
+first_pkg = $(firstword $(foreach p,$(1),$(if $(shell pkg-config --exists $(p) 2>/dev/null && echo y),$(p))))
+root_cflags = -isystem $(1)/include
+root_libs = $(foreach d,$(wildcard $(1)/lib $(1)/lib64),-L$(d) -Wl$(comma)-rpath$(comma)$(d))
 
-LIBRARY_CFLAGS := $(HDF5_CFLAGS) $(BLIS_CFLAGS) $(call cflags_of,libconfig,LIBCONFIG_ROOT) \
-                  $(call cflags_of,libjpeg,JPEG_ROOT) $(call cflags_of,libpng,PNG_ROOT) \
-                  $(call cflags_of,libxxhash,XXHASH_ROOT) $(call cflags_of,zlib,ZLIB_ROOT)
-LIBRARY_LIBS := $(HDF5_LIBS) $(BLIS_LIBS) $(call libs_of,libconfig,LIBCONFIG_ROOT,-lconfig) \
-                $(call libs_of,libjpeg,JPEG_ROOT,-ljpeg) $(call libs_of,libpng,PNG_ROOT,-lpng) \
-                $(call libs_of,libxxhash,XXHASH_ROOT,-lxxhash) $(call libs_of,zlib,ZLIB_ROOT,-lz)
+# $(call find_library,NAME,pkg-config names,libraries when nothing is known): sets NAME_CFLAGS and NAME_LIBS.
+define find_library
+$(1)_PKG := $$(if $$($(1)_ROOT),,$$(call first_pkg,$(2)))
+$(1)_CFLAGS := $$(if $$($(1)_ROOT),$$(call root_cflags,$$($(1)_ROOT)),$$(if $$($(1)_PKG),$$(shell pkg-config --cflags $$($(1)_PKG))))
+$(1)_LIBS := $$(if $$($(1)_ROOT),$$(call root_libs,$$($(1)_ROOT)) $(3),$$(if $$($(1)_PKG),$$(shell pkg-config --libs $$($(1)_PKG)),$(3)))
+endef
+$(eval $(call find_library,HDF5,hdf5-openmpi hdf5-mpi hdf5-mpich,-lhdf5))
+$(eval $(call find_library,BLIS,blis blis-mt,-lblis))
+$(eval $(call find_library,LIBCONFIG,libconfig,-lconfig))
+$(eval $(call find_library,JPEG,libjpeg,-ljpeg))
+$(eval $(call find_library,PNG,libpng,-lpng))
+$(eval $(call find_library,XXHASH,libxxhash,-lxxhash))
+$(eval $(call find_library,ZLIB,zlib,-lz))
+$(eval $(call find_library,CMOCKA,cmocka,-lcmocka))
+RANDOM123_CFLAGS := $(if $(RANDOM123_ROOT),$(call root_cflags,$(RANDOM123_ROOT)))
+
+# `hdf5` of pkg-config may be the library without MPI; the wrapper of the parallel one never is.
+ifeq ($(HDF5_ROOT)$(HDF5_PKG),)
+H5PCC := $(firstword $(foreach w,h5pcc h5pcc.openmpi h5pcc.mpich,$(shell command -v $(w) 2>/dev/null)))
+ifneq ($(H5PCC),)
+H5PCC_SHOW := $(shell $(H5PCC) -show 2>/dev/null)
+HDF5_CFLAGS := $(patsubst -I%,-isystem %,$(filter -I%,$(H5PCC_SHOW)))
+HDF5_LIBS := $(filter -L% -l% -Wl$(comma)-rpath% %.so %.a,$(H5PCC_SHOW))
+endif
+endif
+
+# Debian's BLIS has no pkg-config file and a folder of its own for the header.
+ifeq ($(BLIS_ROOT)$(BLIS_PKG),)
+BLIS_INCLUDE := $(patsubst %/blis.h,%,$(firstword $(wildcard /usr/include/$(shell uname -m)-linux-gnu/blis.h \
+    /usr/include/$(shell uname -m)-linux-gnu/blis*/blis.h /usr/include/blis/blis.h /usr/local/include/blis/blis.h)))
+BLIS_CFLAGS := $(if $(BLIS_INCLUDE),-isystem $(BLIS_INCLUDE))
+endif
+# A root folder may hold blis.h or blis/blis.h.
+BLIS_CFLAGS += $(if $(wildcard $(BLIS_ROOT)/include/blis/blis.h),-isystem $(BLIS_ROOT)/include/blis)
+
+LIBRARY_CFLAGS := $(strip $(HDF5_CFLAGS) $(BLIS_CFLAGS) $(LIBCONFIG_CFLAGS) $(RANDOM123_CFLAGS) $(JPEG_CFLAGS) \
+                  $(PNG_CFLAGS) $(XXHASH_CFLAGS) $(ZLIB_CFLAGS))
+LIBRARY_LIBS := $(strip $(HDF5_LIBS) $(BLIS_LIBS) $(LIBCONFIG_LIBS) $(JPEG_LIBS) $(PNG_LIBS) $(XXHASH_LIBS) $(ZLIB_LIBS))

@@ -1,18 +1,28 @@
 #!/bin/sh
-# tests/fault/h5_close.sh TEST_H5: when libhdf5 cannot close a file on one rank, the job ends with 74 (I/O), says why, and
-# neither hangs nor publishes the file.
+# When libhdf5 cannot close a file on one rank, the job ends with 74 (I/O), says why, and neither hangs nor publishes the
+# file. tests/fault/h5_close.sh [TEST_H5]
 set -u
-test_h5=$1
+test_h5=${1:-${BUILD:-build}/tests/mpi/test_h5}
 here=$(dirname "$0")
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-timeout 60 "$here/../mpirun.sh" 2 "$test_h5" close-fails "$folder/a.h5" >"$folder/output" 2>&1
+timeout 60 "$here/../../jobs/mpirun.sh" 2 "$test_h5" close-fails "$folder/a.h5" >"$folder/output" 2>&1
 code=$?
-fail() {
-    echo "tests/fault/h5_close.sh: $1" >&2
-    cat "$folder/output" >&2
-    exit 1
+failed=0
+check() {
+    name=$1
+    why=$2
+    shift 2
+    if "$@"; then
+        echo "ok $name"
+    else
+        echo "not ok $name: $why"
+        failed=1
+    fi
 }
-[ "$code" = 74 ] || fail "exit code $code, expected 74"
-grep -q 'cannot be closed: is the disk full?' "$folder/output" || fail "the reason is not printed"
-[ ! -e "$folder/a.h5" ] || fail "the file was published"
+check "a failed close ends the job with 74" "exit code $code" [ "$code" = 74 ]
+check "a failed close says why" "the reason is not printed" \
+    grep -q 'cannot be closed: is the disk full?' "$folder/output"
+check "a failed close publishes nothing" "a.h5 is there" [ ! -e "$folder/a.h5" ]
+if [ "$failed" != 0 ]; then cat "$folder/output" >&2; fi
+exit "$failed"
