@@ -33,7 +33,7 @@ static struct {
     double redrawn;
     running line[LINES];
     int lines;
-    int logged_epoch[LINES];
+    int epochs_seen[LINES]; /* of the training in that line; 0: none, or all told */
 } display;
 
 /* What this leader sends: its current stage, and when it last did. */
@@ -134,8 +134,31 @@ static int line_of(const char *id) {
     for (int l = 0; l < display.lines; l++)
         if (strcmp(display.line[l].id, id) == 0) return l;
     if (display.lines == LINES) return -1;
-    display.logged_epoch[display.lines] = 0;
+    display.line[display.lines] = (running){0};
+    display.epochs_seen[display.lines] = 0;
+    snprintf(display.line[display.lines].id, sizeof display.line[0].id, "%s", id);
     return display.lines++;
+}
+
+/* A training's test ends an epoch: its figures are worth an event, and a line where there are no live ones. So are a
+ * path's points. */
+static void log_milestone(const running *before, const running *r, int *epochs_seen) {
+    char text[512];
+    if (strcmp(r->phase, "train") == 0) *epochs_seen = r->epoch + 1;
+    if (strcmp(r->phase, "path") == 0) {
+        describe(r, text, sizeof text);
+        if (!display.terminal) sg_log_info("%s", text);
+        sg_log_event("point", "\"stage\":\"%s\",\"point\":%d,\"points\":%d,\"test_loss\":%.9g,\"test_accuracy\":%.9g",
+                     r->id, r->epoch, r->epochs, r->loss, r->accuracy);
+    } else if (strcmp(before->phase, "test") == 0 && strcmp(r->phase, "test") != 0 && *epochs_seen > 0) {
+        int epoch = strcmp(r->phase, "train") == 0 ? r->epoch : *epochs_seen;
+        if (!display.terminal)
+            sg_log_info("%s: epoch %d: test loss %.4f, accuracy %.2f %%", r->id, epoch, before->loss,
+                        100.0 * before->accuracy);
+        sg_log_event("epoch", "\"stage\":\"%s\",\"epoch\":%d,\"test_loss\":%.9g,\"test_accuracy\":%.9g", r->id, epoch,
+                     before->loss, before->accuracy);
+        if (strcmp(r->phase, "train") != 0) *epochs_seen = 0;
+    }
 }
 
 static void update(const running *r) {
@@ -144,15 +167,7 @@ static void update(const running *r) {
     if (l < 0) return;
     running before = display.line[l];
     display.line[l] = *r;
-    /* An epoch's test has just ended when the next epoch, or the path's next point, begins. */
-    bool path = strcmp(r->phase, "path") == 0;
-    int finished = path ? r->epoch : r->epoch - 1;
-    if (!display.terminal && (path || strcmp(r->phase, "train") == 0) && r->epoch > display.logged_epoch[l]) {
-        char text[512];
-        display.logged_epoch[l] = r->epoch;
-        describe(path ? r : &before, text, sizeof text);
-        if (finished >= 0) sg_log_info("%s", text);
-    }
+    log_milestone(&before, r, &display.epochs_seen[l]);
     redraw(false);
 }
 
@@ -222,9 +237,10 @@ void sg_progress_end(const char *id, bool done) {
     for (int l = 0; l < display.lines; l++) {
         if (strcmp(display.line[l].id, id) != 0) continue;
         display.line[l] = display.line[--display.lines];
-        display.logged_epoch[l] = display.logged_epoch[display.lines];
+        display.epochs_seen[l] = display.epochs_seen[display.lines];
         break;
     }
+    sg_log_event("stage", "\"stage\":\"%s\",\"done\":%s", id, done ? "true" : "false");
     if (done) {
         char text[160];
         bar(text, sizeof text);

@@ -139,6 +139,8 @@ int sg_task_publish(sg_task *task, sg_h5_content *content, const char *digest) {
     SG_TRY(sg_comm_agree(task->group->comm, status));
     SG_TRY(sg_h5_write(path.text, task->group->comm, content));
     remove_old_generations(task, 0);
-    if (leads(task)) unlink(sg_stage_path(task->group->dir, task->stage->id, "failed").text);
+    if (!leads(task)) return SG_OK;
+    unlink(sg_stage_path(task->group->dir, task->stage->id, "failed").text);
+    unlink(sg_stage_path(task->group->dir, task->stage->id, "progress").text);
     return SG_OK;
 }
