@@ -32,6 +32,17 @@ int sg_augment_find(const char *name, enum sg_augment *augment);
 sg_view sg_augment_draw(enum sg_augment augment, uint64_t seed, uint32_t epoch, uint32_t sample, int height,
                         int width);
 
+/* resized_crop's window of an image of height x width: torchvision's RandomResizedCrop with scale (smallest,
+ * 1), ratio (3/4, 4/3), and whether it is mirrored. */
+sg_view sg_augment_resized_crop(uint64_t seed, uint32_t epoch, uint32_t sample, int height, int width,
+                                double smallest);
+
+/* The protocol's smallest area for a network that sees images of height x width. */
+double sg_augment_smallest(int height, int width);
+
+/* Mirrors an image in place. */
+void sg_view_mirror(uint8_t *image, int height, int width, int channels);
+
 /* Row y of a view of the image's own size: out[width * channels] from image[height][width][channels], zero
  * where the view lies outside. */
 void sg_view_row(const sg_view *view, const uint8_t *image, int height, int width, int channels, int y,
