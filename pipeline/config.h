@@ -36,7 +36,9 @@ typedef struct sg_data_config {
     char path[SG_CONFIG_PATH];
     int train_limit, test_limit; /* samples; 0: all */
     char augment[SG_CONFIG_NAME];
-    uint64_t seed; /* of the procedural data set */
+    int size;         /* side of the images that the network sees; 0: their own */
+    double memory_gb; /* samples beyond it are read when they are needed; 0: half of the node's memory */
+    uint64_t seed;    /* of the procedural data set */
 } sg_data_config;
 
 typedef struct sg_train_config {

@@ -6,6 +6,7 @@
 #include "pipeline/plan_build.h"
 
 enum { BACKWARD = 2 /* forward passes that a backward pass is worth */, SMALL_FILE = 64 << 10 };
+enum { IMAGENET_SIDE = 112, IMAGENET_TRAIN = 1281167, IMAGENET_TEST = 50000 }; /* folders for networks of that side */
 
 static double layer_flop(const sg_layer *layer) {
     if (layer->kind != SG_LAYER_CONV) return 0;
@@ -44,6 +45,8 @@ void sg_plan_make_cost(const sg_plan *plan, const sg_run_config *config, const s
     double density = stage->density < 0 ? 1 : stage->density; /* a mask file's: nobody looked */
     double forward = sg_plan_flop(net, density);
     double data = (double)(own->train_samples + own->test_samples) * own->channels * own->height * own->width;
+    if (c->data.size > 0) data = 0; /* image files, read when they are needed */
+    if (c->data.memory_gb > 0 && data > 1e9 * c->data.memory_gb) data = 0;
     double values = (double)net->values,
            state = 4 * values + 8 * (double)net->channels_tracked + (double)one->kept[0];
     int moments = c->train.optimizer == SG_ADAM ? 2 : 1;
@@ -95,8 +98,11 @@ int sg_plan_assume_facts(const sg_config *config, sg_plan_case_facts *facts) {
         if (strcmp(usual[i].kind, config->data.kind) != 0) continue;
         facts->channels = usual[i].channels;
         facts->height = facts->width = usual[i].pixels;
-        facts->train_samples = limited(usual[i].train, config->data.train_limit);
-        facts->test_samples = limited(usual[i].test, config->data.test_limit);
+        size_t train = usual[i].train, test = usual[i].test;
+        if (config->data.size > 0) facts->height = facts->width = config->data.size;
+        if (config->data.size >= IMAGENET_SIDE) train = IMAGENET_TRAIN, test = IMAGENET_TEST;
+        facts->train_samples = limited(train, config->data.train_limit);
+        facts->test_samples = limited(test, config->data.test_limit);
         if (i == 0 && config->data.train_limit > 0) facts->train_samples = (size_t)config->data.train_limit;
         if (i == 0 && config->data.test_limit > 0) facts->test_samples = (size_t)config->data.test_limit;
         if (config->transfer.mask_file[0] == '\0') return SG_OK;

@@ -313,6 +313,25 @@ static void data_without_a_path(void **state) {
         "test.cfg:1: key `data.path` is empty; data.kind = \"cifar10\" needs to know where its files are");
 }
 
+static void size_needs_image_files(void **state) {
+    (void)state;
+    refuses("data = { kind = \"cifar10\"; path = \"x\";\n size = 64; };",
+            "test.cfg:2: key `data.size` = 64, but images of data.kind = \"cifar10\" have a size of their own; "
+            "leave it 0");
+}
+
+static void size_needs_an_augmentation_that_resizes(void **state) {
+    (void)state;
+    refuses("data = { kind = \"folder\"; path = \"x\"; size = 224;\n augment = \"crop_flip\"; };",
+            "test.cfg:2: key `data.augment` = \"crop_flip\" does not bring images to data.size = 224; set "
+            "\"resized_crop\" or \"none\"");
+}
+
+static void memory_is_not_negative(void **state) {
+    (void)state;
+    refuses_with("data = { memory_gb = -1.0; };", "test.cfg:1: key `data.memory_gb` = -1");
+}
+
 static void fewer_classes_than_the_data(void **state) {
     (void)state;
     refuses("net = { classes = 10; };\ndata = { kind = \"cifar100\"; path = \"x\"; };",
@@ -399,6 +418,9 @@ static void override_of_pairs_is_checked(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(size_needs_image_files),
+        cmocka_unit_test(size_needs_an_augmentation_that_resizes),
+        cmocka_unit_test(memory_is_not_negative),
         cmocka_unit_test(unknown_key_names_the_nearest),
         cmocka_unit_test(key_outside_its_group_is_found),
         cmocka_unit_test(unknown_group_names_the_nearest),
