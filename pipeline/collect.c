@@ -8,6 +8,7 @@
 #include "kernels/memory.h"
 #include "pipeline/file.h"
 #include "pipeline/paths.h"
+#include "pipeline/report_gather.h"
 #include "pipeline/rows.h"
 #include "pipeline/state.h"
 
@@ -34,21 +35,22 @@ static int read_path_points(sg_h5_file *file, sg_path **path) {
     return SG_AT(sg_state_read_path(file, *path));
 }
 
-static int read_file(tables *t, const sg_plan_stage *stage, sg_h5_file *file) {
+static int read_file(tables *t, sg_gather *gather, const sg_plan_stage *stage, sg_h5_file *file) {
     int columns;
     if (stage->kind == SG_STAGE_EXTRACT) return SG_OK;
     if (stage->kind != SG_STAGE_CONNECT) {
         const sg_column *column = sg_row_columns(&columns);
-        return SG_AT(sg_columns_read(file, column, columns, &t->row[t->rows++]));
+        SG_TRY(sg_columns_read(file, column, columns, &t->row[t->rows]));
+        return SG_AT(sg_gather_run(gather, stage, &t->row[t->rows++], file));
     }
     const sg_column *column = sg_link_columns(&columns);
     SG_TRY(sg_columns_read(file, column, columns, &t->link[t->links]));
     SG_TRY(read_path_points(file, &t->path[t->links]));
     t->links++;
-    return SG_OK;
+    return SG_AT(sg_gather_path(gather, stage, &t->link[t->links - 1], t->path[t->links - 1], file));
 }
 
-static int read_tables(const char *dir, const sg_plan *plan, tables *t) {
+static int read_tables(const char *dir, const sg_plan *plan, tables *t, sg_gather *gather) {
     SG_TRY(SG_NEW(&t->row, (size_t)plan->count));
     SG_TRY(SG_NEW(&t->link, (size_t)plan->count));
     SG_TRY(SG_NEW(&t->path, (size_t)plan->count));
@@ -57,7 +59,7 @@ static int read_tables(const char *dir, const sg_plan *plan, tables *t) {
         sg_path_name path = sg_stage_path(dir, plan->stages[i].id, "result.h5");
         sg_h5_file *file;
         SG_TRY(sg_h5_open(&file, path.text, NULL));
-        int status = SG_AT(read_file(t, &plan->stages[i], file));
+        int status = SG_AT(read_file(t, gather, &plan->stages[i], file));
         sg_h5_close(&file);
         if (status != SG_OK) return sg_error_prefix(status, "%s: ", path.text);
     }
@@ -276,18 +278,21 @@ static void summarise_missing(FILE *out, const sg_plan *plan) {
 
 int sg_collect(const char *dir, const sg_run_config *config, const sg_plan *plan, FILE *summary) {
     tables t = {0};
-    (void)config;
-    int status = SG_AT(read_tables(dir, plan, &t));
+    sg_gather *gather;
+    SG_TRY(sg_gather_create(&gather, config, plan));
+    int status = SG_AT(read_tables(dir, plan, &t, gather));
     if (status == SG_OK) status = SG_AT(write_csv(dir, "results.csv", &t, print_rows));
     if (status == SG_OK) status = SG_AT(write_csv(dir, "connectivity.csv", &t, print_links));
     if (status == SG_OK) status = SG_AT(write_csv(dir, "curves.csv", &t, print_curves));
     if (status == SG_OK) status = SG_AT(write_h5(dir, &t));
+    if (status == SG_OK) status = SG_AT(sg_gather_write(gather, dir));
     if (status == SG_OK && summary != NULL) {
         summarise_rows(summary, &t);
         summarise_links(summary, &t);
         summarise_missing(summary, plan);
-        fprintf(summary, "\nresults: %s/results.csv, connectivity.csv, curves.csv, results.h5\n", dir);
+        fprintf(summary, "\nresults: %s/results.csv, connectivity.csv, curves.csv, results.h5; report/index.html\n", dir);
     }
+    sg_gather_destroy(&gather);
     free_tables(&t, plan->count);
     return status;
 }

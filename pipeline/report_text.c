@@ -1,0 +1,131 @@
+/* The sentences beside the plots. */
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "pipeline/report_figures.h"
+
+static const struct section {
+    const char *id, *title, *asks, *remedy;
+} sections[SG_SECTION_COUNT] = {
+    [SG_SECTION_ACCURACY] = {"accuracy", "Accuracy against density",
+                             "Do the transferred networks reach the dense network's accuracy, and down to which density?",
+                             "set search.methods = (\"lrr\", \"aws\"), transfer.modes = (\"signed\", \"dense\") and "
+                             "transfer.rounds or transfer.densities"},
+    [SG_SECTION_PATHS] = {"path", "Error along the path between two networks",
+                          "Is there a hill of test error on the straight line between the two networks?",
+                          "set connect.pairs, and in transfer.modes the modes that the pairs name"},
+    [SG_SECTION_BARRIERS] = {"barrier", "Error barriers against sparsity",
+                             "How high is that hill above the straight line between its ends as the networks get sparser?",
+                             "set connect.pairs, and several transfer.rounds or transfer.densities"},
+    [SG_SECTION_ALPHA] = {"alpha", "Range of the interpolation",
+                          "How much of the interpolation of normalisation parameters does it take?",
+                          "set search.alpha to a list of ranges, ((0.0, 1.0), (0.5, 1.0), (0.9, 1.0)), with \"aws\" in "
+                          "search.methods"},
+    [SG_SECTION_SIGNS] = {"signs", "Signs against magnitudes",
+                          "What carries the solution: its signs, its mask, or its magnitudes?",
+                          "set transfer.modes = (\"signed\", \"mask\", \"random_signs\", \"magnitude\", \"dense\")"},
+    [SG_SECTION_TRAINING] = {"training", "Training curves", "Did the trainings converge, and how fast?",
+                             "let the run finish at least one stage"},
+    [SG_SECTION_COST] = {"cost", "Cost", "What does training cost, and does sparsity pay?",
+                         "let the run finish at least one stage"},
+};
+
+const char *sg_section_id(enum sg_section section) { return sections[section].id; }
+const char *sg_section_title(enum sg_section section) { return sections[section].title; }
+const char *sg_section_asks(enum sg_section section) { return sections[section].asks; }
+const char *sg_section_remedy(enum sg_section section) { return sections[section].remedy; }
+
+/* Appends; what does not fit is left out. */
+typedef struct writer {
+    char *text;
+    size_t size, used;
+} writer;
+
+static void say(writer *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(writer *w, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    int n = vsnprintf(w->text + w->used, w->size - w->used, format, arguments);
+    va_end(arguments);
+    if (n > 0) w->used = w->used + (size_t)n < w->size ? w->used + (size_t)n : w->size - 1;
+}
+
+/* The x at which the series are compared: the outermost that every one of them has; else of any. */
+static double common_x(const sg_figure *figure) {
+    double best = NAN, any = NAN;
+    bool lowest = figure->reading == SG_READ_LOWEST_X;
+    for (int s = 0; s < figure->table.count; s++) {
+        const sg_series *series = &figure->table.series[s];
+        for (int i = 0; !series->level && i < series->cells; i++) {
+            double x = series->cell[i].x;
+            bool all = true;
+            for (int k = 0; k < figure->table.count; k++) all &= sg_series_at(&figure->table.series[k], x) != NULL;
+            if (isnan(any) || (lowest ? x < any : x > any)) any = x;
+            if (all && (isnan(best) || (lowest ? x < best : x > best))) best = x;
+        }
+    }
+    return isnan(best) ? any : best;
+}
+
+static const sg_cell *peak(const sg_series *series) {
+    const sg_cell *top = NULL;
+    for (int i = 0; i < series->cells; i++)
+        if (top == NULL || series->cell[i].mean > top->mean) top = &series->cell[i];
+    return top;
+}
+
+static const sg_cell *read_series(const sg_figure *figure, const sg_series *series, double x) {
+    return figure->reading == SG_READ_PEAK ? peak(series) : sg_series_at(series, x);
+}
+
+static void say_cell(writer *w, const sg_figure *figure, const sg_series *series, const sg_cell *cell) {
+    say(w, "%s %.4g", series->label, cell->mean);
+    if (cell->n > 1) say(w, " \302\261 %.2g", cell->error);
+    if (strcmp(figure->unit, "%") == 0) say(w, " %%");
+    say(w, " (n = %d", cell->n);
+    if (figure->reading == SG_READ_PEAK) say(w, ", at lambda %.2g", cell->x);
+    say(w, ")");
+}
+
+/* aws beside lrr, or signed beside mask: the comparison that the section is about. */
+static void say_difference(writer *w, const sg_figure *figure, double x) {
+    bool signs = figure->section == SG_SECTION_SIGNS, training = figure->section == SG_SECTION_TRAINING;
+    const sg_series *one = sg_table_find(&figure->table, signs ? "signed" : "aws");
+    const sg_series *two = sg_table_find(&figure->table, signs ? "mask" : "lrr");
+    const sg_cell *a = one == NULL ? NULL : read_series(figure, one, x), *b = two == NULL ? NULL : read_series(figure, two, x);
+    if (a == NULL || b == NULL || training) return;
+    double difference = a->mean - b->mean;
+    say(w, " %s is %.3g %s %s %s", one->label, fabs(difference), strcmp(figure->unit, "%") == 0 ? "points" : figure->unit,
+        difference < 0.0 ? "below" : "above", two->label);
+    if (a->n < 2 || b->n < 2) {
+        say(w, "; with one run on a side there is no uncertainty to hold it against.");
+        return;
+    }
+    double error = sqrt(a->error * a->error + b->error * b->error);
+    say(w, " (standard error of the difference %.2g: %s).", error,
+        fabs(difference) > 2.0 * error ? "more than chance would give" : "not told apart by these runs");
+}
+
+void sg_figure_says(const sg_figure *figure, char *text, size_t size) {
+    writer w = {.text = text, .size = size};
+    double x = common_x(figure);
+    int said = 0;
+    text[0] = '\0';
+    switch (figure->reading) {
+    case SG_READ_PEAK: say(&w, "Highest mean error on the path: "); break;
+    case SG_READ_LOWEST_X: say(&w, "At %.3g %% density: ", x); break;
+    case SG_READ_HIGHEST_X:
+        if (figure->section == SG_SECTION_TRAINING) say(&w, "After epoch %.0f: ", x);
+        else say(&w, "At %.3g %% sparsity: ", x);
+        break;
+    }
+    for (int s = 0; s < figure->table.count; s++) {
+        const sg_cell *cell = read_series(figure, &figure->table.series[s], x);
+        if (cell == NULL) continue;
+        if (said++ > 0) say(&w, ", ");
+        say_cell(&w, figure, &figure->table.series[s], cell);
+    }
+    say(&w, "%s.", said == 0 ? "no values" : "");
+    say_difference(&w, figure, x);
+}
