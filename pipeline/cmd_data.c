@@ -21,7 +21,8 @@ static int open_and_act(const sg_cli *cli, sg_comm *world, const sg_run_config *
     sg_data *data;
     sg_data_options options = {.kind = one->data.kind, .path = one->data.path, .classes = one->net.classes,
                                .train_limit = (uint32_t)one->data.train_limit,
-                               .test_limit = (uint32_t)one->data.test_limit, .seed = one->data.seed};
+                               .test_limit = (uint32_t)one->data.test_limit, .seed = one->data.seed,
+                                   .size = one->data.size, .memory_gb = one->data.memory_gb};
     SG_TRY(sg_session_threads(world, config->run.threads, &options.threads));
     SG_TRY(sg_data_open(&data, &options, sg_comm_mpi(world)));
     int status = SG_AT(act(cli, world, data));

@@ -2,15 +2,17 @@
 #include "pipeline/data.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include "kernels/memory.h"
 #include "pipeline/comm.h"
 #include "pipeline/data_kind.h"
 
-enum { ALIGN = 64 };
+enum { ALIGN = 64, PIECE = 1 << 26 };
 
 struct sg_data_memory {
     MPI_Comm team;      /* the node's ranks */
@@ -18,6 +20,9 @@ struct sg_data_memory {
     MPI_Win window;     /* MPI_WIN_NULL when the copy is this rank's own */
     unsigned char *own; /* that copy */
     sg_data_scan scan;
+    bool manifest_inside; /* the manifest lies in the shared copy, too */
+    const sg_data_kind *kind;
+    sg_data_options options; /* path is owned */
     char **class_name;
 };
 
@@ -61,14 +66,63 @@ static int validate(const sg_data_options *options, const sg_data_scan *scan) {
     return SG_OK;
 }
 
+/* The parts of a listing, joined on rank 0 in order of rank. Collective. */
+static int join_parts(const sg_blob *part, sg_blob *parts, sg_comm *world) {
+    int ranks = sg_comm_size(world), mine = (int)part->size, *count = NULL, *at = NULL;
+    int status = part->size <= INT_MAX ? SG_OK : SG_FAIL(SG_DATA, "a listing of %zu bytes is too long", part->size);
+    if (status == SG_OK) status = SG_AT(SG_NEW(&count, (size_t)ranks));
+    if (status == SG_OK) status = SG_AT(SG_NEW(&at, (size_t)ranks));
+    if ((status = SG_AT(sg_comm_agree(world, status)))) goto done;
+    if ((status = SG_AT(sg_comm_gather(world, &mine, sizeof mine, count)))) goto done;
+    int64_t all = 0;
+    for (int r = 0; r < ranks; r++) {
+        at[r] = (int)all;
+        all += count[r];
+        if (all > INT_MAX) { /* alike on every rank */
+            status = SG_FAIL(SG_DATA, "the listing is longer than %d bytes: too many files", INT_MAX);
+            goto done;
+        }
+    }
+    if (sg_comm_rank(world) == 0) status = SG_AT(sg_blob_add(parts, NULL, (size_t)all));
+    if ((status = SG_AT(sg_comm_agree(world, status)))) goto done;
+    status = SG_AT(sg_comm_check(MPI_Gatherv(part->bytes, mine, MPI_BYTE, parts->bytes, count, at, MPI_BYTE, 0,
+                                             sg_comm_mpi(world)),
+                                 "MPI_Gatherv"));
+done:
+    free(count);
+    free(at);
+    return status;
+}
+
+/* Collective. */
+static int list_together(const sg_data_kind *kind, const sg_data_options *options, sg_blob *parts,
+                         sg_comm *world) {
+    int rank = sg_comm_rank(world), recalled = 0;
+    sg_blob part = {0};
+    if (kind->list == NULL) return SG_OK;
+    if (rank == 0) recalled = kind->recall(options, parts);
+    SG_TRY(sg_comm_broadcast(world, &recalled, sizeof recalled, 0));
+    if (recalled) return SG_OK;
+    int status = SG_AT(kind->list(options, rank, sg_comm_size(world), &part));
+    status = SG_AT(sg_comm_agree(world, status));
+    if (status == SG_OK) status = SG_AT(join_parts(&part, parts, world));
+    if (status == SG_OK && rank == 0) kind->keep(options, parts);
+    sg_blob_release(&part);
+    return status;
+}
+
 /* One rank scans; the result, or its error, becomes every rank's. Collective. */
 static int scan_once(const sg_data_kind *kind, const sg_data_options *options, sg_data_scan *scan,
                      sg_comm *world) {
-    int status = SG_OK;
-    if (sg_comm_rank(world) == 0) {
+    sg_blob parts = {0};
+    int status = SG_AT(list_together(kind, options, &parts, world));
+    if (status == SG_OK && sg_comm_rank(world) == 0) {
+        scan->parts = &parts;
         status = SG_AT(kind->scan(options, scan));
+        scan->parts = NULL;
         if (status == SG_OK) status = SG_AT(validate(options, scan));
     }
+    sg_blob_release(&parts);
     SG_TRY(sg_comm_agree(world, status));
     sg_blob names = scan->class_names, manifest = scan->manifest;
     SG_TRY(sg_comm_broadcast(world, scan, sizeof *scan, 0));
@@ -141,9 +195,32 @@ static int read_slices(const sg_data_kind *kind, const sg_data_options *options,
         uint32_t first = (uint32_t)(all * rank / size), next = (uint32_t)(all * (rank + 1) / size);
         if (next == first) continue;
         SG_TRY(kind->read(options, &memory->scan, (enum sg_data_split)s, first, next - first,
-                          image[s] + first * sample, label[s] + first));
+                          data->lazy ? NULL : image[s] + first * sample, label[s] + first));
     }
     return SG_OK;
+}
+
+/* Hashes a split's images; those of a lazy data set are read once, a piece at a time. */
+static int add_images(const sg_data *data, enum sg_data_split split, XXH3_state_t *state) {
+    const struct sg_data_memory *memory = data->memory;
+    size_t sample = (size_t)data->height * (size_t)data->width * (size_t)data->channels;
+    uint32_t samples = data->part[split].samples, piece = (uint32_t)(PIECE / sample) + 1;
+    if (!data->lazy) {
+        XXH3_64bits_update(state, data->part[split].image, samples * sample);
+        return SG_OK;
+    }
+    uint8_t *image;
+    int32_t *label = NULL;
+    int status = SG_AT(SG_NEW(&image, piece * sample));
+    if (status == SG_OK) status = SG_AT(SG_NEW(&label, piece));
+    for (uint32_t first = 0; status == SG_OK && first < samples; first += piece) {
+        uint32_t count = samples - first < piece ? samples - first : piece;
+        status = SG_AT(memory->kind->read(&memory->options, &memory->scan, split, first, count, image, label));
+        XXH3_64bits_update(state, image, count * sample);
+    }
+    free(image);
+    free(label);
+    return status;
 }
 
 static int find_fingerprint(const sg_data *data, const sg_data_scan *scan, bool manifest,
@@ -156,18 +233,19 @@ static int find_fingerprint(const sg_data *data, const sg_data_scan *scan, bool 
     XXH3_64bits_update(state, shape, sizeof shape);
     XXH3_64bits_update(state, data->mean, sizeof data->mean);
     XXH3_64bits_update(state, data->deviation, sizeof data->deviation);
-    size_t sample = (size_t)data->height * (size_t)data->width * (size_t)data->channels;
-    for (int s = 0; s < SG_SPLITS; s++) {
-        XXH3_64bits_update(state, data->part[s].image, data->part[s].samples * sample);
+    int status = SG_OK;
+    for (int s = 0; s < SG_SPLITS && status == SG_OK; s++) {
+        if (!manifest && scan->content == 0) status = SG_AT(add_images(data, (enum sg_data_split)s, state));
         XXH3_64bits_update(state, data->part[s].label, data->part[s].samples * sizeof(int32_t));
     }
+    if (scan->content != 0) XXH3_64bits_update(state, &scan->content, sizeof scan->content);
     if (manifest) {
         XXH3_64bits_update(state, scan->class_names.bytes, scan->class_names.size);
         XXH3_64bits_update(state, scan->manifest.bytes, scan->manifest.size);
     }
     *fingerprint = XXH3_64bits_digest(state);
     XXH3_freeState(state);
-    return SG_OK;
+    return status;
 }
 
 /* The fingerprint on every rank; an error when nodes have read different content. Collective. */
@@ -175,9 +253,12 @@ static int agree_on_fingerprint(sg_data *data, const struct sg_data_memory *memo
                                 sg_comm *world) {
     int status = SG_OK;
     uint64_t first;
-    if (memory->rank == 0)
+    /* A lazy data set is read for it by one rank only. */
+    if (memory->rank == 0 && (!data->lazy || sg_comm_rank(world) == 0))
         status = SG_AT(find_fingerprint(data, &memory->scan, manifest, &data->fingerprint));
     SG_TRY(sg_comm_agree(world, status));
+    if (data->lazy)
+        return SG_AT(sg_comm_broadcast(world, &data->fingerprint, sizeof data->fingerprint, 0));
     if (data->shared)
         SG_TRY(sg_comm_check(MPI_Bcast(&data->fingerprint, 1, MPI_UINT64_T, 0, memory->team), "MPI_Bcast"));
     first = data->fingerprint;
@@ -215,6 +296,31 @@ static int describe(sg_data *data, const sg_data_options *options, struct sg_dat
     return SG_OK;
 }
 
+/* Whether samples are read when they are needed. Budgets differ from node to node where nothing is said: the
+ * smallest counts. Collective. */
+static int choose_laziness(sg_data *data, const sg_data_options *options, sg_comm *world) {
+    double budget = options->memory_gb > 0 ? 1e9 * options->memory_gb
+                                           : 0.5 * (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    double sample = (double)data->height * data->width * data->channels;
+    SG_TRY(sg_comm_check(MPI_Allreduce(MPI_IN_PLACE, &budget, 1, MPI_DOUBLE, MPI_MIN, sg_comm_mpi(world)),
+                         "MPI_Allreduce"));
+    data->resized = data->memory->scan.resized;
+    data->lazy = data->resized ||
+                 (data->memory->kind->fetch != NULL &&
+                  sample * ((double)data->part[SG_SPLIT_TRAIN].samples + data->part[SG_SPLIT_TEST].samples) > budget);
+    return SG_OK;
+}
+
+/* One copy of the manifest for the node: that of a million files is large. Collective over the team. */
+static void share_manifest(struct sg_data_memory *memory, unsigned char *to) {
+    sg_blob *manifest = &memory->scan.manifest;
+    size_t size = manifest->size;
+    if (memory->rank == 0 && size > 0) memcpy(to, manifest->bytes, size);
+    sg_blob_release(manifest);
+    *manifest = (sg_blob){.bytes = to, .size = size};
+    memory->manifest_inside = true;
+}
+
 /* Collective. */
 static int open_all(sg_data *data, const sg_data_options *options, sg_comm *world) {
     struct sg_data_memory *memory = data->memory;
@@ -222,26 +328,44 @@ static int open_all(sg_data *data, const sg_data_options *options, sg_comm *worl
     SG_TRY(sg_data_kind_find(options->kind ? options->kind : "shapes", &kind)); /* alike on every rank */
     SG_CHECK(kind == &sg_data_shapes || (options->path != NULL && options->path[0] != '\0'), SG_CONFIG,
              "data.kind = \"%s\" needs data.path, the place where the data set is", kind->name);
-    SG_TRY(scan_once(kind, options, &memory->scan, world));
-    int status = SG_AT(describe(data, options, memory));
+    memory->kind = kind;
+    memory->options = *options;
+    memory->options.kind = kind->name;
+    memory->options.path = options->path != NULL ? strdup(options->path) : NULL;
+    int status = options->path == NULL || memory->options.path != NULL
+                     ? SG_OK
+                     : SG_FAIL(SG_NOMEM, "out of memory: no room for a path");
     SG_TRY(sg_comm_agree(world, status));
+    SG_TRY(scan_once(kind, options, &memory->scan, world));
+    status = SG_AT(describe(data, options, memory));
+    SG_TRY(sg_comm_agree(world, status));
+    SG_TRY(choose_laziness(data, options, world));
 
     size_t sample = (size_t)data->height * (size_t)data->width * (size_t)data->channels, bytes = 0;
     size_t image_at[SG_SPLITS], label_at[SG_SPLITS];
     for (int s = 0; s < SG_SPLITS; s++) {
         image_at[s] = bytes;
-        bytes += aligned(data->part[s].samples * sample);
+        if (!data->lazy) bytes += aligned(data->part[s].samples * sample);
         label_at[s] = bytes;
         bytes += aligned(data->part[s].samples * sizeof(int32_t));
     }
+    size_t manifest_at = bytes;
+    bytes += aligned(memory->scan.manifest.size);
     unsigned char *base;
     SG_TRY(get_memory(memory, bytes, world, &base));
     data->shared = memory->window != MPI_WIN_NULL;
     uint8_t *image[SG_SPLITS];
     int32_t *label[SG_SPLITS];
     for (int s = 0; s < SG_SPLITS; s++) {
-        data->part[s].image = image[s] = base + image_at[s];
+        image[s] = base + image_at[s];
+        data->part[s].image = data->lazy ? NULL : image[s];
         data->part[s].label = label[s] = (int32_t *)(base + label_at[s]);
+    }
+    share_manifest(memory, base + manifest_at);
+    if (data->shared) {
+        MPI_Win_sync(memory->window);
+        SG_TRY(sg_comm_check(MPI_Barrier(memory->team), "MPI_Barrier"));
+        MPI_Win_sync(memory->window);
     }
     status = SG_AT(read_slices(kind, options, memory, data, image, label));
     if (data->shared) MPI_Win_sync(memory->window);
@@ -287,8 +411,21 @@ void sg_data_close(sg_data **data) {
         free(memory->own);
         free(memory->class_name);
         sg_blob_release(&memory->scan.class_names);
-        sg_blob_release(&memory->scan.manifest);
+        if (!memory->manifest_inside) sg_blob_release(&memory->scan.manifest);
+        free((char *)(uintptr_t)memory->options.path);
         free(memory);
     }
     SG_FREE(*data);
+}
+
+int sg_data_fetch(const sg_data *data, enum sg_data_split split, uint32_t sample, sg_stored *stored) {
+    const struct sg_data_memory *memory = data->memory;
+    SG_CHECK(data->lazy && sample < data->part[split].samples, SG_INTERNAL,
+             "%s sample %" PRIu32 " of %" PRIu32 " asked of a data set that is %slazy", sg_data_split_name(split),
+             sample, data->part[split].samples, data->lazy ? "" : "not ");
+    return SG_AT(memory->kind->fetch(&memory->options, &memory->scan, split, sample, stored));
+}
+
+int sg_data_threads(const sg_data *data) {
+    return data->memory != NULL && data->memory->options.threads > 0 ? data->memory->options.threads : 1;
 }

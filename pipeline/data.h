@@ -1,7 +1,9 @@
-/* A data set in memory: 8-bit samples, kept once per node in memory that the node's ranks share.
+/* A data set: 8-bit samples, kept once per node in memory that the node's ranks share.
  *
- * Opening reads (or, for `shapes`, makes) every sample; the ranks of a node share the work. Everything here
- * is read-only after that, and the same on every rank and for every number of ranks. */
+ * Opening reads (or, for `shapes`, makes) every sample; the ranks of a node share the work. A data set whose
+ * images differ in size or exceed the memory budget is lazy: samples are read when they are needed
+ * (data_lazy.h). Everything here is read-only after opening, and the same on every rank and for every number
+ * of ranks; so are the samples, lazy or not. */
 #ifndef SG_DATA_H
 #define SG_DATA_H
 
@@ -22,12 +24,14 @@ typedef struct sg_data_options {
     uint32_t train_limit; /* the first N samples of the data set's order; 0: all (shapes: 10,000) */
     uint32_t test_limit;  /* 0: all (shapes: 2,000) */
     uint64_t seed;        /* shapes: the samples' seed; unused by the others */
+    int size;             /* side of what the network sees, for image files; 0: their own, 224 if they differ */
+    double memory_gb;     /* samples that a node keeps in memory; 0: half of the smallest node's memory */
     int threads;          /* OpenMP threads of this rank for decoding; 0: one */
 } sg_data_options;
 
 typedef struct sg_data_part {
     uint32_t samples;
-    const uint8_t *image; /* [samples][height][width][channels] */
+    const uint8_t *image; /* [samples][height][width][channels]; NULL when the data set is lazy */
     const int32_t *label; /* [samples], 0 <= label < classes */
 } sg_data_part;
 
@@ -37,8 +41,11 @@ typedef struct sg_data {
     const char *const *class_name; /* [classes] */
     float mean[SG_DATA_CHANNELS];  /* normalisation of byte / 255: (value - mean) / deviation */
     float deviation[SG_DATA_CHANNELS];
-    uint64_t fingerprint; /* XXH3 of shape, normalisation, images and labels in order (folder: and names) */
+    uint64_t fingerprint; /* XXH3 of shape, normalisation, labels in order, and images (folder: and names and
+                             sizes of the files instead of images) */
     sg_data_part part[SG_SPLITS];
+    bool lazy;                     /* samples are read when they are needed */
+    bool resized;                  /* stored images have other sizes and are brought to height x width; lazy */
     bool shared;                   /* false: this rank has a copy of its own */
     struct sg_data_memory *memory; /* private */
 } sg_data;

@@ -9,12 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 #include "kernels/memory.h"
 #include "kernels/rng.h"
 #include "pipeline/data_kind.h"
+#include "pipeline/data_listing.h"
 
 enum { MAX_DEPTH = 8, ANNOTATIONS_LIMIT = 1 << 30 };
+enum { PROBES = 64 /* images of a split whose sizes tell whether sizes differ */, DEFAULT_SIDE = 224 };
 
 /* The manifest: this, the entries of both splits, the names. Paths are relative to data.path. */
 typedef struct manifest {
@@ -22,12 +25,18 @@ typedef struct manifest {
 } manifest;
 typedef struct entry {
     uint64_t name; /* offset among the names; in the manifest */
+    uint64_t size; /* of the file, in bytes */
     int32_t label, unused;
 } entry;
 
 typedef struct listing {
     const char *root; /* data.path */
-    sg_blob names, entries[SG_SPLITS], class_names;
+    int rank, size;   /* this rank lists every size-th class directory */
+    sg_blob *part;    /* what it finds, borrowed */
+    size_t found;     /* samples among that */
+    sg_blob class_names;
+    bool annotations, listed;
+    const char *test; /* the directory */
     char **class_name; /* [classes], sorted */
     int classes;
 } listing;
@@ -79,10 +88,17 @@ static int has(const listing *l, const char *relative, char type, bool *found) {
     return SG_OK;
 }
 
-static int add_entry(listing *l, enum sg_data_split split, const char *relative, int label) {
-    entry e = {.name = l->names.size, .label = label};
-    SG_TRY(sg_blob_add(&l->entries[split], &e, sizeof e));
-    return SG_AT(sg_blob_add(&l->names, relative, strlen(relative) + 1));
+static int add_entry(listing *l, enum sg_data_split split, const char *relative, int label, int order) {
+    struct stat found;
+    char *path = path_in(l, relative);
+    if (path == NULL) return SG_NOMEM;
+    int status = stat(path, &found) == 0 && S_ISREG(found.st_mode)
+                     ? SG_AT(sg_listing_add(l->part, (int)split, order, label, (uint64_t)found.st_size, relative))
+                     : SG_FAIL(SG_NOINPUT, "%s: is no file that can be read; fetch it or remove it from the list",
+                               path);
+    free(path);
+    l->found += status == SG_OK;
+    return status;
 }
 
 /* An image of a kind that cannot be read must not be left out silently. */
@@ -107,13 +123,14 @@ static int walk(listing *l, enum sg_data_split split, const char *relative, int 
                      : SG_AT(list_directory(path, &name, &count, &storage));
     free(path);
     if (status != SG_OK) return status;
+    status = SG_AT(sg_listing_watch(l->part, l->root, relative));
     for (int i = 0; status == SG_OK && i < count; i++) {
         char *inner = sg_data_file_join(relative, name[i]);
         bool directory = false;
         if (inner == NULL)
             status = SG_NOMEM;
         else if (sg_data_image_named(name[i]))
-            status = SG_AT(add_entry(l, split, inner, label));
+            status = SG_AT(add_entry(l, split, inner, label, label));
         else if (foreign_image(name[i]))
             status = SG_FAIL(SG_DATA, "%s/%s: is of a kind that cannot be read; convert it to PNG or JPEG",
                              l->root, inner);
@@ -169,9 +186,9 @@ static int add_classes(listing *l, enum sg_data_split split, const char *directo
     int count, status;
     if (path == NULL) return SG_NOMEM;
     if ((status = SG_AT(list_directory(path, &name, &count, &storage)))) goto done;
-    for (int i = 0; status == SG_OK && i < count; i++) {
+    for (int i = l->rank; status == SG_OK && i < count; i += l->size) {
         bool is_directory = false;
-        size_t before = l->entries[split].size;
+        size_t before = l->found;
         char *inner = sg_data_file_join(directory, name[i]);
         status = inner == NULL ? SG_NOMEM : SG_AT(has(l, inner, 'd', &is_directory));
         int label = find_class(l, name[i]);
@@ -180,7 +197,7 @@ static int add_classes(listing *l, enum sg_data_split split, const char *directo
                 SG_DATA, "%s/%s: is a class that %s/train does not have; both need the same subdirectories",
                 l->root, inner, l->root);
         if (status == SG_OK && is_directory) status = SG_AT(walk(l, split, inner, label, 0));
-        if (status == SG_OK && is_directory && l->entries[split].size == before)
+        if (status == SG_OK && is_directory && l->found == before)
             status =
                 SG_FAIL(SG_DATA,
                         "%s/%s: holds no JPEG or PNG file; remove the class from train and test, or fetch "
@@ -226,7 +243,7 @@ static int add_annotated(listing *l) {
                     at, name, l->root);
             char *inner = status == SG_OK ? sg_data_file_join("val/images", line) : NULL;
             if (status == SG_OK)
-                status = inner == NULL ? SG_NOMEM : SG_AT(add_entry(l, SG_SPLIT_TEST, inner, label));
+                status = inner == NULL ? SG_NOMEM : SG_AT(add_entry(l, SG_SPLIT_TEST, inner, label, 0));
             free(inner);
         }
         line = next;
@@ -254,61 +271,102 @@ static int check_listed_classes(const listing *l) {
     return status;
 }
 
-/* ---- Scanning and reading. */
+/* ---- Listing. */
 
-static int fill_listing(listing *l) {
-    bool train, test, val, annotations, listed;
+static int find_layout(listing *l) {
+    bool train, test, val;
     SG_TRY(has(l, "train", 'd', &train));
     SG_TRY(has(l, "test", 'd', &test));
     SG_TRY(has(l, "val", 'd', &val));
-    SG_TRY(has(l, "val/val_annotations.txt", 'f', &annotations));
-    SG_TRY(has(l, "wnids.txt", 'f', &listed));
+    SG_TRY(has(l, "val/val_annotations.txt", 'f', &l->annotations));
+    SG_TRY(has(l, "wnids.txt", 'f', &l->listed));
+    l->test = test ? "test" : "val";
     SG_CHECK(train && (test || val), SG_NOINPUT,
              "%s: holds no %s directory; train and test (or val) were expected, with one subdirectory for "
              "each class",
              l->root, !train ? "train" : "test or val");
-    SG_TRY(find_classes(l));
-    if (annotations && listed) SG_TRY(check_listed_classes(l));
-    SG_TRY(add_classes(l, SG_SPLIT_TRAIN, "train"));
-    if (annotations) return SG_AT(add_annotated(l));
-    return SG_AT(add_classes(l, SG_SPLIT_TEST, test ? "test" : "val"));
+    return SG_AT(find_classes(l));
 }
 
-/* Directories are walked in sorted order, annotations in their own: the shuffle starts from the same list
- * anywhere. */
-static int make_manifest(listing *l, sg_data_scan *scan) {
+static int add_part(listing *l) {
+    static const char *const watched[] = {"train", "test", "val", "val/val_annotations.txt", "wnids.txt"};
+    SG_TRY(find_layout(l));
+    for (size_t i = 0; l->rank == 0 && i < sizeof watched / sizeof *watched; i++)
+        SG_TRY(sg_listing_watch(l->part, l->root, watched[i]));
+    if (l->rank == 0 && l->annotations && l->listed) SG_TRY(check_listed_classes(l));
+    SG_TRY(add_classes(l, SG_SPLIT_TRAIN, "train"));
+    if (!l->annotations) return SG_AT(add_classes(l, SG_SPLIT_TEST, l->test));
+    return l->rank == 0 ? SG_AT(add_annotated(l)) : SG_OK;
+}
+
+static int list_folder(const sg_data_options *options, int rank, int size, sg_blob *part) {
+    listing l = {.root = options->path, .rank = rank, .size = size, .part = part};
+    int status = SG_AT(add_part(&l));
+    sg_blob_release(&l.class_names);
+    free(l.class_name);
+    return status;
+}
+
+static bool recall_folder(const sg_data_options *options, sg_blob *part) {
+    return sg_listing_recall(options->path, part);
+}
+
+static void keep_folder(const sg_data_options *options, const sg_blob *part) {
+    sg_listing_keep(options->path, part);
+}
+
+/* ---- Scanning and reading. */
+
+/* A split's entries, shuffled, and their names. Directories are listed in sorted order, annotations in their
+ * own: the shuffle starts from the same list anywhere. */
+static int add_split(const char *root, const sg_blob *parts, enum sg_data_split split, sg_data_scan *scan,
+                     sg_blob *names) {
+    const sg_listing_record **record;
+    uint32_t *order = NULL;
+    size_t count;
+    SG_TRY(sg_listing_sorted(parts, split, &record, &count));
+    int status = count <= INT32_MAX ? SG_OK
+                                    : SG_FAIL(SG_DATA, "%s: has %zu %s images, more than can be numbered", root,
+                                              count, sg_data_split_name(split));
+    scan->samples[split] = (uint32_t)count;
+    if (status == SG_OK && count > 0) { /* none is refused where limits are checked */
+        status = SG_AT(SG_NEW(&order, count));
+        if (status == SG_OK) sg_permutation(0, SG_RNG_ORDER, (uint32_t)split, (uint32_t)count, order);
+    }
+    for (size_t i = 0; status == SG_OK && i < count; i++) {
+        const sg_listing_record *r = record[order[i]];
+        entry e = {.name = names->size, .size = r->value, .label = r->label};
+        status = SG_AT(sg_blob_add(&scan->manifest, &e, sizeof e));
+        if (status == SG_OK) status = SG_AT(sg_blob_add(names, r->name, strlen(r->name) + 1));
+    }
+    free(order);
+    free(record);
+    return status;
+}
+
+static int make_manifest(const char *root, const sg_blob *parts, sg_data_scan *scan) {
     manifest m = {0};
-    SG_TRY(sg_blob_add(&scan->manifest, &m, sizeof m));
-    for (int s = 0; s < SG_SPLITS; s++) {
-        size_t count = l->entries[s].size / sizeof(entry);
-        entry *e = (entry *)l->entries[s].bytes;
-        SG_CHECK(count <= INT32_MAX, SG_DATA, "%s: has %zu %s images, more than can be numbered", l->root,
-                 count, sg_data_split_name((enum sg_data_split)s));
-        scan->samples[s] = (uint32_t)count;
+    sg_blob names = {0};
+    int status = SG_AT(sg_blob_add(&scan->manifest, &m, sizeof m));
+    for (int s = 0; s < SG_SPLITS && status == SG_OK; s++) {
         m.entries[s] = scan->manifest.size;
-        if (count == 0) continue; /* refused where limits are checked */
-        uint32_t *order;
-        SG_TRY(SG_NEW(&order, count));
-        sg_permutation(0, SG_RNG_ORDER, (uint32_t)s, (uint32_t)count, order);
-        int status = SG_OK;
-        for (size_t i = 0; status == SG_OK && i < count; i++)
-            status = SG_AT(sg_blob_add(&scan->manifest, &e[order[i]], sizeof *e));
-        free(order);
-        if (status != SG_OK) return status;
+        status = SG_AT(add_split(root, parts, (enum sg_data_split)s, scan, &names));
     }
     m.names = scan->manifest.size;
-    SG_TRY(sg_blob_add(&scan->manifest, l->names.bytes, l->names.size));
-    memcpy(scan->manifest.bytes, &m, sizeof m);
-    return SG_OK;
+    if (status == SG_OK) status = SG_AT(sg_blob_add(&scan->manifest, names.bytes, names.size));
+    if (status == SG_OK) memcpy(scan->manifest.bytes, &m, sizeof m);
+    sg_blob_release(&names);
+    return status;
 }
 
-static char *image_path(const sg_data_options *options, const sg_data_scan *scan, enum sg_data_split split,
-                        uint32_t sample, int32_t *label) {
+static const entry *entry_of(const sg_data_scan *scan, enum sg_data_split split, uint32_t sample) {
     const unsigned char *bytes = scan->manifest.bytes;
-    const manifest *m = (const manifest *)bytes;
-    const entry *e = (const entry *)(bytes + m->entries[split]) + sample;
-    *label = e->label;
-    return sg_data_file_join(options->path, (const char *)bytes + m->names + e->name);
+    return (const entry *)(bytes + ((const manifest *)bytes)->entries[split]) + sample;
+}
+
+static const char *name_of(const sg_data_scan *scan, const entry *e) {
+    const unsigned char *bytes = scan->manifest.bytes;
+    return (const char *)bytes + ((const manifest *)bytes)->names + e->name;
 }
 
 /* The last component of the path. */
@@ -320,25 +378,71 @@ static void name_after(const char *path, char *name, size_t size) {
     snprintf(name, size, "%.*s", (int)(length - first), path + first);
 }
 
+static int fetch_folder(const sg_data_options *options, const sg_data_scan *scan, enum sg_data_split split,
+                        uint32_t sample, sg_stored *stored) {
+    const entry *e = entry_of(scan, split, sample);
+    const char *name = name_of(scan, e);
+    int length = snprintf(stored->name, sizeof stored->name, "%s/%s", options->path, name);
+    SG_CHECK(length >= 0 && (size_t)length < sizeof stored->name, SG_DATA, "%s: the path is too long",
+             stored->name);
+    SG_TRY(sg_data_file_load(stored->name, SG_DATA_MAX_FILE, &stored->bytes, &stored->size));
+    if (stored->size == e->size) return SG_OK;
+    SG_FREE(stored->bytes);
+    return SG_FAIL(SG_DATA,
+                   "%s: has %zu bytes, but %" PRIu64 " when the folder was listed; put it back or, if the change is "
+                   "meant, remove %s/.signet-listing (a changed data set makes results stale)",
+                   stored->name, stored->size, e->size, options->path);
+}
+
+/* The size of the first images, and whether others differ from it. The first of a shuffled list are as good as
+ * any. */
+static int find_size(const sg_data_options *options, sg_data_scan *scan, bool *differ) {
+    sg_stored stored;
+    *differ = false;
+    for (int s = 0; s < SG_SPLITS; s++)
+        for (uint32_t i = 0; i < scan->samples[s] && i < PROBES; i++) {
+            int height, width;
+            SG_TRY(fetch_folder(options, scan, (enum sg_data_split)s, i, &stored));
+            int status = SG_AT(sg_data_image_probe(stored.name, stored.bytes, stored.size, &height, &width));
+            SG_FREE(stored.bytes);
+            SG_TRY(status);
+            if (scan->height == 0) scan->height = height, scan->width = width;
+            *differ = *differ || height != scan->height || width != scan->width;
+        }
+    return SG_OK;
+}
+
+static int choose_size(const sg_data_options *options, sg_data_scan *scan) {
+    bool differ;
+    SG_TRY(find_size(options, scan, &differ));
+    int size = options->size;
+    scan->resized = differ || (size > 0 && (size != scan->height || size != scan->width));
+    if (scan->resized) scan->height = scan->width = size > 0 ? size : DEFAULT_SIDE;
+    return SG_OK;
+}
+
 static int scan_folder(const sg_data_options *options, sg_data_scan *scan) {
     static const float mean[] = {0.485f, 0.456f, 0.406f}, deviation[] = {0.229f, 0.224f, 0.225f};
     listing l = {.root = options->path};
-    int32_t label;
     name_after(options->path, scan->name, sizeof scan->name);
     sg_data_normalise(scan, mean, deviation);
     scan->channels = 3;
-    int status = SG_AT(fill_listing(&l));
-    if (status == SG_OK) status = SG_AT(make_manifest(&l, scan));
-    if (status == SG_OK && scan->samples[SG_SPLIT_TRAIN] > 0) {
-        char *path = image_path(options, scan, SG_SPLIT_TRAIN, 0, &label);
-        status = path == NULL ? SG_NOMEM : SG_AT(sg_data_image_size(path, &scan->height, &scan->width));
-        free(path);
-    }
+    int status = SG_AT(find_layout(&l));
+    if (status == SG_OK) status = SG_AT(make_manifest(options->path, scan->parts, scan));
+    if (status == SG_OK && scan->samples[SG_SPLIT_TRAIN] > 0) status = SG_AT(choose_size(options, scan));
     scan->classes = l.classes;
     scan->class_names = l.class_names; /* handed over */
     free(l.class_name);
-    sg_blob_release(&l.names);
-    for (int s = 0; s < SG_SPLITS; s++) sg_blob_release(&l.entries[s]);
+    return status;
+}
+
+static int read_one(const sg_data_options *options, const sg_data_scan *scan, enum sg_data_split split,
+                    uint32_t sample, uint8_t *rgb) {
+    sg_stored stored;
+    SG_TRY(fetch_folder(options, scan, split, sample, &stored));
+    int status = SG_AT(
+        sg_data_image_decode(stored.name, stored.bytes, stored.size, scan->height, scan->width, 8, rgb));
+    SG_FREE(stored.bytes);
     return status;
 }
 
@@ -347,19 +451,22 @@ static int read_folder(const sg_data_options *options, const sg_data_scan *scan,
     sg_data_failure failure = {0};
     size_t size = (size_t)scan->height * (size_t)scan->width * 3;
     int threads = options->threads > 0 ? options->threads : 1;
+    for (uint32_t i = 0; i < count; i++) label[i] = entry_of(scan, split, first + i)->label;
+    if (image == NULL) return SG_OK;
 #pragma omp parallel for schedule(dynamic, 32) num_threads(threads)
     for (uint32_t i = 0; i < count; i++) {
         if (sg_data_failure_before(&failure, i)) continue;
-        char *path = image_path(options, scan, split, first + i, &label[i]);
-        int status =
-            path == NULL
-                ? SG_NOMEM
-                : SG_AT(sg_data_image_read(path, scan->height, scan->width, image + (size_t)i * size));
-        free(path);
+        int status = SG_AT(read_one(options, scan, split, first + i, image + (size_t)i * size));
         if (status != SG_OK) sg_data_failure_note(&failure, i, status);
     }
     return SG_AT(sg_data_failure_result(&failure));
 }
 
-const sg_data_kind sg_data_folder = {
-    .name = "folder", .scan = scan_folder, .read = read_folder, .manifest_counts = true};
+const sg_data_kind sg_data_folder = {.name = "folder",
+                                     .list = list_folder,
+                                     .recall = recall_folder,
+                                     .keep = keep_folder,
+                                     .scan = scan_folder,
+                                     .read = read_folder,
+                                     .fetch = fetch_folder,
+                                     .manifest_counts = true};

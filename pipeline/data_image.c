@@ -15,19 +15,19 @@
 #include "pipeline/data_kind.h"
 
 enum {
-    MAX_FILE = 1 << 28,
     MAX_SCANS = 500, /* of a progressive JPEG: each costs a pass over the image */
     RATIO = 1100,    /* deflate reaches 1032 : 1, JPEG less: a file that claims more lies about its size */
     SMALL = 1 << 16  /* bytes of pixels that any file may claim */
 };
 
 typedef struct picture {
-    const char *path;
-    unsigned char *bytes; /* the file, owned */
+    const char *path;           /* for messages */
+    const unsigned char *bytes; /* the file */
     size_t size;
-    int height, width; /* expected; 0: only the size is asked for */
+    int height, width; /* expected */
+    int eighths;       /* JPEG: 8 decodes to the full size, 1, 2, 4 to so many eighths of it */
     int found_height, found_width;
-    uint8_t *rgb;
+    uint8_t *rgb; /* NULL: only the size is asked for */
 } picture;
 
 bool sg_data_image_named(const char *name) {
@@ -51,9 +51,8 @@ static int check_claim(picture *p, uint64_t height, uint64_t width) {
     p->found_height = (int)height;
     p->found_width = (int)width;
     SG_CHECK(p->rgb == NULL || (p->found_height == p->height && p->found_width == p->width), SG_DATA,
-             "%s: has %d x %d pixels (width x height), but the data set's first image has %d x %d; all "
-             "images of a "
-             "folder must have one size: resize them first",
+             "%s: has %d x %d pixels (width x height), but the data set's first images have %d x %d; set "
+             "data.size (to 224, say) to have all brought to one size",
              p->path, p->found_width, p->found_height, p->width, p->height);
     return SG_OK;
 }
@@ -107,13 +106,19 @@ static int read_jpeg_inside(picture *p, jpeg_reader *r) {
     if (p->rgb == NULL) return SG_OK;
     bool inks = info->jpeg_color_space == JCS_CMYK || info->jpeg_color_space == JCS_YCCK;
     info->out_color_space = inks ? JCS_CMYK : JCS_RGB;
+    info->scale_num = (unsigned)p->eighths;
+    info->scale_denom = 8;
     jpeg_start_decompress(info);
-    if (inks) SG_TRY(SG_NEW(&r->cmyk, 4 * (size_t)p->width));
+    SG_CHECK(info->output_height == (unsigned)sg_data_image_reduced(p->height, p->eighths) &&
+                 info->output_width == (unsigned)sg_data_image_reduced(p->width, p->eighths),
+             SG_INTERNAL, "%s: libjpeg gives %u x %u pixels for %d/8 of %d x %d", p->path, info->output_width,
+             info->output_height, p->eighths, p->width, p->height);
+    int width = (int)info->output_width;
+    if (inks) SG_TRY(SG_NEW(&r->cmyk, 4 * (size_t)width));
     while (info->output_scanline < info->output_height) {
-        uint8_t *to = p->rgb + (size_t)info->output_scanline * (size_t)p->width * 3,
-                *row = inks ? r->cmyk : to;
+        uint8_t *to = p->rgb + (size_t)info->output_scanline * (size_t)width * 3, *row = inks ? r->cmyk : to;
         jpeg_read_scanlines(info, &row, 1);
-        if (inks) cmyk_to_rgb(r->cmyk, info->saw_Adobe_marker, p->width, to);
+        if (inks) cmyk_to_rgb(r->cmyk, info->saw_Adobe_marker, width, to);
     }
     jpeg_finish_decompress(info);
     return SG_OK;
@@ -220,34 +225,51 @@ static int read_png(picture *p) {
 /* ---- Either, by its first bytes: names lie (ImageNet has a PNG named .JPEG). */
 
 static int read_picture(picture *p) {
-    SG_TRY(sg_data_file_load(p->path, MAX_FILE, &p->bytes, &p->size));
     const unsigned char *b = p->bytes;
-    int status;
-    if (p->size >= 8 && png_sig_cmp(b, 0, 8) == 0)
-        status = SG_AT(read_png(p));
-    else if (p->size >= 3 && b[0] == 0xff && b[1] == 0xd8 && b[2] == 0xff)
-        status = SG_AT(read_jpeg(p));
-    else if (p->size == 0)
-        status = SG_FAIL(SG_DATA, "%s: is empty (0 bytes); fetch it again or remove it", p->path);
-    else
-        status =
-            SG_FAIL(SG_DATA,
-                    "%s: is neither JPEG nor PNG by its first bytes (byte 0: %02x %02x %02x); convert or "
-                    "remove it",
-                    p->path, b[0], b[1], b[2]); /* a loaded file is followed by zeros */
-    SG_FREE(p->bytes);
-    return status;
+    if (sg_data_image_is_png(b, p->size)) return SG_AT(read_png(p));
+    if (p->size >= 3 && b[0] == 0xff && b[1] == 0xd8 && b[2] == 0xff) return SG_AT(read_jpeg(p));
+    SG_CHECK(p->size > 0, SG_DATA, "%s: is empty (0 bytes); fetch it again or remove it", p->path);
+    return SG_FAIL(SG_DATA,
+                   "%s: is neither JPEG nor PNG by its first bytes (byte 0: %02x %02x %02x); convert or "
+                   "remove it",
+                   p->path, b[0], p->size > 1 ? b[1] : 0, p->size > 2 ? b[2] : 0);
 }
 
-int sg_data_image_size(const char *path, int *height, int *width) {
-    picture p = {.path = path};
+bool sg_data_image_is_png(const unsigned char *bytes, size_t size) {
+    return size >= 8 && png_sig_cmp(bytes, 0, 8) == 0;
+}
+
+int sg_data_image_reduced(int side, int eighths) { return (side * eighths + 7) / 8; }
+
+int sg_data_image_probe(const char *name, const unsigned char *bytes, size_t size, int *height, int *width) {
+    picture p = {.path = name, .bytes = bytes, .size = size};
     SG_TRY(read_picture(&p));
     *height = p.found_height;
     *width = p.found_width;
     return SG_OK;
 }
 
-int sg_data_image_read(const char *path, int height, int width, uint8_t *rgb) {
-    picture p = {.path = path, .height = height, .width = width, .rgb = rgb};
+int sg_data_image_decode(const char *name, const unsigned char *bytes, size_t size, int height, int width,
+                         int eighths, uint8_t *rgb) {
+    picture p = {.path = name, .bytes = bytes, .size = size, .height = height, .width = width,
+                 .eighths = eighths, .rgb = rgb};
     return SG_AT(read_picture(&p));
+}
+
+int sg_data_image_size(const char *path, int *height, int *width) {
+    unsigned char *bytes;
+    size_t size;
+    SG_TRY(sg_data_file_load(path, SG_DATA_MAX_FILE, &bytes, &size));
+    int status = SG_AT(sg_data_image_probe(path, bytes, size, height, width));
+    SG_FREE(bytes);
+    return status;
+}
+
+int sg_data_image_read(const char *path, int height, int width, uint8_t *rgb) {
+    unsigned char *bytes;
+    size_t size;
+    SG_TRY(sg_data_file_load(path, SG_DATA_MAX_FILE, &bytes, &size));
+    int status = SG_AT(sg_data_image_decode(path, bytes, size, height, width, 8, rgb));
+    SG_FREE(bytes);
+    return status;
 }

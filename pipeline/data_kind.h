@@ -11,7 +11,8 @@
 enum {
     SG_DATA_MAX_SIDE = 16384,     /* pixels of an image's side */
     SG_DATA_MAX_PIXELS = 1 << 28, /* of one image: a few kilobytes of JPEG can claim far more */
-    SG_DATA_MAX_CLASSES = 1 << 20
+    SG_DATA_MAX_CLASSES = 1 << 20,
+    SG_DATA_MAX_FILE = 1 << 28 /* bytes of an image file */
 };
 
 /* Bytes that grow. */
@@ -30,21 +31,48 @@ typedef struct sg_data_scan {
     int classes, channels, height, width;
     uint32_t samples[SG_SPLITS];
     float mean[SG_DATA_CHANNELS], deviation[SG_DATA_CHANNELS];
+    bool resized;     /* stored images have other sizes than height x width and are brought to it: always lazy */
+    uint64_t content; /* a hash that stands for the stored content in the fingerprint; 0: there is none */
+    const sg_blob *parts; /* while scanning: what all ranks have listed, one after the other; borrowed */
     sg_blob class_names; /* classes strings, each ended by '\0'; empty: "0", "1", ... */
     sg_blob manifest;    /* the kind's own: paths, offsets */
 } sg_data_scan;
 
+/* A sample as it is stored. */
+typedef struct sg_stored {
+    unsigned char *bytes; /* owned */
+    size_t size;
+    bool pixels; /* [height][width][channels] of the data set; otherwise an image file */
+    char name[4096]; /* for messages */
+} sg_stored;
+
 typedef struct sg_data_kind {
     const char *name;
+    /* Lists every size-th part of what there is, on every rank; the parts go to the rank that scans, as
+     * scan->parts. recall: what an earlier listing kept, if it still counts; keep: keeps it, if it can; both on
+     * the rank that scans. NULL: scanning needs no list. */
+    int (*list)(const sg_data_options *options, int rank, int size, sg_blob *part);
+    bool (*recall)(const sg_data_options *options, sg_blob *parts);
+    void (*keep)(const sg_data_options *options, const sg_blob *parts);
     /* Finds out shape and counts from names, sizes and headers; runs on one rank of all. Counts that the
      * files' real sizes do not justify are errors here: memory is allocated by them. */
     int (*scan)(const sg_data_options *options, sg_data_scan *scan);
     /* Reads samples first .. first + count - 1 of a split into image[count][height][width][channels] and
-     * label[count]; runs on every rank, for a slice each, with up to options->threads threads. */
+     * label[count]; runs on every rank, for a slice each, with up to options->threads threads. image NULL:
+     * labels only. */
     int (*read)(const sg_data_options *options, const sg_data_scan *scan, enum sg_data_split split,
                 uint32_t first, uint32_t count, uint8_t *image, int32_t *label);
-    bool manifest_counts; /* the manifest is part of the content: the fingerprint covers it */
+    /* One stored sample, at any time after opening; thread-safe. NULL: the kind is never lazy. */
+    int (*fetch)(const sg_data_options *options, const sg_data_scan *scan, enum sg_data_split split,
+                 uint32_t sample, sg_stored *stored);
+    bool manifest_counts; /* the manifest (names and sizes) stands for the content in the fingerprint */
 } sg_data_kind;
+
+/* The stored sample of an open lazy data set. Thread-safe, local. */
+int sg_data_fetch(const sg_data *data, enum sg_data_split split, uint32_t sample, sg_stored *stored);
+
+/* Threads that opened the data set, for work on all of it. */
+int sg_data_threads(const sg_data *data);
 
 /* SG_CONFIG, naming the kinds. */
 int sg_data_kind_find(const char *name, const sg_data_kind **kind);
@@ -96,6 +124,17 @@ int sg_data_file_names(const char *path, int count, sg_blob *names);
 
 /* True when the file's name ends like a JPEG's or PNG's. */
 bool sg_data_image_named(const char *name);
+
+/* The size an image (the bytes of its file) claims, from its header; name is for messages. */
+int sg_data_image_probe(const char *name, const unsigned char *bytes, size_t size, int *height, int *width);
+
+/* Decodes an image of height x width pixels to RGB, or a JPEG to eighths / 8 of its size (1, 2, 4 or 8; in the
+ * frequency domain, each side rounded up). Grey, palette and CMYK are converted, alpha and Exif are dropped, as
+ * torchvision's loader does. SG_DATA naming the image and the byte. */
+int sg_data_image_decode(const char *name, const unsigned char *bytes, size_t size, int height, int width,
+                         int eighths, uint8_t *rgb);
+int sg_data_image_reduced(int side, int eighths); /* pixels of a side after it */
+bool sg_data_image_is_png(const unsigned char *bytes, size_t size);
 
 /* The size an image file claims, from its header. */
 int sg_data_image_size(const char *path, int *height, int *width);

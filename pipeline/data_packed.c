@@ -92,7 +92,9 @@ static int read_packed(const sg_data_options *options, const sg_data_scan *scan,
     const manifest *m = (const manifest *)scan->manifest.bytes;
     size_t size = (size_t)scan->height * (size_t)scan->width * (size_t)scan->channels;
     unsigned char *bytes;
-    SG_TRY(sg_data_file_read(options->path, m->images[split] + first * (uint64_t)size, image, count * size));
+    if (image != NULL)
+        SG_TRY(
+            sg_data_file_read(options->path, m->images[split] + first * (uint64_t)size, image, count * size));
     SG_TRY(SG_NEW(&bytes, 4 * (size_t)count));
     int status = SG_AT(
         sg_data_file_read(options->path, m->labels[split] + 4 * (uint64_t)first, bytes, 4 * (size_t)count));

@@ -24,8 +24,8 @@ void sg_group_destroy(sg_group **group) {
     if (group == NULL || *group == NULL) return;
     sg_group *g = *group;
     for (int c = 0; c < g->config->count && g->tools != NULL; c++) {
-        sg_loader_destroy(&g->tools[c].train_loader);
-        sg_loader_destroy(&g->tools[c].test_loader);
+        sg_loader_destroy(&g->tools[c].train_loader.loader);
+        sg_loader_destroy(&g->tools[c].test_loader.loader);
         sg_exec_destroy(&g->tools[c].exec);
     }
     free(g->tools);
@@ -33,9 +33,25 @@ void sg_group_destroy(sg_group **group) {
     SG_FREE(*group);
 }
 
-static int make_loader(const sg_group *group, int config, enum sg_data_split split, sg_loader **loader) {
+static int get_together(void *context, const sg_order *order, uint32_t epoch, uint32_t index,
+                        const sg_batch **batch) {
+    sg_shared_loader *shared = context;
+    int status = SG_AT(sg_loader_get(shared->loader, order, epoch, index, batch));
+    return SG_AT(sg_comm_agree(shared->comm, status));
+}
+
+/* Where samples are in memory already there is nothing to agree on. */
+static void make_source(const sg_group *group, int config, sg_shared_loader *shared, sg_source *source) {
+    sg_loader_source(shared->loader, source);
+    if (!group->data[config]->lazy) return;
+    shared->comm = group->comm;
+    source->context = shared;
+    source->get = get_together;
+}
+
+static int make_loader(const sg_group *group, int config, enum sg_data_split split, sg_shared_loader *shared) {
     const sg_config *c = &group->config->cases[config];
-    return SG_AT(sg_loader_create(loader, group->data[config], split, c->train.batch, group->reduce.rank,
+    return SG_AT(sg_loader_create(&shared->loader, group->data[config], split, c->train.batch, group->reduce.rank,
                                   group->reduce.size, group->machine->lanes,
                                   sg_exec_input_halo(group->plan->nets[config]), group->machine->threads,
                                   c->data.augment));
@@ -44,8 +60,8 @@ static int make_loader(const sg_group *group, int config, enum sg_data_split spl
 static int make_tools(const sg_group *group, int config, sg_case_tools *tools) {
     SG_TRY(make_loader(group, config, SG_SPLIT_TRAIN, &tools->train_loader));
     SG_TRY(make_loader(group, config, SG_SPLIT_TEST, &tools->test_loader));
-    sg_loader_source(tools->train_loader, &tools->train);
-    sg_loader_source(tools->test_loader, &tools->test);
+    make_source(group, config, &tools->train_loader, &tools->train);
+    make_source(group, config, &tools->test_loader, &tools->test);
     return SG_AT(sg_exec_create(&tools->exec, group->machine, group->plan->nets[config], &group->reduce,
                                 group->config->cases[config].train.batch, true));
 }

@@ -13,10 +13,16 @@
 /* What the outside wants of a stage under way. */
 enum sg_wish { SG_WISH_NONE, SG_WISH_CHECKPOINT, SG_WISH_STOP };
 
+/* A loader whose failures the group agrees on: reading a sample can fail on one rank alone. */
+typedef struct sg_shared_loader {
+    sg_loader *loader; /* owned */
+    sg_comm *comm;     /* borrowed */
+} sg_shared_loader;
+
 /* What a group keeps from stage to stage for one case. */
 typedef struct sg_case_tools {
     sg_exec *exec;
-    sg_loader *train_loader, *test_loader;
+    sg_shared_loader train_loader, test_loader;
     sg_source train, test;
 } sg_case_tools;
 

@@ -8,12 +8,15 @@
 #include "kernels/rng.h"
 #include "kernels/tree.h"
 #include "pipeline/augment.h"
+#include "pipeline/data_kind.h"
+#include "pipeline/data_lazy.h"
 
 enum { BYTES = 256, LANE_LIMIT = 64 };
 
 struct sg_loader {
     const sg_data *data; /* borrowed */
     const sg_data_part *part;
+    enum sg_data_split split;
     enum sg_augment augment;
     int batch, rank, size, lanes, threads;
     uint32_t minibatches;
@@ -28,7 +31,8 @@ struct sg_loader {
     sg_batch out;
     sg_view *view;       /* [local blocks * lanes] */
     float *value;        /* [channels][256] the normalised value of a byte */
-    uint8_t *resampled;  /* [local blocks * lanes] images; NULL unless augmentation changes sizes */
+    uint8_t *resampled;  /* [local blocks * lanes] images; NULL unless augmentation changes sizes, or lazy */
+    sg_lazy **lazy;      /* [threads]; NULL unless the data set is lazy */
     unsigned char *work; /* [threads][work_size]: byte rows of a block's lanes, or resampling's scratch */
     size_t work_size;
 };
@@ -48,7 +52,12 @@ static int create(sg_loader *l, const sg_data *data, enum sg_data_split split, i
              "a loader for minibatches of %d on rank %d of %d with %d lanes, halo %d, %d threads", batch,
              l->rank, l->size, l->lanes, halo, l->threads);
     SG_TRY(sg_augment_find(augment, &l->augment));
+    SG_CHECK(!data->resized || l->augment != SG_AUGMENT_CROP_FLIP, SG_CONFIG,
+             "data.augment = \"crop_flip\" needs images of one size, and those of data set %s differ; set "
+             "\"resized_crop\" or \"none\"",
+             data->name);
     l->data = data;
+    l->split = split;
     l->part = &data->part[split];
     l->batch = (uint32_t)batch < l->part->samples ? batch : (int)l->part->samples;
     l->minibatches = (l->part->samples - 1) / (uint32_t)batch + 1;
@@ -59,7 +68,11 @@ static int create(sg_loader *l, const sg_data *data, enum sg_data_split split, i
     size_t scratch = sg_view_scratch(data->height, data->width, data->channels);
     if (l->augment == SG_AUGMENT_RESIZED_CROP) {
         if (scratch > l->work_size) l->work_size = scratch;
-        SG_TRY(SG_NEW(&l->resampled, slots * image));
+    }
+    if (l->augment == SG_AUGMENT_RESIZED_CROP || data->lazy) SG_TRY(SG_NEW(&l->resampled, slots * image));
+    if (data->lazy) {
+        SG_TRY(SG_NEW(&l->lazy, (size_t)l->threads));
+        for (int t = 0; t < l->threads; t++) SG_TRY(sg_lazy_create(&l->lazy[t], data));
     }
     l->work_size = (l->work_size + SG_ALIGNMENT - 1) / SG_ALIGNMENT * SG_ALIGNMENT;
     SG_TRY(SG_NEW(&l->work, (size_t)l->threads * l->work_size));
@@ -93,6 +106,8 @@ void sg_loader_destroy(sg_loader **loader) {
     if (loader == NULL || *loader == NULL) return;
     sg_loader *l = *loader;
     sg_tensor_release(&l->input);
+    for (int t = 0; l->lazy != NULL && t < l->threads; t++) sg_lazy_destroy(&l->lazy[t]);
+    free(l->lazy);
     free(l->resampled);
     free(l->work);
     free(l->order);
@@ -134,7 +149,8 @@ static void fill_row(sg_loader *l, int j, int y) {
     int used = sg_tree_block_samples(l->out.samples, lanes, j, l->rank, l->size);
     for (int i = 0; i < used; i++) {
         size_t slot = (size_t)(j * lanes + i);
-        if (l->resampled != NULL && (l->view[slot].height != data->height || l->view[slot].width != width))
+        if (l->lazy != NULL ||
+            (l->resampled != NULL && (l->view[slot].height != data->height || l->view[slot].width != width)))
             memcpy(bytes + (size_t)i * stride, l->resampled + slot * image + (size_t)y * stride, stride);
         else
             sg_view_row(&l->view[slot], l->part->image + (size_t)l->out.sample[slot] * image, data->height,
@@ -148,6 +164,20 @@ static void fill_row(sg_loader *l, int j, int y) {
         widen_row(bytes, stride, l->value, width, 3, 32, 32, pixel, out);
     else
         widen_row(bytes, stride, l->value, width, channels, lanes, used, pixel, out);
+}
+
+/* Reads the minibatch's samples of a lazy data set, as they are looked at. */
+static int read_samples(sg_loader *l, const sg_look *look, int slots) {
+    sg_data_failure failure = {0};
+    size_t image = (size_t)l->data->height * (size_t)l->data->width * (size_t)l->data->channels;
+#pragma omp parallel for num_threads(l->threads) schedule(dynamic, 1)
+    for (int slot = 0; slot < slots; slot++) {
+        if (l->out.label[slot] < 0 || sg_data_failure_before(&failure, (uint32_t)slot)) continue;
+        int status = SG_AT(sg_lazy_get(l->lazy[omp_get_thread_num()], l->split, l->out.sample[slot], look,
+                                       l->resampled + (size_t)slot * image));
+        if (status != SG_OK) sg_data_failure_note(&failure, (uint32_t)slot, status);
+    }
+    return SG_AT(sg_data_failure_result(&failure));
 }
 
 int sg_loader_get(sg_loader *l, const sg_order *order, uint32_t epoch, uint32_t index,
@@ -169,14 +199,16 @@ int sg_loader_get(sg_loader *l, const sg_order *order, uint32_t epoch, uint32_t 
         uint32_t sample = !used ? 0 : order->shuffle ? l->order[position] : position;
         l->out.sample[slot] = sample;
         l->out.label[slot] = used ? l->part->label[sample] : -1;
-        if (used)
+        if (used && l->lazy == NULL)
             l->view[slot] =
                 sg_augment_draw(augment, order->augment_seed, epoch, sample, data->height, data->width);
     }
     size_t image = (size_t)data->height * (size_t)data->width * (size_t)data->channels;
+    sg_look look = {.augment = augment, .seed = order->augment_seed, .epoch = epoch};
+    if (l->lazy != NULL) SG_TRY(read_samples(l, &look, slots));
 #pragma omp parallel num_threads(l->threads)
     {
-        if (augment == SG_AUGMENT_RESIZED_CROP) {
+        if (l->lazy == NULL && augment == SG_AUGMENT_RESIZED_CROP) {
 #pragma omp for schedule(static)
             for (int slot = 0; slot < slots; slot++)
                 if (l->out.label[slot] >= 0)

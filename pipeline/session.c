@@ -36,7 +36,8 @@ static int print_config(sg_session *s) {
 
 static bool same_data(const sg_data_config *a, const sg_data_config *b, int classes_a, int classes_b) {
     return strcmp(a->kind, b->kind) == 0 && strcmp(a->path, b->path) == 0 && a->train_limit == b->train_limit &&
-           a->test_limit == b->test_limit && a->seed == b->seed && classes_a == classes_b;
+           a->test_limit == b->test_limit && a->seed == b->seed && a->size == b->size &&
+           a->memory_gb == b->memory_gb && classes_a == classes_b;
 }
 
 static int open_data(sg_session *s) {
@@ -50,6 +51,7 @@ static int open_data(sg_session *s) {
         sg_data_options options = {.kind = one->data.kind, .path = one->data.path, .classes = one->net.classes,
                                    .train_limit = (uint32_t)one->data.train_limit,
                                    .test_limit = (uint32_t)one->data.test_limit, .seed = one->data.seed,
+                                   .size = one->data.size, .memory_gb = one->data.memory_gb,
                                    .threads = s->machine->threads};
         SG_TRY(sg_data_open(&s->data[c], &options, sg_comm_mpi(s->world)));
     }

@@ -1,4 +1,5 @@
 /* Image folders: JPEG and PNG of every colour space, Tiny-ImageNet's layout, and what is refused. */
+#include <fcntl.h>
 #include <mpi.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -6,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -268,6 +270,10 @@ static void unknown_annotated_classes_are_refused(void **state) {
     (void)state;
     sg_data *data;
     write_folder("val");
+    temporary_png(directory, "val/images/0.png", picture(0, 3), SIDE, SIDE, 3, 8);
+    temporary_text(directory, "val/val_annotations.txt", "9.png\tant\t0\n");
+    assert_int_equal(open_folder(&data), SG_NOINPUT);
+    expect_message("%s/val/images/9.png: is no file that can be read; fetch it or remove it from the list", directory);
     temporary_text(directory, "val/val_annotations.txt", "0.png\tant\t0\n1.png\tcow\t0\n");
     assert_int_equal(open_folder(&data), SG_DATA);
     expect_message("%s/val/val_annotations.txt: the line at byte 12 names the class \"cow\", which %s/train "
@@ -293,14 +299,80 @@ static void foreign_formats_are_refused(void **state) {
 
 static void other_sizes_are_refused(void **state) {
     (void)state;
+    uint8_t rgb[PIXELS * 3];
+    temporary_png(directory, "a.png", picture(0, 3), SIDE, SIDE / 2, 3, 8);
+    assert_int_equal(sg_data_image_read(temporary_path(directory, "a.png"), SIDE, SIDE, rgb), SG_DATA);
+    expect_message("%s/a.png: has 8 x 16 pixels (width x height), but the data set's first images have 16 x 16; "
+                   "set data.size (to 224, say) to have all brought to one size",
+                   directory);
+}
+
+static void changed_files_are_refused(void **state) {
+    (void)state;
     sg_data *data;
     write_folder("test");
-    temporary_png(directory, "test/ant/0.PNG", picture(0, 3), SIDE, SIDE / 2, 3, 8);
-    assert_int_equal(open_folder(&data), SG_DATA);
-    expect_message("%s/test/ant/0.PNG: has 8 x 16 pixels (width x height), but the data set's first image "
-                   "has 16 x 16; all "
-                   "images of a folder must have one size: resize them first",
-                   directory);
+    sg_data_options options = {.kind = "folder", .path = directory, .memory_gb = 1e-9};
+    assert_int_equal(sg_data_open(&data, &options, MPI_COMM_WORLD), SG_OK);
+    assert_true(data->lazy);
+    sg_stored stored;
+    temporary_text(directory, "test/ant/0.PNG", "x");
+    int refused = 0;
+    for (uint32_t i = 0; i < 4; i++) {
+        if (sg_data_fetch(data, SG_SPLIT_TEST, i, &stored) == SG_OK) {
+            free(stored.bytes);
+            continue;
+        }
+        refused++;
+        if (strstr(sg_error_message(), "/test/ant/0.PNG: has 1 bytes, but ") == NULL)
+            fail_msg("message \"%s\"", sg_error_message());
+    }
+    assert_int_equal(refused, 1);
+    sg_data_close(&data);
+}
+
+/* The listing of a thousand files is kept; a file that comes or goes is seen all the same. */
+static void large_listings_are_kept(void **state) {
+    (void)state;
+    sg_data *data;
+    char name[64];
+    size_t size;
+    struct timespec past[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    static const char *const folders[] = {"train", "test", "train/ant", "train/bee", "test/ant", "test/bee"};
+    write_folder("test");
+    for (int i = 0; i < 1000; i++) {
+        snprintf(name, sizeof name, "train/ant/x%d.png", i);
+        assert_int_equal(link(temporary_path(directory, "train/ant/0.png"), temporary_path(directory, name)), 0);
+    }
+    assert_int_equal(open_folder(&data), SG_OK);
+    uint64_t fingerprint = data->fingerprint;
+    sg_data_close(&data);
+    assert_int_not_equal(access(temporary_path(directory, ".signet-listing"), F_OK), 0); /* changed just now */
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(utimensat(AT_FDCWD, temporary_path(directory, folders[i]), past, 0), 0);
+    for (int i = 0; i < 2; i++) { /* listed, then recalled */
+        assert_int_equal(open_folder(&data), SG_OK);
+        assert_true(data->fingerprint == fingerprint);
+        assert_int_equal(data->part[0].samples, 1006);
+        sg_data_close(&data);
+        free(temporary_read(directory, ".signet-listing", &size));
+        assert_true(size > 1000 * 32);
+    }
+    assert_int_equal(unlink(temporary_path(directory, "train/ant/x7.png")), 0);
+    assert_int_equal(open_folder(&data), SG_OK);
+    assert_int_equal(data->part[0].samples, 1005);
+    assert_true(data->fingerprint != fingerprint);
+    sg_data_close(&data);
+}
+
+/* A listing that was kept and is damaged is made anew. */
+static void damaged_listings_do_not_count(void **state) {
+    (void)state;
+    sg_data *data;
+    write_folder("test");
+    temporary_text(directory, ".signet-listing", "signet listing1\0000000000000000000000000000000000");
+    assert_int_equal(open_folder(&data), SG_OK);
+    assert_int_equal(data->part[0].samples, 6);
+    sg_data_close(&data);
 }
 
 static void expect_broken(const char *start, const char *within) {
@@ -407,6 +479,9 @@ int main(int argc, char **argv) {
         TEST(unknown_annotated_classes_are_refused),
         TEST(foreign_formats_are_refused),
         TEST(other_sizes_are_refused),
+        TEST(changed_files_are_refused),
+        TEST(large_listings_are_kept),
+        TEST(damaged_listings_do_not_count),
         TEST(truncated_images_are_refused),
         TEST(damaged_images_are_refused),
         TEST(what_is_no_image_is_refused),
