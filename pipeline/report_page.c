@@ -10,13 +10,16 @@
 #include "pipeline/report_html.h"
 #include "pipeline/report_plots.h"
 
+/* After so many a gnuplot that fails or hangs is not asked again. */
+enum { PLOT_FAILURES = 3 };
+
 typedef struct page {
     FILE *out;
     char *text;
     size_t bytes; /* as of the last flush */
     const sg_report *report;
     const sg_figures *figures;
-    int drawn;
+    int drawn, failed;
     char no_plots[300]; /* why no plot is tried any more; "": they are */
 } page;
 
@@ -51,7 +54,7 @@ static void print_head(page *p) {
     fputs("<a href=\"#runs\">All runs</a><a href=\"#provenance\">Provenance</a></nav>\n"
           "<p>Points are means over seeds and data orders, bars reach from the lowest to the highest value, \302\261 is the standard "
           "error of the mean and n the number of networks or paths. Accuracy is with recalibrated running statistics where the "
-          "network has any. Dashed black is dense, its range shaded. Each plot's numbers stand in the CSV file below it.</p>\n",
+          "network has any. Dashed black is dense, its range shaded. Series at one density stand a little apart. Each plot's numbers stand in the CSV file below it.</p>\n",
           p->out);
 }
 
@@ -63,8 +66,12 @@ static void print_lacks(page *p) {
         fputs("<p>Every stage that the configuration asks for is done.</p>\n", p->out);
         return;
     }
-    fprintf(p->out, "<h3 id=\"lacks\">Stages that are not done: %d</h3>\n<div class=\"box\"><table class=\"sort\"><thead><tr><th>state</th>"
-                    "<th>stage</th><th>why</th></tr></thead><tbody>\n", r->lacks);
+    bool pressing = count_lacks(r, SG_STATE_FAILED) + count_lacks(r, SG_STATE_STALE) > 0;
+    fprintf(p->out, "<details id=\"lacks\"%s><summary>Stages that are not done: %d (%d failed, %d stale, %d pending, %d blocked)"
+                    "</summary>\n<div class=\"box\"><table class=\"sort\"><thead><tr><th>state</th>"
+                    "<th>stage</th><th>why</th></tr></thead><tbody>\n",
+            pressing ? " open" : "", r->lacks, count_lacks(r, SG_STATE_FAILED), count_lacks(r, SG_STATE_STALE),
+            count_lacks(r, SG_STATE_PENDING), count_lacks(r, SG_STATE_BLOCKED));
     /* Failed and stale stages first: pending ones may be thousands. */
     int shown = 0;
     for (int waiting = 0; waiting < 2; waiting++)
@@ -81,6 +88,7 @@ static void print_lacks(page *p) {
         }
     fputs("</tbody></table></div>\n", p->out);
     if (shown < r->lacks) fprintf(p->out, "<p>... and %d more.</p>\n", r->lacks - shown);
+    fputs("</details>\n", p->out);
 }
 
 static void print_diagnosis(page *p) {
@@ -102,7 +110,12 @@ static int draw(page *p, const sg_figure *figure) {
     int status = sg_plot_draw(figure, &svg);
     if (status == SG_NOMEM) return SG_AT(status);
     if (status != SG_OK) {
-        snprintf(p->no_plots, sizeof p->no_plots, "%s", sg_error_message());
+        p->failed++;
+        fputs("<p class=\"lack\">Not drawn: ", p->out);
+        sg_html_text(p->out, sg_error_message());
+        fputs("</p>", p->out);
+        if (status == SG_NOINPUT || p->failed == PLOT_FAILURES)
+            snprintf(p->no_plots, sizeof p->no_plots, "%s", sg_error_message());
         sg_error_clear();
         return SG_OK;
     }

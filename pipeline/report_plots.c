@@ -59,8 +59,9 @@ static void write_axes(FILE *out, const sg_figure *figure) {
     if (figure->axis == SG_AXIS_DENSITY) {
         low = fmax(low, 1e-6);
         high = fmax(high, low);
-        fprintf(out, "set logscale x 10\nset xrange [%.9g:%.9g]\n", high * 1.12, low / 1.12);
-        if (high / low < 8.0) fputs("set xtics (1,1.5,2,3,4,5,7,10,15,20,30,40,50,65,80,100)\n", out);
+        double margin = high / low < 1.5 ? 1.6 : 1.12;
+        fprintf(out, "set logscale x 10\nset xrange [%.9g:%.9g]\n", high * margin, low / margin);
+        if (high / low < 8.0) fputs("set xtics (1,1.5,2,3,4,5,7,10,15,20,25,30,40,50,65,80,100)\n", out);
         else fputs("set xtics (0.1,0.2,0.5,1,2,5,10,20,50,100)\n", out);
     } else {
         double margin = high > low ? 0.04 * (high - low) : 1.0;
@@ -85,13 +86,18 @@ static void write_data(FILE *out, const sg_table *table) {
     }
 }
 
-static void write_series(FILE *out, const sg_series *series, int number) {
-    int style = series->style % STYLES;
-    const struct style *look = &styles[style];
+/* Bars at one density would hide each other: on that axis series stand a little apart. */
+static double shift(const sg_figure *figure, int number) {
+    return figure->axis == SG_AXIS_DENSITY ? pow(1.012, number - 0.5 * (figure->table.count - 1)) : 1.0;
+}
+
+static void write_series(FILE *out, const sg_figure *figure, int number) {
+    const sg_series *series = &figure->table.series[number];
+    const struct style *look = &styles[series->style % STYLES];
     if (series->level) fprintf(out, "%.9g with lines", series->cell[0].mean);
     else if (series->cells > 2 * MARKS) /* bars at every epoch would hide the curve */
         fprintf(out, "$d%d using 1:2 with linespoints pointinterval %d", number, series->cells / MARKS + 1);
-    else fprintf(out, "$d%d using 1:2:3:4 with yerrorlines", number);
+    else fprintf(out, "$d%d using ($1*%.6g):2:3:4 with yerrorlines", number, shift(figure, number));
     fprintf(out, " linewidth 1.6 dashtype %d linecolor rgb '%s'", look->dash, look->colour);
     if (!series->level) fprintf(out, " pointtype %d pointsize 0.6", look->mark);
     fputs(" title ", out);
@@ -100,11 +106,10 @@ static void write_series(FILE *out, const sg_series *series, int number) {
 
 static void write_script(FILE *out, const sg_figure *figure) {
     const sg_table *table = &figure->table;
-    fprintf(out, "set encoding utf8\n"
-                 "set terminal svg size 520,400 dynamic noenhanced font 'sans-serif,13' background '#ffffff' name '%s'\n"
+    fputs("set encoding utf8\n"
+                 "set terminal svg size 440,350 dynamic noenhanced font 'sans-serif,14' background '#ffffff'\n"
                  "set key below samplen 3 noenhanced\nset grid linecolor rgb '#d8d8d8' linewidth 0.6\n"
-                 "set border 3\nset tics nomirror\nset bars small\nset offsets 0,0,graph 0.06,graph 0.04\n",
-            figure->id);
+                 "set border 3\nset tics nomirror\nset bars small\nset offsets 0,0,graph 0.06,graph 0.04\n", out);
     write_axes(out, figure);
     write_data(out, table);
     for (int s = 0; s < table->count; s++) {
@@ -116,7 +121,7 @@ static void write_script(FILE *out, const sg_figure *figure) {
     fputs("plot ", out);
     for (int s = 0; s < table->count; s++) {
         if (s > 0) fputs(", \\\n     ", out);
-        write_series(out, &table->series[s], s);
+        write_series(out, figure, s);
     }
     fputs("\nunset output\n", out);
 }
@@ -251,11 +256,14 @@ static int finish(child *c, bool kill_it) {
 
 /* ---- The element. */
 
-/* Ids stand for themselves in the whole page, so each gets the figure's in front. */
+/* Ids are one namespace in the whole page, so each gets the figure's in front. The page has a title of its own for the
+ * element. */
 static void copy_unique(FILE *out, const char *text, const char *end, const char *id) {
     static const char *const before[] = {"id='", "id=\"", "href='#", "href=\"#", "url(#"};
+    static const char title[] = "<title>Gnuplot</title>";
     while (text < end) {
         size_t length = 0;
+        if ((size_t)(end - text) > sizeof title && memcmp(text, title, sizeof title - 1) == 0) text += sizeof title - 1;
         for (size_t i = 0; i < sizeof before / sizeof *before && length == 0; i++) {
             size_t n = strlen(before[i]);
             if ((size_t)(end - text) > n && memcmp(text, before[i], n) == 0) length = n;

@@ -88,23 +88,32 @@ static void say_cell(writer *w, const sg_figure *figure, const sg_series *series
     say(w, ")");
 }
 
-/* aws beside lrr, or signed beside mask: the comparison that the section is about. */
-static void say_difference(writer *w, const sg_figure *figure, double x) {
-    bool signs = figure->section == SG_SECTION_SIGNS, training = figure->section == SG_SECTION_TRAINING;
-    const sg_series *one = sg_table_find(&figure->table, signs ? "signed" : "aws");
-    const sg_series *two = sg_table_find(&figure->table, signs ? "mask" : "lrr");
+static void say_difference(writer *w, const sg_figure *figure, const char *first, const char *second, double x) {
+    const sg_series *one = sg_table_find(&figure->table, first), *two = sg_table_find(&figure->table, second);
     const sg_cell *a = one == NULL ? NULL : read_series(figure, one, x), *b = two == NULL ? NULL : read_series(figure, two, x);
-    if (a == NULL || b == NULL || training) return;
+    if (a == NULL || b == NULL) return;
     double difference = a->mean - b->mean;
-    say(w, " %s is %.3g %s %s %s", one->label, fabs(difference), strcmp(figure->unit, "%") == 0 ? "points" : figure->unit,
-        difference < 0.0 ? "below" : "above", two->label);
+    say(w, " %s is %.*f %s %s %s", first, fabs(difference) < 100.0 ? 2 : 0, fabs(difference),
+        strcmp(figure->unit, "%") == 0 ? "points" : figure->unit, difference < 0.0 ? "below" : "above", second);
     if (a->n < 2 || b->n < 2) {
-        say(w, "; with one run on a side there is no uncertainty to hold it against.");
+        say(w, "; with one network on a side there is no uncertainty to hold it against.");
         return;
     }
     double error = sqrt(a->error * a->error + b->error * b->error);
     say(w, " (standard error of the difference %.2g: %s).", error,
         fabs(difference) > 2.0 * error ? "more than chance would give" : "not told apart by these runs");
+}
+
+/* The comparison that the section is about. */
+static void say_comparison(writer *w, const sg_figure *figure, double x) {
+    switch (figure->section) {
+    case SG_SECTION_ACCURACY: say_difference(w, figure, "aws", "dense", x); /* fall through */
+    case SG_SECTION_PATHS:
+    case SG_SECTION_BARRIERS: say_difference(w, figure, "aws", "lrr", x); break;
+    case SG_SECTION_ALPHA: say_difference(w, figure, "aws alpha 0..1", "lrr", x); break;
+    case SG_SECTION_SIGNS: say_difference(w, figure, "signed", "mask", x); break;
+    default: break;
+    }
 }
 
 void sg_figure_says(const sg_figure *figure, char *text, size_t size) {
@@ -127,5 +136,5 @@ void sg_figure_says(const sg_figure *figure, char *text, size_t size) {
         say_cell(&w, figure, &figure->table.series[s], cell);
     }
     say(&w, "%s.", said == 0 ? "no values" : "");
-    say_difference(&w, figure, x);
+    say_comparison(&w, figure, x);
 }
