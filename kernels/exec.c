@@ -237,6 +237,10 @@ static int load(sg_exec *exec, const sg_weights *weights, bool gradients) {
 
 int sg_exec_load(sg_exec *exec, const sg_weights *weights) { return SG_AT(load(exec, weights, false)); }
 
+void sg_exec_set_watch(sg_exec *exec, const sg_exec_watch *watch) {
+    exec->watch = watch != NULL ? *watch : (sg_exec_watch){0};
+}
+
 sg_extent sg_exec_extent(const sg_exec *exec, const sg_batch *batch) {
     return (sg_extent){.blocks = sg_tree_local_blocks(batch->blocks, exec->reduce->rank, exec->reduce->size),
                        .samples = batch->samples, .global_blocks = batch->blocks, .reduce = exec->reduce};
@@ -267,8 +271,10 @@ int sg_exec_train(sg_exec *exec, sg_weights *weights, const sg_batch *batch, dou
     SG_TRY(check_batch(exec, batch));
     SG_CHECK(exec->training, SG_INTERNAL, "an executor made for evaluation was asked to train");
     SG_TRY(load(exec, weights, true));
+    sg_exec_done(exec, 0, SG_EXEC_PREPARE);
     SG_TRY(sg_exec_forward(exec, weights, batch, SG_EXEC_TRAIN, alpha, dropout_seed, step));
     SG_TRY(measure(exec, batch, true, result));
+    sg_exec_done(exec, exec->net->layers - 1, SG_EXEC_LOSS);
     SG_CHECK(isfinite(result->loss_sum), SG_FAILED,
              "the training diverged: the loss is not finite; use a smaller train.lr or another seed");
     return SG_AT(sg_exec_backward(exec, weights, batch, alpha, dropout_seed, step, gradient));

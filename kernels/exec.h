@@ -49,6 +49,26 @@ int sg_exec_evaluate(sg_exec *exec, const sg_weights *weights, const sg_batch *b
  * weights->batches was 0 (torch: momentum=None). alpha as in training, 1 for evaluation. Collective. */
 int sg_exec_recalibrate(sg_exec *exec, sg_weights *weights, const sg_batch *batch, double alpha);
 
+/* What an executor does in a training pass, for measurements. */
+enum sg_exec_part {
+    SG_EXEC_PREPARE,         /* all layers' weights are packed; layer 0 */
+    SG_EXEC_FORWARD,         /* of one layer */
+    SG_EXEC_LOSS,            /* and its sum over ranks; the last layer */
+    SG_EXEC_WEIGHT_GRADIENT, /* of a convolution, and its bias's */
+    SG_EXEC_DATA_GRADIENT,   /* of one layer; norms: their parameters' too */
+    SG_EXEC_SUM,             /* of gradients over ranks, begun behind a layer; layer 0: waited for */
+    SG_EXEC_PARTS
+};
+
+/* done is called on the calling thread whenever a part of a training pass is finished. */
+typedef struct sg_exec_watch {
+    void *context; /* borrowed */
+    void (*done)(void *context, int layer, enum sg_exec_part part);
+} sg_exec_watch;
+
+/* watch is copied; NULL ends it. Local. */
+void sg_exec_set_watch(sg_exec *exec, const sg_exec_watch *watch);
+
 /* Bytes of the tensors that an executor holds on one of `ranks` ranks: the activations that backward needs, and
  * those of gradients. SG_NOMEM. Local. */
 typedef struct sg_exec_bytes {

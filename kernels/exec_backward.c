@@ -19,13 +19,15 @@ static float *param_gradient(const backward *b, int number) {
     return number < 0 ? NULL : b->gradient + b->exec->survivors->offset[number];
 }
 
-static int run_conv(const backward *b, const sg_layer *layer, sg_exec_layer *own, const sg_tensor *x,
+static int run_conv(const backward *b, int l, sg_exec_layer *own, const sg_tensor *x,
                     const sg_tensor *dy, sg_tensor *dx) {
+    const sg_layer *layer = &b->exec->net->layer[l];
     sg_conv_pass pass = {.blocks = b->extent.blocks, .x = x, .dy = dy, .dw = param_gradient(b, layer->weight)};
     SG_TRY(sg_conv_run(own->conv, SG_CONV_WEIGHT_GRADIENT, &pass));
     if (layer->bias >= 0)
         SG_TRY(b->exec->machine->variant->layers.bias_gradient(b->exec->machine, b->extent.blocks, dy,
                                                                param_gradient(b, layer->bias)));
+    sg_exec_done(b->exec, l, SG_EXEC_WEIGHT_GRADIENT);
     if (dx == NULL) return SG_OK;
     pass.dx = dx;
     pass.accumulate = own->accumulate[0];
@@ -71,7 +73,7 @@ static int run_layer(const backward *b, int l) {
     sg_tensor *dx = in <= 0 ? NULL : &exec->slot[exec->layer[in].gradient];
     sg_tensor *dx2 = in2 <= 0 ? NULL : &exec->slot[exec->layer[in2].gradient];
     bool add = own->accumulate[0], add2 = own->accumulate[1];
-    if (layer->kind == SG_LAYER_CONV) return SG_AT(run_conv(b, layer, own, x, dy, dx));
+    if (layer->kind == SG_LAYER_CONV) return SG_AT(run_conv(b, l, own, x, dy, dx));
     if (layer->kind == SG_LAYER_ADD) return SG_AT(run_add(b, own, dy, dx, dx2));
     if (layer->kind == SG_LAYER_TOKENS)
         return SG_AT(k->tokens_backward(m, blocks, dy, dx, param_gradient(b, layer->weight),
@@ -134,10 +136,13 @@ int sg_exec_backward(sg_exec *exec, const sg_weights *weights, const sg_batch *b
                   .sent = exec->survivors->total};
     for (int l = exec->net->layers - 1; l >= 1; l--) {
         SG_TRY(run_layer(&b, l));
+        sg_exec_done(exec, l, SG_EXEC_DATA_GRADIENT);
         SG_TRY(send_finished(&b, l));
         SG_TRY(exec->reduce->progress(exec->reduce->context));
+        sg_exec_done(exec, l, SG_EXEC_SUM);
     }
     SG_TRY(exec->reduce->finish(exec->reduce->context));
     finish_norms(&b);
+    sg_exec_done(exec, 0, SG_EXEC_SUM);
     return SG_OK;
 }

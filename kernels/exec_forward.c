@@ -121,6 +121,9 @@ int sg_exec_forward(sg_exec *exec, sg_weights *weights, const sg_batch *batch, e
                  .alpha = alpha, .dropout_seed = dropout_seed, .step = step};
     exec->layer[0].output = batch->input;
     if (mode != SG_EXEC_EVALUATE) weights->batches++;
-    for (int l = 1; l < exec->net->layers; l++) SG_TRY(run_layer(&f, l));
+    for (int l = 1; l < exec->net->layers; l++) {
+        SG_TRY(run_layer(&f, l));
+        if (mode == SG_EXEC_TRAIN) sg_exec_done(exec, l, SG_EXEC_FORWARD);
+    }
     return SG_OK;
 }

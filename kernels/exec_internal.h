@@ -36,11 +36,16 @@ struct sg_exec {
     int slots;
     const sg_survivors *survivors;
     sg_survivors *dense;       /* until the first sg_exec_set_survivors */
+    sg_exec_watch watch;
     int *first_param;          /* [net->layers + 1] the lowest parameter of layers l and behind */
 };
 
 /* The mode of a forward pass. */
 enum sg_exec_mode { SG_EXEC_TRAIN, SG_EXEC_EVALUATE, SG_EXEC_RECALIBRATE };
+
+static inline void sg_exec_done(const sg_exec *exec, int layer, enum sg_exec_part part) {
+    if (exec->watch.done != NULL) exec->watch.done(exec->watch.context, layer, part);
+}
 
 sg_extent sg_exec_extent(const sg_exec *exec, const sg_batch *batch);
 

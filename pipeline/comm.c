@@ -205,6 +205,10 @@ int sg_comm_reduce(sg_comm *comm, sg_reduce *reduce) {
     return SG_OK;
 }
 
+uint64_t sg_comm_sent(const sg_comm *comm) {
+    return comm->reduction != NULL ? sg_reduction_sent(comm->reduction) : 0;
+}
+
 void sg_comm_tune(sg_comm *comm, size_t long_bytes, size_t message_bytes) {
     if (comm->reduction != NULL) sg_reduction_tune(comm->reduction, long_bytes, message_bytes);
 }

@@ -75,6 +75,9 @@ int sg_comm_receive(sg_comm *comm, void *data, size_t capacity, int from, enum s
  * size is a power of two. Local. */
 int sg_comm_reduce(sg_comm *comm, sg_reduce *reduce);
 
+/* Bytes that this rank has sent in reductions since comm was made. Local. */
+uint64_t sg_comm_sent(const sg_comm *comm);
+
 /* Where the reduction changes from doubling to halving and doubling, and its longest single MPI message, in
  * bytes; 0 keeps a value. Bits do not depend on either. The same on every rank, nothing under way. Local. */
 void sg_comm_tune(sg_comm *comm, size_t long_bytes, size_t message_bytes);

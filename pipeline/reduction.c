@@ -42,6 +42,7 @@ struct sg_reduction {
     MPI_Comm mpi;
     int rank, size, levels;
     size_t long_bytes, message_bytes;
+    uint64_t sent; /* bytes, since its creation */
     unsigned begun; /* counts operations; gives each its tag */
     int outstanding;
     operation *active, *idle; /* active in the order of their beginning */
@@ -70,7 +71,7 @@ void sg_reduction_tune(sg_reduction *reduction, size_t long_bytes, size_t messag
 }
 
 /* The next messages of the current exchange, each at most message_bytes long. */
-static int post(const sg_reduction *r, operation *op) {
+static int post(sg_reduction *r, operation *op) {
     op->request[0] = op->request[1] = MPI_REQUEST_NULL;
     if (op->receive_left > 0) {
         size_t bytes = op->receive_left < r->message_bytes ? op->receive_left : r->message_bytes;
@@ -86,6 +87,7 @@ static int post(const sg_reduction *r, operation *op) {
             MPI_Isend(op->send, (int)bytes, MPI_BYTE, op->partner, op->tag, r->mpi, &op->request[1]),
             "MPI_Isend"));
         op->send += bytes;
+        r->sent += bytes;
         op->send_left -= bytes;
     }
     return SG_OK;
@@ -94,7 +96,7 @@ static int post(const sg_reduction *r, operation *op) {
 /* Sets up the exchange of the current level. After the levels above, rank r holds the value of index r mod
  * 2d, which exists when that index is less than blocks; so the lower one of a pair exists whenever the higher
  * does. */
-static int begin_exchange(const sg_reduction *r, operation *op) {
+static int begin_exchange(sg_reduction *r, operation *op) {
     int l = op->level, distance = r->size >> (l + 1), index = r->rank & (2 * distance - 1);
     bool low = (r->rank & distance) == 0;
     bool mine = index < op->blocks, theirs = (index ^ distance) < op->blocks;
@@ -143,7 +145,7 @@ static void merge(const sg_reduction *r, operation *op) {
 }
 
 /* Moves one operation as far as it goes without waiting. */
-static int move(const sg_reduction *r, operation *op, bool *done) {
+static int move(sg_reduction *r, operation *op, bool *done) {
     *done = false;
     for (;;) {
         int complete = 0;
@@ -257,6 +259,8 @@ static int combine_now(void *context, void *data, size_t count, size_t element, 
         if (tries >= PATIENCE) sched_yield();
     }
 }
+
+uint64_t sg_reduction_sent(const sg_reduction *reduction) { return reduction->sent; }
 
 void sg_reduction_interface(sg_reduction *reduction, sg_reduce *reduce) {
     *reduce = (sg_reduce){.context = reduction,

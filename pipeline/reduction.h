@@ -9,6 +9,7 @@
 #define SG_REDUCTION_H
 
 #include <mpi.h>
+#include <stdint.h>
 
 #include "kernels/reduce.h"
 
@@ -22,6 +23,9 @@ void sg_reduction_destroy(sg_reduction **reduction);
 
 /* Fills the interface; context is the reduction. Local. */
 void sg_reduction_interface(sg_reduction *reduction, sg_reduce *reduce);
+
+/* Bytes that this rank has sent since the creation. Local. */
+uint64_t sg_reduction_sent(const sg_reduction *reduction);
 
 /* See sg_comm_tune. */
 void sg_reduction_tune(sg_reduction *reduction, size_t long_bytes, size_t message_bytes);
