@@ -15,6 +15,8 @@ static const char *const kind_name[] = {
     "tokens",   "first_token",  "transpose",   "attention",  "dropout",
 };
 
+const char *sg_layer_kind_name(enum sg_layer_kind kind) { return kind_name[kind]; }
+
 /* Arrays hold 16 entries, then double whenever their count reaches the next power of two. */
 static int grow(void **array, int count, size_t size) {
     bool full = count == 0 || (count >= 16 && (count & (count - 1)) == 0);

@@ -114,6 +114,8 @@ size_t sg_net_count(const sg_net *net, enum sg_role role); /* values with this r
 /* FLOP of one sample's forward pass: 2 per multiply-add of convolutions and linear layers. */
 double sg_net_flop(const sg_net *net);
 
+const char *sg_layer_kind_name(enum sg_layer_kind kind); /* "conv", "batch_norm" ... */
+
 /* ---- Builder, for kernels/nets/. Layers are numbered from 0 (the input). After an error (memory, shapes that
  * do not fit) calls return 0 and net->status tells; the network is then good for nothing but sg_net_destroy. Names are the state_dict's prefixes: "layer1.0.conv1". */
 

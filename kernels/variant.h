@@ -5,6 +5,15 @@
 #include "kernels/conv.h"
 #include "kernels/layers.h"
 
+/* What the machine can do at best, for measurements. */
+typedef struct sg_peak_kernels {
+    int flop; /* of one round of fma */
+    /* Independent chains of multiply-adds in registers, as many as the pipelines take; returns their sum. */
+    float (*fma)(size_t rounds);
+    /* a[i] = b[i] + factor * c[i]; stream: past the caches. a, b, c 64-byte aligned, count a multiple of 16. */
+    void (*triad)(float *a, const float *b, const float *c, float factor, size_t count, bool stream);
+} sg_peak_kernels;
+
 typedef struct sg_variant {
     const char *isa;
     int lanes;
@@ -15,6 +24,7 @@ typedef struct sg_variant {
     sg_conv_algorithm sparse[SG_CONV_PASSES];
     sg_conv_algorithm depthwise[SG_CONV_PASSES];
     sg_layer_kernels layers;
+    sg_peak_kernels peak;
     /* The micro-kernel for BLIS builds whose register block does not fit the lanes: plain vector code. */
     int own_rows;
     void (*own_ukernel)(const sg_ukernel *u, int m, int k, const float *a, const float *b, float *c,

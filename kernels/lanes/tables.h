@@ -8,9 +8,11 @@
 #include "kernels/lanes/conv_sparse.h"
 #include "kernels/lanes/conv_winograd_tables.h"
 #include "kernels/lanes/layers_internal.h"
+#include "kernels/lanes/peak.h"
 
 #define SG_CONV_WINOGRAD4 SG_WINOGRAD_TABLE(winograd4)
 #define SG_CONV_WINOGRAD2 SG_WINOGRAD_TABLE(winograd2)
 #define SG_LAYERS SG_LAYER_TABLE
+#define SG_PEAK SG_PEAK_TABLE
 
 #endif

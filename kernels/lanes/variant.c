@@ -39,6 +39,7 @@ const sg_variant SG_VARIANT(sg_variant) = {
     .sparse = SG_CONV_SPARSE,
     .depthwise = SG_CONV_DEPTHWISE,
     .layers = SG_LAYERS,
+    .peak = SG_PEAK,
     .own_rows = OWN_ROWS,
     .own_ukernel = own_ukernel,
 };
