@@ -7,7 +7,7 @@
 
 #include "pipeline/config.h"
 
-enum option_type { FLAG, TEXT, NUMBER, SEED, OVERRIDE };
+enum option_type { FLAG, TEXT, NUMBER, COUNT, SEED, OVERRIDE };
 
 typedef struct option {
     const char *name; /* without "--" */
@@ -63,6 +63,18 @@ static const option connect_options[] = {
     SET, {"out", TEXT, AT(out), "FILE", "writes the path as a table"}, LAST};
 static const option inspect_options[] = {
     {"digest", FLAG, AT(digest), NULL, "prints one hash of weights, masks, statistics and metrics"}, LAST};
+static const option bench_options[] = {
+    {"arch", TEXT, AT(arch), "NAME", "network (resnet20 unless given)"},
+    {"batch", COUNT, AT(batch), "N", "minibatch over all ranks (128 unless given)"},
+    {"density", NUMBER, AT(density), "D", "share of weights that survive, at random (1 unless given)"},
+    {"steps", COUNT, AT(steps), "K", "training steps that are measured (20, of layers 5, unless given)"},
+    {"threads", COUNT, AT(threads), "N", "threads of a rank (its share of the cores unless given)"},
+    {"isa", TEXT, AT(isa), "NAME", "own kernels: auto, portable, avx2 or avx512"},
+    {"blis", TEXT, AT(blis), "NAME", "BLIS's micro-kernel: auto, haswell, zen3, skx, generic ..."},
+    {"json", FLAG, AT(json), NULL, "prints one JSON object a line instead of a table"},
+    LAST};
+static const option doctor_options[] = {
+    {"out", TEXT, AT(out), "DIR", "the directory that runs will write to (. unless given)"}, LAST};
 static const option data_options[] = {SET, {"out", TEXT, AT(out), "FILE", "pack: the file to write"}, LAST};
 
 static const struct command {
@@ -80,10 +92,11 @@ static const struct command {
     {"inspect", "FILE|DIR", "shows what a file or a run directory holds", 1, 1, inspect_options},
     {"verify", "DIR|FILE", "checks every checksum and names each damaged file", 1, 1, no_options},
     {"data", "check|pack [CONFIG]", "validates a data set, or packs it into one file", 1, 2, data_options},
-    {"bench", "", "measures kernels and training steps against this machine's peak", 0, 0, status_options},
-    {"doctor", "", "checks MPI, HDF5, BLIS, pinning and file system", 0, 0, no_options},
+    {"bench", "[train]", "measures layers, or training steps, against this machine's peak", 0, 1,
+     bench_options},
+    {"doctor", "", "checks MPI, HDF5, BLIS, pinning and file system", 0, 0, doctor_options},
 };
-enum { COMMANDS = sizeof commands / sizeof *commands, OPTION_LIMIT = 16 };
+enum { COMMANDS = sizeof commands / sizeof *commands, OPTION_LIMIT = 16, COUNT_LIMIT = 1 << 20 };
 
 static const struct command *find_command(const char *name) {
     for (int i = 0; i < COMMANDS; i++)
@@ -166,6 +179,15 @@ static int take_value(sg_cli *cli, const struct command *c, const option *o, con
         SG_CHECK(end != value && *end == '\0' && errno == 0 && isfinite(number) && number > 0, SG_USAGE,
                  "%s: option --%s takes a number above 0, got `%s`", c->name, o->name, value);
         *(double *)out = number;
+        return SG_OK;
+    }
+    case COUNT: {
+        errno = 0;
+        long number = strtol(value, &end, 10);
+        SG_CHECK(end != value && *end == '\0' && errno == 0 && number >= 1 && number <= COUNT_LIMIT, SG_USAGE,
+                 "%s: option --%s takes an integer from 1 to %d, got `%s`", c->name, o->name, COUNT_LIMIT,
+                 value);
+        *(int *)out = (int)number;
         return SG_OK;
     }
     case SEED: {

@@ -24,6 +24,9 @@ typedef struct sg_cli {
     bool retry_failed, recompute, break_lock, wait;
     bool resolved, dot, layers;
     bool digest, json;
+    const char *arch, *isa, *blis; /* NULL: not given */
+    int batch, steps, threads;     /* 0: not given */
+    double density;                /* 0: not given */
     bool has_seed;
     uint64_t seed;
     double time_limit_minutes; /* 0: not given */

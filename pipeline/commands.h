@@ -13,5 +13,6 @@ int sg_cmd_connect(int argc, char **argv);
 int sg_cmd_inspect(int argc, char **argv);
 int sg_cmd_verify(int argc, char **argv);
 int sg_cmd_data(int argc, char **argv);
+int sg_cmd_bench(int argc, char **argv);
 
 #endif

@@ -33,6 +33,7 @@ static const struct {
     {"inspect", sg_cmd_inspect},
     {"verify", sg_cmd_verify},
     {"data", sg_cmd_data},
+    {"bench", sg_cmd_bench},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
