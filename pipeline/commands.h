@@ -14,5 +14,6 @@ int sg_cmd_inspect(int argc, char **argv);
 int sg_cmd_verify(int argc, char **argv);
 int sg_cmd_data(int argc, char **argv);
 int sg_cmd_bench(int argc, char **argv);
+int sg_cmd_doctor(int argc, char **argv);
 
 #endif

@@ -34,6 +34,7 @@ static const struct {
     {"verify", sg_cmd_verify},
     {"data", sg_cmd_data},
     {"bench", sg_cmd_bench},
+    {"doctor", sg_cmd_doctor},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
