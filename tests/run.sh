@@ -69,12 +69,12 @@ unit() {
 
 mpi() {
     for source in tests/mpi/test_*.c; do
-        name=${source%.c}
+        program=${source%.c}
         for ranks in $MPI_RANKS; do
-            if [ -x "$BUILD/$name" ]; then
-                run "$name on $ranks" jobs/mpirun.sh "$ranks" "$BUILD/$name"
+            if [ -x "$BUILD/$program" ]; then
+                run "$program on $ranks" jobs/mpirun.sh "$ranks" "$BUILD/$program"
             else
-                missing "$name on $ranks" "is not built"
+                missing "$program on $ranks" "is not built"
             fi
         done
     done
