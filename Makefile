@@ -203,8 +203,9 @@ $(BUILD)/tests/parity: $(BUILD)/tests/reference/parity_main.o $(REFERENCE_OBJECT
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $(CMOCKA_LIBS)
 
 .PHONY: parity
-parity: $(BUILD)/tests/parity
+parity: $(BUILD)/tests/parity $(BUILD)/signet
 	$(Q)$(PYTHON) tests/parity/test_parity.py $<
+	$(Q)$(PYTHON) tests/parity/test_statedict.py $(BUILD)/signet docs/pytorch.md
 
 # What git knows, or everything in an unpacked archive.
 C_FILES = $(shell git ls-files '*.c' '*.h' 2>/dev/null || find kernels stages pipeline tests jobs -name '*.[ch]')
