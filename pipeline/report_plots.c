@@ -69,7 +69,7 @@ static void write_axes(FILE *out, const sg_figure *figure) {
     }
     fputs("set xlabel ", out);
     quote(out, figure->x_label);
-    fputs("\nset ylabel ", out);
+    fputs(" offset 0,0.4\nset ylabel ", out);
     quote(out, figure->y_label);
     fputc('\n', out);
 }

@@ -101,7 +101,7 @@ static void say_difference(writer *w, const sg_figure *figure, const char *first
     }
     double error = sqrt(a->error * a->error + b->error * b->error);
     say(w, " (standard error of the difference %.2g: %s).", error,
-        fabs(difference) > 2.0 * error ? "more than chance would give" : "not told apart by these runs");
+        fabs(difference) > 2.0 * error ? "more than two of them" : "within two of them");
 }
 
 /* The comparison that the section is about. */

@@ -281,7 +281,7 @@ static void a_caption_says_means_errors_and_differences(void **state) {
     sg_figure_says(find_figure(&figures, "accuracy-1-signed"), says, sizeof says);
     assert_has(says, "At 25 % density: aws 80.5 \302\261 0.5 % (n = 2), lrr 60.5 \302\261 0.5 % (n = 2), dense 91 \302\261 1 % (n = 2).");
     assert_has(says, "aws is 10.50 points below dense");
-    assert_has(says, "aws is 20.00 points above lrr (standard error of the difference 0.71: more than chance would give)");
+    assert_has(says, "aws is 20.00 points above lrr (standard error of the difference 0.71: more than two of them)");
     sg_figures_destroy(&figures);
 }
 
