@@ -78,7 +78,7 @@ refuses() {
     code=$?
     if [ $code != "$expected" ]; then
         not_ok "$name" "expected exit code $expected, got $code"
-    elif ! grep -qF "$message" "$scratch/error"; then
+    elif ! grep -qF -e "$message" "$scratch/error"; then
         not_ok "$name" "expected \`$message\`, got \`$(cat "$scratch/error")\`"
     else
         ok "$name"
