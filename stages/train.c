@@ -104,11 +104,14 @@ static int finish_epoch(const sg_env *env, const sg_train_options *options, sg_t
     return SG_OK;
 }
 
+static int keep(sg_training *t) {
+    SG_TRY(sg_weights_create(&t->kept, t->weights->net));
+    sg_weights_copy(t->kept, t->weights);
+    return SG_OK;
+}
+
 static int train_epoch(const sg_env *env, const sg_train_options *options, sg_training *t, float *gradient) {
-    if (t->minibatch == 0 && t->epoch == options->keep_epoch && t->kept == NULL) {
-        SG_TRY(sg_weights_create(&t->kept, t->weights->net));
-        sg_weights_copy(t->kept, t->weights);
-    }
+    if (t->minibatch == 0 && t->epoch == options->keep_epoch && t->kept == NULL) SG_TRY(keep(t));
     while (t->minibatch < env->train->minibatches && !steps_exhausted(options, t)) {
         SG_TRY(train_minibatch(env, options, t, gradient));
         sg_progress progress = {.phase = "train", .epoch = t->epoch, .epochs = options->epochs, .step = t->minibatch,
@@ -126,6 +129,8 @@ int sg_stage_train(const sg_env *env, const sg_train_options *options, sg_traini
     int status = SG_AT(sg_exec_set_survivors(env->exec, t->survivors));
     while (status == SG_OK && t->epoch < options->epochs && !(t->minibatch == 0 && steps_exhausted(options, t)))
         status = SG_AT(train_epoch(env, options, t, gradient));
+    /* The end of the last epoch, or of a training that max_steps cut short before it. */
+    if (status == SG_OK && options->keep_epoch >= 0 && t->kept == NULL) status = SG_AT(keep(t));
     free(gradient);
     return status;
 }

@@ -16,7 +16,8 @@ typedef struct sg_train_options {
     bool shuffle;
     int max_steps;                /* 0: no limit */
     bool frozen;                  /* a weight that crosses zero is set to zero (mode `frozen`) */
-    int keep_epoch;               /* copy the weights into `kept` before this epoch (IMP's rewinding point); -1: never */
+    int keep_epoch;               /* copy the weights into `kept` after this many epochs (IMP's rewinding point), or at the
+                                     end where that comes first; -1: never */
 } sg_train_options;
 
 /* One finished epoch. */
