@@ -1,20 +1,22 @@
 #include "stages/train.h"
 
+#include <math.h>
 #include <time.h>
 
 #include "kernels/memory.h"
 #include "kernels/rng.h"
 #include "stages/evaluate.h"
 #include "stages/learning_rate.h"
-#include "stages/signs.h"
 
 static int make_frozen_signs(sg_training *t) {
     const sg_net *net = t->start->net;
     SG_TRY(SG_NEW(&t->frozen_sign, net->values));
-    sg_extract_signs(t->start, t->frozen_sign);
-    for (int p = 0; p < net->params; p++)
-        for (size_t i = 0; i < net->param[p].count && net->param[p].role != SG_ROLE_WEIGHT; i++)
-            t->frozen_sign[net->param[p].offset + i] = 0;
+    /* By the sign bit: an initial magnitude of zero was given its side as -0.0 or 0.0. */
+    for (int p = 0; p < net->params; p++) {
+        const sg_param *param = &net->param[p];
+        for (size_t i = param->offset; i < param->offset + param->count && param->role == SG_ROLE_WEIGHT; i++)
+            t->frozen_sign[i] = (int8_t)(!t->start->mask[i] ? 0 : signbit(t->start->values[i]) ? -1 : 1);
+    }
     return SG_OK;
 }
 
