@@ -1,5 +1,6 @@
 #include "stages/connect.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "kernels/memory.h"
@@ -64,27 +65,26 @@ int sg_stage_connect(const sg_env *env, const sg_weights *one, const sg_weights 
     return status;
 }
 
-static double above_line(double value, double lambda, double one, double two) {
-    return value - (lambda * one + (1.0 - lambda) * two);
+/* The larger of barrier and the height of a point above the line between the ends; not a number once a height is not. */
+static double raise_barrier(double barrier, double value, double lambda, double one, double two) {
+    double above = value - (lambda * one + (1.0 - lambda) * two);
+    if (isnan(barrier)) return barrier;
+    return isnan(above) || above > barrier ? above : barrier;
 }
 
 double sg_barrier_error(const sg_path *path) {
     const sg_point *p = path->point, *last = &p[path->points - 1];
     double barrier = 0.0;
-    for (int i = 0; i < path->points; i++) {
-        double above = above_line(p[i].error, p[i].lambda, last->error, p[0].error);
-        if (above > barrier) barrier = above;
-    }
+    for (int i = 0; i < path->points; i++)
+        barrier = raise_barrier(barrier, p[i].error, p[i].lambda, last->error, p[0].error);
     return barrier;
 }
 
 double sg_barrier_loss(const sg_path *path) {
     const sg_point *p = path->point, *last = &p[path->points - 1];
     double barrier = 0.0;
-    for (int i = 0; i < path->points; i++) {
-        double above = above_line(p[i].loss, p[i].lambda, last->loss, p[0].loss);
-        if (above > barrier) barrier = above;
-    }
+    for (int i = 0; i < path->points; i++)
+        barrier = raise_barrier(barrier, p[i].loss, p[i].lambda, last->loss, p[0].loss);
     return barrier;
 }
 

@@ -26,7 +26,7 @@ int sg_stage_connect(const sg_env *env, const sg_weights *one, const sg_weights 
                      sg_path *path);
 
 /* max over lambda of value(lambda) - (lambda value_1 + (1 - lambda) value_2), of errors or losses; never negative,
- * since both ends give 0. */
+ * since both ends give 0. Not a number when a point's value is none (a loss that overflowed). */
 double sg_barrier_error(const sg_path *path);
 double sg_barrier_loss(const sg_path *path);
 
