@@ -116,9 +116,12 @@ static int mark_failed(scheduler *s, sg_plan_stage *stage, const char *message) 
     stage->state = SG_STATE_FAILED;
     sg_log_warning("%s failed: %s", stage->id, message);
     snprintf(text, sizeof text, "%s\n%s\n", stage->key, message);
-    SG_TRY(sg_file_write_text(sg_stage_path(s->options->dir, stage->id, "failed").text, text));
     sg_scan_block(s->session->plan);
-    return SG_OK;
+    int status = SG_AT(sg_file_write_text(sg_stage_path(s->options->dir, stage->id, "failed").text, text));
+    if (status == SG_OK) return SG_OK;
+    note_status(s, status, sg_error_message());
+    sg_error_clear();
+    return SG_AT(stop_everyone(s)); /* so that the others save what they have */
 }
 
 static int take_report(scheduler *s, const report *r) {
@@ -157,6 +160,27 @@ static int serve(scheduler *s) {
     return SG_OK;
 }
 
+/* Stages that failed in an earlier launch are part of the answer too: all are listed. */
+static void note_failed_stages(scheduler *s) {
+    const sg_plan *plan = s->session->plan;
+    int failed = 0, blocked = 0;
+    char list[sizeof s->message - 200] = "";
+    size_t used = 0;
+    for (int i = 0; i < plan->count; i++) {
+        blocked += plan->stages[i].state == SG_STATE_BLOCKED;
+        if (plan->stages[i].state != SG_STATE_FAILED) continue;
+        failed++;
+        int n = snprintf(list + used, sizeof list - used, "\n  %s", plan->stages[i].id);
+        if (n > 0 && used + (size_t)n < sizeof list) used += (size_t)n;
+        else list[used] = '\0';
+    }
+    if (failed == 0 || severity(s->status) > severity(SG_FAILED)) return;
+    s->status = SG_FAILED;
+    snprintf(s->message, sizeof s->message,
+             "%d stage%s failed and %d could not begin for that; all else is done. Reasons: `signet status %.60s`; to try "
+             "again: --retry-failed%s", failed, failed == 1 ? "" : "s", blocked, s->options->dir, list);
+}
+
 static int send_home(scheduler *s) {
     int leave = TASK_LEAVE;
     for (int c = 1; c < s->crew_count; c++)
@@ -174,8 +198,10 @@ static enum sg_wish watch(void *context, const sg_plan_stage *stage, const sg_pr
         sg_progress_show(world, s->options->dir, stage, progress);
         if (sg_comm_rank(world) == 0) {
             if (stop) note_status(s, SG_INTERRUPTED, "stopped on request");
-            if ((stop && stop_everyone(s) != SG_OK) || serve(s) != SG_OK) stop = true;
-            stop = stop || s->stopping;
+            int status = stop ? SG_AT(stop_everyone(s)) : SG_OK;
+            if (status == SG_OK) status = SG_AT(serve(s));
+            if (status != SG_OK) note_status(s, status, sg_error_message());
+            stop = stop || s->stopping || status != SG_OK;
         } else {
             bool arrived;
             int from;
@@ -276,6 +302,7 @@ static int coordinate(scheduler *s) {
             break;
         }
     }
+    note_failed_stages(s);
     SG_TRY(send_home(s));
     return SG_AT(share_task(s, &leave));
 }
