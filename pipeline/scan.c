@@ -32,6 +32,10 @@ static int check_parents(const sg_plan *plan, const sg_plan_stage *stage, const 
         char name[40];
         const char *then;
         const char *today = all[stage->parents[i]].digest;
+        if (plan->stages[stage->parents[i]].state == SG_STATE_STALE) {
+            *same = false;
+            return note(own, "parent %s: stale", plan->stages[stage->parents[i]].id);
+        }
         snprintf(name, sizeof name, "parent.%d.digest", i);
         if (today[0] == '\0' || !sg_h5_has(file, name)) continue;
         SG_TRY(sg_h5_get_text(file, name, &then));

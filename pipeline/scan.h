@@ -11,8 +11,8 @@ typedef struct sg_found {
 } sg_found;
 
 /* Sets stage->state of every stage (pending, done, stale, failed, blocked) from the files below dir, whose hashes are
- * all checked, and fills found[plan->count] (owned, sg_scan_free). A stage is stale when its key differs or when a
- * parent's result is another one than it was made from. Local. SG_NOMEM. */
+ * all checked, and fills found[plan->count] (owned, sg_scan_free). A stage is stale when its key differs, when a parent's
+ * result is another one than it was made from, or when a parent is stale. Local. SG_NOMEM. */
 int sg_scan(const char *dir, sg_plan *plan, sg_found **found);
 void sg_scan_free(sg_found **found, int count);
 
