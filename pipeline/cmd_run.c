@@ -47,8 +47,14 @@ static int choose_directory(run *r) {
 /* ---- The directory's arithmetic: DIR/arithmetic holds BLIS's kernel set, then the line that keys contain. */
 
 static int read_pin(run *r, char pin[256]) {
+    int status = SG_OK;
     pin[0] = '\0';
-    if (is_root(r) && sg_file_read_text(sg_run_path(r->dir, "arithmetic").text, pin, 256) != SG_OK) sg_error_clear();
+    if (is_root(r)) status = SG_AT(sg_file_read_text(sg_run_path(r->dir, "arithmetic").text, pin, 256));
+    if (status == SG_NOINPUT) {
+        sg_error_clear();
+        status = SG_OK;
+    }
+    SG_TRY(sg_comm_agree(r->world, status));
     return SG_AT(sg_comm_broadcast(r->world, pin, 256, 0));
 }
 
@@ -77,9 +83,9 @@ static void remove_stage_files(const run *r, const sg_plan_stage *stage) {
     for (int i = 0; i < count; i++) unlink(sg_checkpoint_path(r->dir, stage->id, generation[i]).text);
 }
 
-/* A result that cannot be believed is kept beside, and computed again. */
+/* A result that cannot be believed is kept beside, under a name that nobody reads, and computed again. */
 static void set_aside(const run *r, const sg_plan_stage *stage, const char *why) {
-    sg_path_name path = sg_stage_path(r->dir, stage->id, "result.h5"), aside = sg_stage_path(r->dir, stage->id, "damaged.h5");
+    sg_path_name path = sg_stage_path(r->dir, stage->id, "result.h5"), aside = sg_stage_path(r->dir, stage->id, "result.damaged");
     sg_log_warning("%s; kept as %s, this stage alone is computed again", why, aside.text);
     if (rename(path.text, aside.text) != 0) sg_log_warning("%s: cannot rename", path.text);
 }
@@ -176,7 +182,7 @@ static int compute(run *r) {
     SG_TRY(sg_comm_agree(r->world, status));
     SG_TRY(share_states(r));
     double limit = r->cli->time_limit_minutes > 0.0 ? r->cli->time_limit_minutes : r->session->config->run.time_limit_minutes;
-    sg_signals_limit(limit, STOP_MARGIN);
+    if (is_root(r)) sg_signals_limit(limit, STOP_MARGIN); /* one question to Slurm; rank 0 stops the others */
     if (is_root(r)) sg_progress_open(r->session->plan);
     sg_schedule_options options = {.dir = r->dir, .ranks_per_stage = r->session->config->run.ranks_per_stage,
                                    .stop = sg_stop_requested, .lock = r->lock};

@@ -174,7 +174,9 @@ static int train(single *s) {
     set_options(s);
     snprintf(s->checkpoint, sizeof s->checkpoint, "%s.checkpoint", s->cli->out == NULL ? "" : s->cli->out);
     SG_TRY(sg_comm_agree(s->solo->group->comm, SG_AT(set_key(s))));
-    sg_signals_limit(s->cli->time_limit_minutes, STOP_MARGIN);
+    double limit = s->cli->time_limit_minutes > 0.0 ? s->cli->time_limit_minutes
+                                                    : s->solo->session->config->run.time_limit_minutes;
+    if (sg_solo_leads(s->solo)) sg_signals_limit(limit, STOP_MARGIN);
     SG_TRY(restore(s));
     sg_env env = s->solo->env;
     env.step = step;
