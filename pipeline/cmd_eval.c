@@ -1,4 +1,5 @@
 /* signet eval: loss and accuracy of one network on the test data, as it is and with re-estimated statistics. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -8,11 +9,13 @@
 #include "pipeline/solo.h"
 #include "stages/evaluate.h"
 
-/* Each rank has the rows of its own blocks, the others' are zero: adding -0.0 leaves every value as it is. */
+/* Each rank has the rows of its own blocks and zero bits elsewhere: the bits of all of them together. */
 static int write_logits(const sg_solo *solo, const char *path, float *logits, size_t samples) {
     size_t dims[2] = {samples, (size_t)solo->env.net->classes};
     sg_h5_content *content;
-    SG_TRY(sg_comm_check(MPI_Allreduce(MPI_IN_PLACE, logits, (int)(dims[0] * dims[1]), MPI_FLOAT, MPI_SUM,
+    SG_CHECK(dims[0] * dims[1] <= INT_MAX, SG_CONFIG, "--logits: %zu x %zu values are too many for one table; use "
+             "data.test_limit", dims[0], dims[1]);
+    SG_TRY(sg_comm_check(MPI_Allreduce(MPI_IN_PLACE, logits, (int)(dims[0] * dims[1]), MPI_UINT32_T, MPI_BOR,
                                        sg_comm_mpi(solo->group->comm)), "MPI_Allreduce"));
     SG_TRY(sg_h5_content_create(&content, "logits"));
     int status = SG_AT(sg_h5_add(content, "/logits", SG_H5_F32, 2, dims, logits));
