@@ -9,20 +9,52 @@
 #include "kernels/memory.h"
 #include "pipeline/provenance.h"
 
+/* Where a rank may run. */
+typedef struct seat {
+    char host[64];
+    cpu_set_t cores;
+} seat;
+
+static void find_seat(seat *mine) {
+    memset(mine, 0, sizeof *mine);
+    gethostname(mine->host, sizeof mine->host - 1);
+    if (sched_getaffinity(0, sizeof mine->cores, &mine->cores) != 0) CPU_ZERO(&mine->cores);
+}
+
+static bool overlap(const seat *a, const seat *b) {
+    cpu_set_t both;
+    CPU_AND(&both, &a->cores, &b->cores);
+    return strcmp(a->host, b->host) == 0 && CPU_COUNT(&both) > 0;
+}
+
+/* Ranks that mpirun bound have cores of their own. Others share: all of a node's, or those of a batch job's part of it. */
 int sg_session_threads(sg_comm *world, int configured, int *threads) {
-    int rank, ranks;
-    cpu_set_t cpus;
-    SG_TRY(sg_comm_node(world, &rank, &ranks));
-    CPU_ZERO(&cpus);
-    int cores = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
-    /* Bound ranks have cores of their own: the node's ranks share only what all of them may use. */
-    int fewest = -cores;
-    SG_TRY(sg_comm_max_int(world, &fewest));
-    long online = sysconf(_SC_NPROCESSORS_ONLN);
-    bool bound = -fewest < online;
-    *threads = configured > 0 ? configured : bound ? cores : cores / ranks;
+    seat mine, *all;
+    int sharing = 0, ranks = sg_comm_size(world);
+    find_seat(&mine);
+    int status = SG_AT(SG_NEW(&all, (size_t)ranks));
+    status = SG_AT(sg_comm_agree(world, status));
+    if (status == SG_OK) status = SG_AT(sg_comm_gather(world, &mine, sizeof mine, all));
+    for (int r = 0; r < ranks && status == SG_OK; r++) sharing += overlap(&mine, &all[r]);
+    free(all);
+    SG_TRY(status);
+    *threads = configured > 0 ? configured : sharing > 0 ? CPU_COUNT(&mine.cores) / sharing : 1;
     if (*threads < 1) *threads = 1;
     return SG_OK;
+}
+
+/* Ranks on unlike CPUs may have been given unlike kernels, and one network's sums would mix their bits. */
+static int check_same_arithmetic(sg_session *s) {
+    char first[sizeof s->arithmetic], host[64] = "";
+    memcpy(first, s->arithmetic, sizeof first);
+    SG_TRY(sg_comm_broadcast(s->world, first, sizeof first, 0));
+    gethostname(host, sizeof host - 1);
+    int status = strcmp(first, s->arithmetic) == 0
+                     ? SG_OK
+                     : SG_FAIL(SG_CONFIG, "rank %d on %s would compute with %s and rank 0 with %s; choose kernels that all "
+                                          "nodes have, such as kernels.blis = \"haswell\" on CPUs with AVX2",
+                               sg_comm_rank(s->world), host, s->arithmetic, first);
+    return SG_AT(sg_comm_agree(s->world, status));
 }
 
 static int print_config(sg_session *s) {
@@ -59,6 +91,8 @@ static int open_data(sg_session *s) {
 }
 
 static int make_plan(sg_session *s) {
+    sg_arithmetic_text(s->machine, s->arithmetic, sizeof s->arithmetic);
+    SG_TRY(check_same_arithmetic(s));
     int status = SG_AT(SG_NEW(&s->facts, (size_t)s->config->count));
     sg_plan_case_facts *facts = s->facts;
     for (int c = 0; c < s->config->count && status == SG_OK; c++) {
@@ -71,7 +105,6 @@ static int make_plan(sg_session *s) {
         if (one->transfer.mask_file[0] != '\0')
             status = SG_AT(sg_plan_file_digest(one->transfer.mask_file, facts[c].mask_digest));
     }
-    sg_arithmetic_text(s->machine, s->arithmetic, sizeof s->arithmetic);
     sg_plan_facts all = {.cases = facts, .arithmetic = s->arithmetic};
     if (status == SG_OK) status = SG_AT(sg_plan_create(&s->plan, s->config, &all));
     return SG_AT(sg_comm_agree(s->world, status));

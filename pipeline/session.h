@@ -24,8 +24,8 @@ int sg_session_open(sg_session **session, sg_comm *world, const char *config, co
                     int override_count, const char *blis);
 void sg_session_close(sg_session **session); /* collective */
 
-/* Threads of this rank: run.threads, or this rank's cores (its affinity) shared among the ranks of the node that have
- * the same ones. Collective. */
+/* Threads of this rank: run.threads, or this rank's cores (its affinity) divided by the ranks of its node that may run on
+ * any of them. Collective. */
 int sg_session_threads(sg_comm *world, int configured, int *threads);
 
 #endif
