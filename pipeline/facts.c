@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/memory.h"
+#include "pipeline/data_kind.h"
 #include "pipeline/file.h"
 #include "pipeline/paths.h"
 
@@ -26,11 +27,31 @@ int sg_facts_write(const char *dir, const sg_plan_facts *facts, int cases) {
     return status;
 }
 
-static bool parse_case(const char *line, sg_plan_case_facts *f) {
-    bool read = sscanf(line, "%63s %d %d %d %zu %zu %32s", f->fingerprint, &f->channels, &f->height, &f->width,
-                       &f->train_samples, &f->test_samples, f->mask_digest) == 7;
-    if (read && strcmp(f->mask_digest, "-") == 0) f->mask_digest[0] = '\0';
-    return read;
+/* The next number of a line, 1..limit; 0 when there is none. */
+static size_t parse_number(char **rest, size_t limit) {
+    const char *word = strtok_r(NULL, " ", rest);
+    if (word == NULL || strlen(word) > 10 || strspn(word, "0123456789") != strlen(word)) return 0;
+    unsigned long long value = strtoull(word, NULL, 10);
+    return value <= limit ? (size_t)value : 0;
+}
+
+static bool parse_word(char *word, char *text, size_t size) {
+    if (word == NULL || strlen(word) >= size) return false;
+    strcpy(text, strcmp(word, "-") == 0 ? "" : word);
+    return true;
+}
+
+static bool parse_case(char *line, sg_plan_case_facts *f) {
+    char *rest;
+    if (!parse_word(strtok_r(line, " ", &rest), f->fingerprint, sizeof f->fingerprint)) return false;
+    f->channels = (int)parse_number(&rest, SG_DATA_CHANNELS);
+    f->height = (int)parse_number(&rest, SG_DATA_MAX_SIDE);
+    f->width = (int)parse_number(&rest, SG_DATA_MAX_SIDE);
+    f->train_samples = parse_number(&rest, UINT32_MAX);
+    f->test_samples = parse_number(&rest, UINT32_MAX);
+    bool sized = f->channels > 0 && f->height > 0 && f->width > 0 && f->train_samples > 0 && f->test_samples > 0;
+    return sized && parse_word(strtok_r(NULL, " ", &rest), f->mask_digest, sizeof f->mask_digest) &&
+           strtok_r(NULL, " ", &rest) == NULL;
 }
 
 static int parse(const char *dir, char *text, int cases, sg_plan_case_facts *facts, char *arithmetic) {
