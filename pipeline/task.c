@@ -54,7 +54,7 @@ int sg_task_extract(sg_task *task) {
     sg_weights *weights;
     sg_h5_content *content = NULL;
     int8_t *signs = NULL;
-    char digest[33];
+    char digest[33] = "";
     SG_TRY(sg_task_read_parent(task, 0, &weights));
     int status = SG_AT(SG_NEW(&signs, task->net->values));
     if (status == SG_OK) {
@@ -64,7 +64,7 @@ int sg_task_extract(sg_task *task) {
     }
     if (status == SG_OK) status = SG_AT(sg_state_add_signs(content, task->net, signs));
     if (status == SG_OK) status = SG_AT(sg_h5_set_real(content, "density", sg_weights_density(weights)));
-    if (status == SG_OK) status = SG_AT(sg_task_publish(task, content, digest));
+    status = SG_AT(sg_task_publish(task, content, digest, status));
     sg_h5_content_destroy(&content);
     sg_weights_destroy(&weights);
     free(signs);
@@ -76,7 +76,8 @@ int sg_task_extract(sg_task *task) {
 static int read_ends(sg_task *task, sg_weights **one, sg_weights **two) {
     SG_TRY(sg_task_read_parent(task, 0, one));
     if (task->stage->pair != SG_PAIR_NORM_REINIT) return SG_AT(sg_task_read_parent(task, 1, two));
-    SG_TRY(sg_weights_create(two, task->net));
+    int status = SG_AT(sg_weights_create(two, task->net));
+    SG_TRY(sg_comm_agree(task->group->comm, status));
     sg_weights_copy(*two, *one);
     sg_reinit_norms(*two);
     return SG_OK;
@@ -84,10 +85,11 @@ static int read_ends(sg_task *task, sg_weights **one, sg_weights **two) {
 
 static int restore_path(sg_task *task) {
     sg_h5_file *file;
-    SG_TRY(sg_path_create(&task->path, task->config->connect.points));
+    int status = SG_AT(sg_path_create(&task->path, task->config->connect.points));
+    SG_TRY(sg_comm_agree(task->group->comm, status));
     SG_TRY(sg_task_open_checkpoint(task, &file));
     if (file == NULL) return SG_OK;
-    int status = SG_AT(sg_state_read_path(file, task->path));
+    status = SG_AT(sg_state_read_path(file, task->path));
     sg_h5_close(&file);
     task->path_saved = task->path->done;
     return SG_AT(sg_comm_agree(task->group->comm, status));
@@ -126,10 +128,10 @@ static int publish_path(sg_task *task, const sg_weights *one) {
     char digest[33];
     fill_link(task, one, &link);
     sg_state_digest_path(task->path, digest);
-    SG_TRY(sg_h5_content_create(&content, "path"));
-    int status = SG_AT(sg_state_add_path(content, task->path));
+    int status = SG_AT(sg_h5_content_create(&content, "path"));
+    if (status == SG_OK) status = SG_AT(sg_state_add_path(content, task->path));
     if (status == SG_OK) status = SG_AT(sg_columns_store(content, column, columns, &link));
-    if (status == SG_OK) status = SG_AT(sg_task_publish(task, content, digest));
+    status = SG_AT(sg_task_publish(task, content, digest, status));
     sg_h5_content_destroy(&content);
     return status;
 }

@@ -33,16 +33,20 @@ int sg_task_connect(sg_task *task);
 
 /* task_file.c: reading parents and checkpoints, writing checkpoints and results. */
 
-/* Weights of a finished parent stage; its digest is noted for the result. Owned. */
+/* Weights of a finished parent stage; its digest is noted for the result. Owned; NULL after a failure. */
 int sg_task_read_parent(sg_task *task, int parent, sg_weights **weights);
+
+/* The same, of the weights that a warm-up kept for imp. */
+int sg_task_read_kept(sg_task *task, int parent, sg_weights **weights);
 
 /* The newest good checkpoint of this stage and key, or *file NULL. Damaged and foreign generations are named in the
  * log and passed over. */
 int sg_task_open_checkpoint(sg_task *task, sg_h5_file **file);
 int sg_task_save_checkpoint(sg_task *task);
 
-/* Adds key, provenance and parents to content, writes DIR/stages/<id>/result.h5, removes the checkpoints. */
-int sg_task_publish(sg_task *task, sg_h5_content *content, const char *digest);
+/* Adds key, provenance and parents to content, writes DIR/stages/<id>/result.h5, removes the checkpoints. status: how
+ * filling content ended on this rank; all ranks agree on it first, so that none writes alone. */
+int sg_task_publish(sg_task *task, sg_h5_content *content, const char *digest, int status);
 
 /* Seconds spent on this stage, over all launches. */
 double sg_task_seconds(const sg_task *task);

@@ -14,24 +14,38 @@ enum { MAX_GENERATIONS = 64 };
 
 static bool leads(const sg_task *task) { return sg_comm_rank(task->group->comm) == 0; }
 
-static int read_parent(sg_task *task, int parent, sg_h5_file *file, sg_weights **weights) {
+static int read_file(sg_task *task, int parent, const char *path, bool kept, sg_weights *weights) {
     const char *digest;
-    SG_TRY(sg_h5_get_text(file, "digest", &digest));
-    snprintf(task->parent_digest[parent], sizeof task->parent_digest[parent], "%s", digest);
-    SG_TRY(sg_weights_create(weights, task->net));
-    return SG_AT(sg_state_read_weights(file, *weights, false));
+    sg_h5_file *file;
+    SG_TRY(sg_h5_open(&file, path, task->group->comm));
+    int status = SG_AT(sg_h5_get_text(file, "digest", &digest));
+    if (status == SG_OK) {
+        snprintf(task->parent_digest[parent], sizeof task->parent_digest[parent], "%s", digest);
+        status = kept ? SG_AT(sg_state_read_kept(file, weights)) : SG_AT(sg_state_read_weights(file, weights, false));
+    }
+    sg_h5_close(&file);
+    return status == SG_OK ? SG_OK : sg_error_prefix(status, "%s: ", path);
+}
+
+static int read_parent(sg_task *task, int parent, bool kept, sg_weights **weights) {
+    const sg_plan_stage *from = &task->group->plan->stages[task->stage->parents[parent]];
+    sg_path_name path = sg_stage_path(task->group->dir, from->id, "result.h5");
+    int status = SG_AT(sg_weights_create(weights, task->net));
+    status = SG_AT(sg_comm_agree(task->group->comm, status));
+    if (status == SG_OK) {
+        status = SG_AT(read_file(task, parent, path.text, kept, *weights));
+        status = SG_AT(sg_comm_agree(task->group->comm, status));
+    }
+    if (status != SG_OK) sg_weights_destroy(weights);
+    return status;
 }
 
 int sg_task_read_parent(sg_task *task, int parent, sg_weights **weights) {
-    const sg_plan_stage *from = &task->group->plan->stages[task->stage->parents[parent]];
-    sg_path_name path = sg_stage_path(task->group->dir, from->id, "result.h5");
-    sg_h5_file *file;
-    *weights = NULL;
-    SG_TRY(sg_h5_open(&file, path.text, task->group->comm));
-    int status = SG_AT(read_parent(task, parent, file, weights));
-    sg_h5_close(&file);
-    status = SG_AT(sg_comm_agree(task->group->comm, status));
-    return status == SG_OK ? SG_OK : sg_error_prefix(status, "%s: ", path.text);
+    return SG_AT(read_parent(task, parent, false, weights));
+}
+
+int sg_task_read_kept(sg_task *task, int parent, sg_weights **weights) {
+    return SG_AT(read_parent(task, parent, true, weights));
 }
 
 /* Good for this stage: whole, and made with the same key. */
@@ -99,8 +113,8 @@ int sg_task_save_checkpoint(sg_task *task) {
     sg_path_name path = sg_checkpoint_path(task->group->dir, task->stage->id, task->generation + 1);
     sg_h5_content *content;
     float *scratch = NULL;
-    SG_TRY(sg_h5_content_create(&content, "checkpoint"));
-    int status = SG_AT(fill_checkpoint(task, content, &scratch));
+    int status = SG_AT(sg_h5_content_create(&content, "checkpoint"));
+    if (status == SG_OK) status = SG_AT(fill_checkpoint(task, content, &scratch));
     status = SG_AT(sg_comm_agree(task->group->comm, status));
     if (status == SG_OK) status = SG_AT(sg_h5_write(path.text, task->group->comm, content));
     sg_h5_content_destroy(&content);
@@ -132,9 +146,9 @@ static int add_lineage(const sg_task *task, sg_h5_content *content, const char *
                                    task->group->config_text));
 }
 
-int sg_task_publish(sg_task *task, sg_h5_content *content, const char *digest) {
+int sg_task_publish(sg_task *task, sg_h5_content *content, const char *digest, int status) {
     sg_path_name path = sg_stage_path(task->group->dir, task->stage->id, "result.h5");
-    int status = SG_AT(add_lineage(task, content, digest));
+    if (status == SG_OK) status = SG_AT(add_lineage(task, content, digest));
     if (status == SG_OK && leads(task)) status = SG_AT(task->group->may_publish(task->group->context));
     SG_TRY(sg_comm_agree(task->group->comm, status));
     SG_TRY(sg_h5_write(path.text, task->group->comm, content));

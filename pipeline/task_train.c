@@ -43,24 +43,12 @@ static sg_train_options options_of(const sg_task *task) {
     return options;
 }
 
-/* The state that IMP rewinds to: kept by the warm-up, or its end when rewinding goes to the last warm-up epoch. */
-static int read_rewind(sg_task *task, sg_weights **rewind) {
-    const sg_plan_stage *stage = task->stage;
-    const sg_plan_stage *warmup = &task->group->plan->stages[stage->parents[stage->parent_count - 1]];
-    sg_path_name path = sg_stage_path(task->group->dir, warmup->id, "result.h5");
-    sg_h5_file *file;
-    SG_TRY(sg_h5_open(&file, path.text, task->group->comm));
-    int status = SG_AT(sg_weights_create(rewind, task->net));
-    if (status == SG_OK) status = SG_AT(sg_state_read_kept(file, *rewind));
-    sg_h5_close(&file);
-    return status;
-}
-
 static int begin_round(sg_task *task, sg_weights **weights) {
     SG_TRY(sg_task_read_parent(task, 0, weights));
     sg_weights *rewind = NULL;
     int status = SG_OK;
-    if (task->stage->method == SG_METHOD_IMP) status = SG_AT(read_rewind(task, &rewind));
+    if (task->stage->method == SG_METHOD_IMP) /* the warm-up is the last parent, and the only one of round 1 */
+        status = SG_AT(sg_task_read_kept(task, task->stage->parent_count - 1, &rewind));
     if (status == SG_OK)
         status = SG_AT(sg_round_begin(*weights, task->stage->method, task->config->search.prune_fraction, rewind, NULL));
     sg_weights_destroy(&rewind);
@@ -89,8 +77,9 @@ static int begin_transfer(sg_task *task, sg_weights *weights) {
     sg_weights *trained = NULL;
     int8_t *signs;
     sg_transfer_source source;
-    SG_TRY(SG_NEW(&signs, task->net->values));
-    int status = SG_AT(read_transfer_source(task, &source, &trained, signs));
+    int status = SG_AT(SG_NEW(&signs, task->net->values));
+    status = SG_AT(sg_comm_agree(task->group->comm, status));
+    if (status == SG_OK) status = SG_AT(read_transfer_source(task, &source, &trained, signs));
     if (status == SG_OK)
         status = SG_AT(sg_transfer_begin(weights, task->stage->mode, &source, task->stage->transfer_seed));
     sg_weights_destroy(&trained);
@@ -100,7 +89,8 @@ static int begin_transfer(sg_task *task, sg_weights *weights) {
 
 static int begin_weights(sg_task *task, sg_weights **weights) {
     if (task->stage->kind == SG_STAGE_ROUND) return SG_AT(begin_round(task, weights));
-    SG_TRY(sg_weights_create(weights, task->net));
+    int status = SG_AT(sg_weights_create(weights, task->net));
+    SG_TRY(sg_comm_agree(task->group->comm, status));
     if (task->stage->kind == SG_STAGE_TRANSFER) return SG_AT(begin_transfer(task, *weights));
     sg_warmup_begin(*weights, task->stage->search_seed);
     return SG_OK;
@@ -161,9 +151,12 @@ static void fill_row(const sg_task *task, const sg_training *t, const sg_score *
 /* Accuracy with statistics gathered at alpha = 1, on a copy: the result keeps those of the training. */
 static int score_recalibrated(sg_task *task, const sg_training *training, sg_score *score) {
     sg_weights *copy;
-    SG_TRY(sg_weights_create(&copy, task->net));
-    sg_weights_copy(copy, training->weights);
-    int status = SG_AT(sg_exec_set_survivors(task->tools->exec, training->survivors));
+    int status = SG_AT(sg_weights_create(&copy, task->net));
+    if (status == SG_OK) {
+        sg_weights_copy(copy, training->weights);
+        status = SG_AT(sg_exec_set_survivors(task->tools->exec, training->survivors));
+    }
+    status = SG_AT(sg_comm_agree(task->group->comm, status));
     if (status == SG_OK) status = SG_AT(sg_stage_recalibrate(&task->env, copy));
     if (status == SG_OK) status = SG_AT(sg_stage_evaluate(&task->env, copy, task->env.test, NULL, score));
     sg_weights_destroy(&copy);
@@ -178,12 +171,12 @@ static int publish(sg_task *task, const sg_training *training, const sg_score *r
     char digest[33];
     fill_row(task, training, recalibrated, &row);
     sg_state_digest(training->weights, training->rows, training->epoch, digest);
-    SG_TRY(sg_h5_content_create(&content, "result"));
-    int status = SG_AT(sg_state_add_weights(content, training->weights));
+    int status = SG_AT(sg_h5_content_create(&content, "result"));
+    if (status == SG_OK) status = SG_AT(sg_state_add_weights(content, training->weights));
     if (status == SG_OK && training->kept != NULL) status = SG_AT(sg_state_add_kept(content, training->kept));
     if (status == SG_OK) status = SG_AT(sg_state_add_metrics(content, training));
     if (status == SG_OK) status = SG_AT(sg_columns_store(content, column, columns, &row));
-    if (status == SG_OK) status = SG_AT(sg_task_publish(task, content, digest));
+    status = SG_AT(sg_task_publish(task, content, digest, status));
     sg_h5_content_destroy(&content);
     return status;
 }
