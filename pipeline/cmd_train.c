@@ -156,7 +156,7 @@ static int publish(single *s) {
     char digest[33];
     if (s->cli->out == NULL) return SG_OK;
     SG_TRY(sg_h5_content_create(&content, "result"));
-    sg_state_digest(s->training->weights, s->training->rows, s->training->epoch, digest);
+    sg_state_digest(s->training, NULL, digest);
     int status = SG_AT(sg_state_add_weights(content, s->training->weights));
     if (status == SG_OK) status = SG_AT(sg_state_add_metrics(content, s->training));
     if (status == SG_OK) status = SG_AT(sg_h5_set_text(content, "digest", digest));

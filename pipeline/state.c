@@ -378,18 +378,29 @@ static void print_digest(XXH3_state_t *state, char digest[33]) {
     snprintf(digest, 33, "%016llx%016llx", (unsigned long long)hash.high64, (unsigned long long)hash.low64);
 }
 
-void sg_state_digest(const sg_weights *weights, const sg_epoch *rows, int epochs, char digest[33]) {
+static void digest_weights(XXH3_state_t *state, const sg_weights *weights) {
     const sg_net *net = weights->net;
+    XXH3_128bits_update(state, weights->values, net->values * sizeof *weights->values);
+    XXH3_128bits_update(state, weights->mean, net->channels_tracked * sizeof *weights->mean);
+    XXH3_128bits_update(state, weights->variance, net->channels_tracked * sizeof *weights->variance);
+    /* Files hold the count beside running statistics: without any, a continued training has lost it. */
+    if (net->statistics_count > 0) XXH3_128bits_update(state, &weights->batches, sizeof weights->batches);
+    XXH3_128bits_update(state, weights->mask, net->values);
+}
+
+void sg_state_digest(const sg_training *training, const sg_score *recalibrated, char digest[33]) {
     XXH3_state_t state;
     XXH3_128bits_reset(&state);
-    XXH3_128bits_update(&state, weights->values, net->values * sizeof *weights->values);
-    XXH3_128bits_update(&state, weights->mean, net->channels_tracked * sizeof *weights->mean);
-    XXH3_128bits_update(&state, weights->variance, net->channels_tracked * sizeof *weights->variance);
-    XXH3_128bits_update(&state, &weights->batches, sizeof weights->batches);
-    XXH3_128bits_update(&state, weights->mask, net->values);
-    for (int e = 0; e < epochs; e++)
+    digest_weights(&state, training->weights);
+    if (training->kept != NULL) digest_weights(&state, training->kept);
+    for (int e = 0; e < training->epoch; e++)
         for (int m = 0; m < METRICS; m++)
-            if (!metric[m].clock) XXH3_128bits_update(&state, (const char *)&rows[e] + metric[m].offset, sizeof(double));
+            if (!metric[m].clock)
+                XXH3_128bits_update(&state, (const char *)&training->rows[e] + metric[m].offset, sizeof(double));
+    if (recalibrated != NULL) {
+        XXH3_128bits_update(&state, &recalibrated->loss, sizeof recalibrated->loss);
+        XXH3_128bits_update(&state, &recalibrated->accuracy, sizeof recalibrated->accuracy);
+    }
     print_digest(&state, digest);
 }
 

@@ -47,8 +47,9 @@ int sg_state_read_training(sg_training **training, sg_h5_file *file, const sg_ne
 /* Metrics alone, for results. */
 int sg_state_add_metrics(sg_h5_content *content, const sg_training *training);
 
-/* A hash of weights, statistics, mask and metrics without clocks, 32 hexadecimal digits. Local. */
-void sg_state_digest(const sg_weights *weights, const sg_epoch *rows, int epochs, char digest[33]);
+/* A hash of all that a training's result says but clocks: weights, statistics, mask, the weights to rewind to, metrics,
+ * and the score after recalibration (NULL: none was taken). 32 hexadecimal digits. Local. */
+void sg_state_digest(const sg_training *training, const sg_score *recalibrated, char digest[33]);
 void sg_state_digest_signs(const sg_net *net, const int8_t *signs, char digest[33]);
 void sg_state_digest_path(const sg_path *path, char digest[33]);
 

@@ -170,7 +170,7 @@ static int publish(sg_task *task, const sg_training *training, const sg_score *r
     const sg_column *column = sg_row_columns(&columns);
     char digest[33];
     fill_row(task, training, recalibrated, &row);
-    sg_state_digest(training->weights, training->rows, training->epoch, digest);
+    sg_state_digest(training, recalibrated, digest);
     int status = SG_AT(sg_h5_content_create(&content, "result"));
     if (status == SG_OK) status = SG_AT(sg_state_add_weights(content, training->weights));
     if (status == SG_OK && training->kept != NULL) status = SG_AT(sg_state_add_kept(content, training->kept));
