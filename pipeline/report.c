@@ -29,7 +29,9 @@ static int write_csv(const char *dir, const sg_figure *figure) {
 static bool is_plot(const sg_figures *figures, const char *name) {
     size_t length = strlen(name);
     for (int i = 0; i < figures->count; i++)
-        if (strlen(figures->figure[i].id) + 4 == length && strncmp(figures->figure[i].id, name, length - 4) == 0) return true;
+        if (strlen(figures->figure[i].id) + 4 == length &&
+            strncmp(figures->figure[i].id, name, length - 4) == 0)
+            return true;
     return false;
 }
 
@@ -50,7 +52,8 @@ static void remove_old_csv(const char *dir, const sg_figures *figures) {
     while (folder != NULL && (entry = readdir(folder)) != NULL) {
         size_t length = strlen(entry->d_name);
         if (length < 5 || strcmp(entry->d_name + length - 4, ".csv") != 0) continue;
-        if (is_ours(entry->d_name) && !is_plot(figures, entry->d_name)) unlinkat(dirfd(folder), entry->d_name, 0);
+        if (is_ours(entry->d_name) && !is_plot(figures, entry->d_name))
+            unlinkat(dirfd(folder), entry->d_name, 0);
     }
     if (folder != NULL) closedir(folder);
 }
@@ -68,7 +71,8 @@ int sg_report_write(const char *dir, const sg_report *report) {
     int status = SG_AT(sg_file_make_directories(sg_run_path(dir, "report").text));
     if (status != SG_OK) return status;
     status = SG_AT(sg_figures_create(&figures, report));
-    for (int i = 0; status == SG_OK && i < figures.count; i++) status = SG_AT(write_csv(dir, &figures.figure[i]));
+    for (int i = 0; status == SG_OK && i < figures.count; i++)
+        status = SG_AT(write_csv(dir, &figures.figure[i]));
     if (status == SG_OK) status = SG_AT(write_page(dir, report, &figures));
     if (status == SG_OK) remove_old_csv(dir, &figures);
     sg_figures_destroy(&figures);

@@ -1,4 +1,5 @@
-/* DIR/report/index.html: what a run says, for people, in one page without a network; and a CSV file per plot. */
+/* DIR/report/index.html: what a run says, for people, in one page without a network; and a CSV file per plot.
+ */
 #ifndef SG_REPORT_H
 #define SG_REPORT_H
 
@@ -9,10 +10,10 @@
 
 /* A prunable tensor without weights lets nothing through but biases. */
 typedef struct sg_layer_census {
-    int tensors;        /* with a mask */
-    int dead;           /* without a surviving weight */
+    int tensors; /* with a mask */
+    int dead;    /* without a surviving weight */
     char first_dead[96];
-    double sparsest;    /* the smallest density of a tensor */
+    double sparsest; /* the smallest density of a tensor */
 } sg_layer_census;
 
 /* One trained network. Everything is borrowed. */
@@ -61,9 +62,9 @@ typedef struct sg_report {
     const sg_report_origin *origin;
 } sg_report;
 
-/* Writes DIR/report/index.html and DIR/report/<plot>.csv, each under a temporary name that is then renamed; CSV files of
- * earlier reports that are no plots any more are removed. Texts of the report may hold anything. Without gnuplot the page has no
- * plots and says so. Local. SG_CANTCREATE, SG_IO, SG_NOMEM. */
+/* Writes DIR/report/index.html and DIR/report/<plot>.csv, each under a temporary name that is then renamed;
+ * CSV files of earlier reports that are no plots any more are removed. Texts of the report may hold anything.
+ * Without gnuplot the page has no plots and says so. Local. SG_CANTCREATE, SG_IO, SG_NOMEM. */
 int sg_report_write(const char *dir, const sg_report *report);
 
 #endif

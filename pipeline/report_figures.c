@@ -12,8 +12,8 @@ enum { SHOWN_DENSITIES = 3, STYLE_DENSE = 0, STYLE_OTHER = 7 };
 
 /* Styles follow the thing, not its place in a figure. */
 static const char *const method_styles[] = {"dense", "aws", "lrr", "imp", NULL};
-static const char *const mode_styles[] = {"dense",  "signed",    "mask",         "random_signs", "magnitude",
-                                          "retrain", "signed_norms", "frozen", NULL};
+static const char *const mode_styles[] = {
+    "dense", "signed", "mask", "random_signs", "magnitude", "retrain", "signed_norms", "frozen", NULL};
 
 static int style_of(const char *const *table, const char *name) {
     for (int i = 0; table[i] != NULL; i++)
@@ -47,10 +47,10 @@ sg_alpha_range sg_report_alpha(const sg_report *report, int of_case) {
 typedef struct build {
     const sg_report *report;
     sg_figures *figures;
-    sg_alpha_range *alpha;  /* [cases] of the reference */
-    bool *ablation;         /* [cases] several ranges were searched */
+    sg_alpha_range *alpha;            /* [cases] of the reference */
+    bool *ablation;                   /* [cases] several ranges were searched */
     double (*shown)[SHOWN_DENSITIES]; /* [cases] densities whose paths are plotted; -1: none */
-    double *sparsest;       /* [cases] of transfers */
+    double *sparsest;                 /* [cases] of transfers */
 } build;
 
 static int room_for_one(sg_figures *figures) {
@@ -66,9 +66,9 @@ static int room_for_one(sg_figures *figures) {
 }
 
 /* The figure of this section, case and part, made when it is new; `about` becomes part of its title. */
-static int figure_of(const build *b, enum sg_section section, int of_case, const char *part, const char *about,
-                     sg_figure **figure) {
-    char id[sizeof (*figure)->id];
+static int figure_of(const build *b, enum sg_section section, int of_case, const char *part,
+                     const char *about, sg_figure **figure) {
+    char id[sizeof(*figure)->id];
     snprintf(id, sizeof id, "%s-%d-%s", sg_section_id(section), of_case + 1, part);
     for (char *c = id; *c != '\0'; c++)
         if (!isalnum((unsigned char)*c) && *c != '-' && *c != '_') *c = '-';
@@ -78,10 +78,14 @@ static int figure_of(const build *b, enum sg_section section, int of_case, const
     }
     SG_TRY(room_for_one(b->figures));
     *figure = &b->figures->figure[b->figures->count++];
-    **figure = (sg_figure){.section = section, .of_case = of_case, .x_label = "density of prunable weights (%)",
-                           .y_label = "test accuracy (%)", .unit = "%", .axis = SG_AXIS_DENSITY};
-    snprintf((*figure)->id, sizeof (*figure)->id, "%s", id);
-    snprintf((*figure)->title, sizeof (*figure)->title, "%s: %s", b->report->of_case[of_case].name, about);
+    **figure = (sg_figure){.section = section,
+                           .of_case = of_case,
+                           .x_label = "density of prunable weights (%)",
+                           .y_label = "test accuracy (%)",
+                           .unit = "%",
+                           .axis = SG_AXIS_DENSITY};
+    snprintf((*figure)->id, sizeof(*figure)->id, "%s", id);
+    snprintf((*figure)->title, sizeof(*figure)->title, "%s: %s", b->report->of_case[of_case].name, about);
     return SG_OK;
 }
 
@@ -91,17 +95,22 @@ static bool is_reference(const build *b, int of_case, const char *method, double
 }
 
 static int add_by_method(sg_figure *figure, const char *method, double x, double y) {
-    return SG_AT(sg_table_add(&figure->table, method_of(method), style_of(method_styles, method), false, x, y));
+    return SG_AT(
+        sg_table_add(&figure->table, method_of(method), style_of(method_styles, method), false, x, y));
 }
 
 static int add_accuracy(const build *b, const sg_report_run *run) {
     const sg_row *row = run->row;
     sg_figure *figure;
     char about[96];
-    if (is_dense(row->mode) || !is_reference(b, run->of_case, row->method, row->alpha_low, row->alpha_high)) return SG_OK;
-    if (searches(row)) snprintf(about, sizeof about, "the searches' own networks");
-    else snprintf(about, sizeof about, "transfer %s", row->mode);
-    SG_TRY(figure_of(b, SG_SECTION_ACCURACY, run->of_case, searches(row) ? "search" : row->mode, about, &figure));
+    if (is_dense(row->mode) || !is_reference(b, run->of_case, row->method, row->alpha_low, row->alpha_high))
+        return SG_OK;
+    if (searches(row))
+        snprintf(about, sizeof about, "the searches' own networks");
+    else
+        snprintf(about, sizeof about, "transfer %s", row->mode);
+    SG_TRY(figure_of(b, SG_SECTION_ACCURACY, run->of_case, searches(row) ? "search" : row->mode, about,
+                     &figure));
     return SG_AT(add_by_method(figure, row->method, 100.0 * row->density, 100.0 * sg_row_accuracy(row)));
 }
 
@@ -115,17 +124,19 @@ static int add_signs(const build *b, const sg_report_run *run) {
     if (!wanted || !is_reference(b, run->of_case, row->method, row->alpha_low, row->alpha_high)) return SG_OK;
     snprintf(about, sizeof about, "what is kept of %s", method_of(row->method));
     SG_TRY(figure_of(b, SG_SECTION_SIGNS, run->of_case, method_of(row->method), about, &figure));
-    return SG_AT(sg_table_add(&figure->table, row->mode, style_of(mode_styles, row->mode), false, 100.0 * row->density,
-                              100.0 * sg_row_accuracy(row)));
+    return SG_AT(sg_table_add(&figure->table, row->mode, style_of(mode_styles, row->mode), false,
+                              100.0 * row->density, 100.0 * sg_row_accuracy(row)));
 }
 
 /* lrr and imp are alpha = 1: shown beside the ranges. */
 static int add_alpha(sg_figure *figure, const char *method, double low, double high, double x, double y) {
     char label[96];
-    if (strcmp(method, "aws") == 0) snprintf(label, sizeof label, "aws alpha %g..%g", low, high);
-    else snprintf(label, sizeof label, "%s", method);
+    if (strcmp(method, "aws") == 0)
+        snprintf(label, sizeof label, "aws alpha %g..%g", low, high);
+    else
+        snprintf(label, sizeof label, "%s", method);
     const sg_series *known = sg_table_find(&figure->table, label);
-    int style = known != NULL ? known->style
+    int style = known != NULL                ? known->style
                 : strcmp(method, "aws") == 0 ? 10 + figure->table.count
                                              : style_of(method_styles, method);
     return SG_AT(sg_table_add(&figure->table, label, style, false, x, y));
@@ -137,7 +148,8 @@ static int add_ablation(const build *b, const sg_report_run *run) {
     bool is_signed = strcmp(row->mode, "signed") == 0;
     if (!b->ablation[run->of_case] || row->method[0] == '\0' || !(searches(row) || is_signed)) return SG_OK;
     SG_TRY(figure_of(b, SG_SECTION_ALPHA, run->of_case, is_signed ? "signed" : "search",
-                     is_signed ? "transfer signed, by range" : "the searches' own networks, by range", &figure));
+                     is_signed ? "transfer signed, by range" : "the searches' own networks, by range",
+                     &figure));
     return SG_AT(add_alpha(figure, row->method, row->alpha_low, row->alpha_high, 100.0 * row->density,
                            100.0 * sg_row_accuracy(row)));
 }
@@ -146,12 +158,18 @@ static int add_training(const build *b, const sg_report_run *run) {
     const sg_row *row = run->row;
     sg_figure *figure;
     char part[64], about[128];
-    if (is_dense(row->mode) || !is_reference(b, run->of_case, row->method, row->alpha_low, row->alpha_high)) return SG_OK;
+    if (is_dense(row->mode) || !is_reference(b, run->of_case, row->method, row->alpha_low, row->alpha_high))
+        return SG_OK;
     if (!searches(row) && row->density != b->sparsest[run->of_case]) return SG_OK;
-    if (searches(row)) snprintf(part, sizeof part, "search");
-    else snprintf(part, sizeof part, "transfer-%s", method_of(row->method));
-    if (searches(row)) snprintf(about, sizeof about, "the searches, warm-up and rounds");
-    else snprintf(about, sizeof about, "transfers from %s at %.3g %% density", method_of(row->method), 100.0 * row->density);
+    if (searches(row))
+        snprintf(part, sizeof part, "search");
+    else
+        snprintf(part, sizeof part, "transfer-%s", method_of(row->method));
+    if (searches(row))
+        snprintf(about, sizeof about, "the searches, warm-up and rounds");
+    else
+        snprintf(about, sizeof about, "transfers from %s at %.3g %% density", method_of(row->method),
+                 100.0 * row->density);
     SG_TRY(figure_of(b, SG_SECTION_TRAINING, run->of_case, part, about, &figure));
     figure->axis = SG_AXIS_LINEAR;
     figure->reading = SG_READ_HIGHEST_X;
@@ -159,9 +177,11 @@ static int add_training(const build *b, const sg_report_run *run) {
     if (searches(row)) figure->y_label = "training accuracy (%)";
     for (int e = 0; e < run->epochs; e++) {
         double x = run->first_epoch + e + 1;
-        if (searches(row)) SG_TRY(add_by_method(figure, row->method, x, 100.0 * run->epoch[e].train_accuracy));
-        else SG_TRY(sg_table_add(&figure->table, row->mode, style_of(mode_styles, row->mode), false, x,
-                                 100.0 * run->epoch[e].test_accuracy));
+        if (searches(row))
+            SG_TRY(add_by_method(figure, row->method, x, 100.0 * run->epoch[e].train_accuracy));
+        else
+            SG_TRY(sg_table_add(&figure->table, row->mode, style_of(mode_styles, row->mode), false, x,
+                                100.0 * run->epoch[e].test_accuracy));
     }
     return SG_OK;
 }
@@ -207,8 +227,8 @@ static int add_path(const build *b, const sg_report_path *path) {
     figure->x_label = "lambda: 0 is network two, 1 is network one";
     figure->y_label = "test error (%)";
     for (int k = 0; k < path->path->done; k++)
-        SG_TRY(add_by_method(figure, is_dense(link->mode) ? "dense" : link->method, path->path->point[k].lambda,
-                             100.0 * path->path->point[k].error));
+        SG_TRY(add_by_method(figure, is_dense(link->mode) ? "dense" : link->method,
+                             path->path->point[k].lambda, 100.0 * path->path->point[k].error));
     return SG_OK;
 }
 
@@ -224,7 +244,8 @@ static int add_barrier(const build *b, const sg_report_path *path) {
     figure->x_label = "sparsity (%)";
     figure->y_label = "error barrier (points)";
     figure->unit = "points";
-    return SG_AT(add_by_method(figure, link->method, 100.0 * (1.0 - link->density), 100.0 * link->barrier_error));
+    return SG_AT(
+        add_by_method(figure, link->method, 100.0 * (1.0 - link->density), 100.0 * link->barrier_error));
 }
 
 static int add_ablated_barrier(const build *b, const sg_report_path *path) {
@@ -253,15 +274,19 @@ static int add_dense_levels(const build *b) {
             const sg_report_run *run = &b->report->run[i];
             if (!accuracy || run->of_case != figure->of_case || !is_dense(run->row->mode)) continue;
             if (figure->section != SG_SECTION_TRAINING)
-                SG_TRY(sg_table_add(&figure->table, "dense", STYLE_DENSE, true, 0.0, 100.0 * sg_row_accuracy(run->row)));
+                SG_TRY(sg_table_add(&figure->table, "dense", STYLE_DENSE, true, 0.0,
+                                    100.0 * sg_row_accuracy(run->row)));
             for (int e = 0; e < run->epochs && figure->section == SG_SECTION_TRAINING; e++)
-                SG_TRY(sg_table_add(&figure->table, "dense", STYLE_DENSE, false, e + 1, 100.0 * run->epoch[e].test_accuracy));
+                SG_TRY(sg_table_add(&figure->table, "dense", STYLE_DENSE, false, e + 1,
+                                    100.0 * run->epoch[e].test_accuracy));
         }
-        bool noise = figure->section == SG_SECTION_BARRIERS && strstr(figure->id + strlen(section), "sgd-noise") != NULL;
+        bool noise = figure->section == SG_SECTION_BARRIERS &&
+                     strstr(figure->id + strlen(section), "sgd-noise") != NULL;
         for (int i = 0; noise && i < b->report->paths; i++) {
             const sg_report_path *path = &b->report->path[i];
             if (path->of_case == figure->of_case && is_dense(path->link->mode))
-                SG_TRY(sg_table_add(&figure->table, "dense", STYLE_DENSE, true, 0.0, 100.0 * path->link->barrier_error));
+                SG_TRY(sg_table_add(&figure->table, "dense", STYLE_DENSE, true, 0.0,
+                                    100.0 * path->link->barrier_error));
         }
     }
     return SG_OK;
@@ -300,8 +325,10 @@ static int survey(build *b) {
     for (int i = 0; i < b->report->runs; i++) {
         const sg_report_run *run = &b->report->run[i];
         const sg_row *row = run->row;
-        if (!is_reference(b, run->of_case, row->method, row->alpha_low, row->alpha_high)) b->ablation[run->of_case] = true;
-        if (!searches(row) && row->density < b->sparsest[run->of_case]) b->sparsest[run->of_case] = row->density;
+        if (!is_reference(b, run->of_case, row->method, row->alpha_low, row->alpha_high))
+            b->ablation[run->of_case] = true;
+        if (!searches(row) && row->density < b->sparsest[run->of_case])
+            b->sparsest[run->of_case] = row->density;
     }
     return SG_OK;
 }
@@ -327,7 +354,8 @@ static int fill(build *b) {
     return SG_AT(add_dense_levels(b));
 }
 
-/* By section and case; figures stay in the order in which they were made. A comparison of one thing is none. */
+/* By section and case; figures stay in the order in which they were made. A comparison of one thing is none.
+ */
 static int sort_figures(sg_figures *figures) {
     sg_figure *sorted;
     int count = 0;
@@ -336,10 +364,13 @@ static int sort_figures(sg_figures *figures) {
         for (int i = 0; i < figures->count; i++) {
             sg_figure *figure = &figures->figure[i];
             if ((int)figure->section != section) continue;
-            if (section == SG_SECTION_SIGNS && figure->table.count - (sg_table_find(&figure->table, "dense") != NULL) < 2)
+            if (section == SG_SECTION_SIGNS &&
+                figure->table.count - (sg_table_find(&figure->table, "dense") != NULL) < 2)
                 sg_table_release(&figure->table);
-            else if (figure->table.count == 0) sg_table_release(&figure->table);
-            else sorted[count++] = *figure;
+            else if (figure->table.count == 0)
+                sg_table_release(&figure->table);
+            else
+                sorted[count++] = *figure;
         }
     free(figures->figure);
     *figures = (sg_figures){.figure = sorted, .count = count, .room = figures->count};
@@ -356,7 +387,8 @@ int sg_figures_create(sg_figures *figures, const sg_report *report) {
     if (status == SG_OK) status = SG_AT(SG_NEW(&b.sparsest, cases));
     if (status == SG_OK) status = SG_AT(fill(&b));
     if (status == SG_OK) status = SG_AT(sort_figures(figures));
-    for (int i = 0; status == SG_OK && i < figures->count; i++) status = SG_AT(sg_table_group(&figures->figure[i].table));
+    for (int i = 0; status == SG_OK && i < figures->count; i++)
+        status = SG_AT(sg_table_group(&figures->figure[i].table));
     free(b.alpha);
     free(b.ablation);
     free(b.shown);

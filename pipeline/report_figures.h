@@ -39,8 +39,8 @@ typedef struct sg_figures {
 
 const char *sg_section_id(enum sg_section section);
 const char *sg_section_title(enum sg_section section);
-const char *sg_section_asks(enum sg_section section);    /* one sentence */
-const char *sg_section_remedy(enum sg_section section);  /* what to configure where it is empty */
+const char *sg_section_asks(enum sg_section section);   /* one sentence */
+const char *sg_section_remedy(enum sg_section section); /* what to configure where it is empty */
 
 /* All figures of the report, grouped, in the order of sections. SG_NOMEM; owned. */
 int sg_figures_create(sg_figures *figures, const sg_report *report);
@@ -49,7 +49,8 @@ void sg_figures_destroy(sg_figures *figures);
 /* What the figure's numbers say, one or two sentences of plain text. */
 void sg_figure_says(const sg_figure *figure, char *text, size_t size);
 
-/* The alpha range of aws that figures without an ablation show: 0 to 1 where it was searched, else the first. */
+/* The alpha range of aws that figures without an ablation show: 0 to 1 where it was searched, else the first.
+ */
 sg_alpha_range sg_report_alpha(const sg_report *report, int of_case);
 
 /* What counts as a network's accuracy: with recalibrated statistics where there are any. */

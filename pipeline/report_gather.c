@@ -66,7 +66,8 @@ void sg_gather_destroy(sg_gather **gather) {
 
 static void count_origin(sg_gather *g, const char *name, const char *value) {
     for (int i = 0; i < g->origins; i++)
-        if (strcmp(g->origin[i].name, name) == 0 && strncmp(g->origin[i].value, value, sizeof g->origin[i].value - 1) == 0) {
+        if (strcmp(g->origin[i].name, name) == 0 &&
+            strncmp(g->origin[i].value, value, sizeof g->origin[i].value - 1) == 0) {
             g->origin[i].files++;
             return;
         }
@@ -78,7 +79,8 @@ static void count_origin(sg_gather *g, const char *name, const char *value) {
 }
 
 static void read_origins(sg_gather *g, const sg_h5_file *file) {
-    static const char *const names[] = {"revision", "arithmetic", "isa", "compiler", "mpi", "hdf5", "host", "ranks", "threads"};
+    static const char *const names[] = {"revision", "arithmetic", "isa",   "compiler", "mpi",
+                                        "hdf5",     "host",       "ranks", "threads"};
     for (size_t i = 0; i < sg_h5_attributes(file); i++) {
         char value[256];
         const char *name = sg_h5_attribute_at(file, i, value, sizeof value);
@@ -92,7 +94,8 @@ static int read_epochs(sg_h5_file *file, sg_epoch **epoch, int *epochs) {
     size_t columns = sizeof(sg_epoch) / sizeof(double);
     *epochs = 0;
     if (e == NULL) return SG_OK;
-    SG_CHECK(e->ndims == 2 && e->dims[0] <= MAX_EPOCHS && e->dims[1] == columns, SG_DATA, "/metrics/epochs is no table of epochs");
+    SG_CHECK(e->ndims == 2 && e->dims[0] <= MAX_EPOCHS && e->dims[1] == columns, SG_DATA,
+             "/metrics/epochs is no table of epochs");
     SG_TRY(SG_NEW(epoch, e->dims[0]));
     *epochs = (int)e->dims[0];
     return SG_AT(sg_h5_read(file, e->path, SG_H5_F64, 2, e->dims, *epoch));
@@ -136,7 +139,8 @@ int sg_gather_run(sg_gather *gather, const sg_plan_stage *stage, const sg_row *r
     return SG_OK;
 }
 
-int sg_gather_path(sg_gather *gather, const sg_plan_stage *stage, const sg_link *link, const sg_path *path, sg_h5_file *file) {
+int sg_gather_path(sg_gather *gather, const sg_plan_stage *stage, const sg_link *link, const sg_path *path,
+                   sg_h5_file *file) {
     gather->path[gather->paths++] = (sg_report_path){.link = link, .path = path, .of_case = stage->config};
     read_origins(gather, file);
     return SG_OK;
@@ -148,14 +152,16 @@ static const char *reason(const char *dir, const sg_plan_stage *stage, char text
     text[0] = '\0';
     if (stage->state == SG_STATE_FAILED) {
         /* The key, a newline, the reason. */
-        if (sg_file_read_text(sg_stage_path(dir, stage->id, "failed").text, text, MAX_REASON) != SG_OK) sg_error_clear();
+        if (sg_file_read_text(sg_stage_path(dir, stage->id, "failed").text, text, MAX_REASON) != SG_OK)
+            sg_error_clear();
         const char *after = strchr(text, '\n');
         return after == NULL ? text : after + 1;
     }
     if (stage->state == SG_STATE_STALE)
         return "its result was made with other options, data or parents: signet run names the difference";
     if (stage->state == SG_STATE_BLOCKED) return "a stage that it starts from failed";
-    if (stage->state == SG_STATE_PENDING && access(sg_stage_path(dir, stage->id, "result.h5").text, F_OK) == 0)
+    if (stage->state == SG_STATE_PENDING &&
+        access(sg_stage_path(dir, stage->id, "result.h5").text, F_OK) == 0)
         return "a result is there and is damaged: signet verify says where; signet run computes it again";
     return "";
 }
@@ -190,9 +196,16 @@ int sg_gather_write(sg_gather *gather, const char *dir) {
     const char *name = realpath(dir, whole) == NULL ? dir : whole, *last = strrchr(name, '/');
     sg_report report = {.name = last == NULL || last[1] == '\0' ? name : last + 1,
                         .config_text = config == NULL ? "" : config,
-                        .stages = gather->plan->count, .cases = gather->plan->cases, .runs = gather->runs,
-                        .paths = gather->paths, .lacks = gather->lacks, .origins = gather->origins,
-                        .of_case = gather->of_case, .run = gather->run, .path = gather->path, .lack = gather->lack,
+                        .stages = gather->plan->count,
+                        .cases = gather->plan->cases,
+                        .runs = gather->runs,
+                        .paths = gather->paths,
+                        .lacks = gather->lacks,
+                        .origins = gather->origins,
+                        .of_case = gather->of_case,
+                        .run = gather->run,
+                        .path = gather->path,
+                        .lack = gather->lack,
                         .origin = gather->origin};
     status = SG_AT(sg_report_write(dir, &report));
     free(config);

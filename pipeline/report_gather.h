@@ -11,10 +11,11 @@ typedef struct sg_gather sg_gather;
 int sg_gather_create(sg_gather **gather, const sg_run_config *config, const sg_plan *plan);
 void sg_gather_destroy(sg_gather **gather);
 
-/* A finished stage's open result: a trained network with its row, or a path with its link; both are borrowed until the
- * report is written. SG_DATA, SG_NOMEM. */
+/* A finished stage's open result: a trained network with its row, or a path with its link; both are borrowed
+ * until the report is written. SG_DATA, SG_NOMEM. */
 int sg_gather_run(sg_gather *gather, const sg_plan_stage *stage, const sg_row *row, sg_h5_file *file);
-int sg_gather_path(sg_gather *gather, const sg_plan_stage *stage, const sg_link *link, const sg_path *path, sg_h5_file *file);
+int sg_gather_path(sg_gather *gather, const sg_plan_stage *stage, const sg_link *link, const sg_path *path,
+                   sg_h5_file *file);
 
 /* Adds what is not done and why, and writes DIR/report. */
 int sg_gather_write(sg_gather *gather, const char *dir);

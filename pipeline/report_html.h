@@ -4,10 +4,11 @@
 
 #include <stdio.h>
 
-/* Text between tags or inside a quoted attribute. Control characters and bytes that are no UTF-8 become U+FFFD, lines
- * stay lines. */
+/* Text between tags or inside a quoted attribute. Control characters and bytes that are no UTF-8 become
+ * U+FFFD, lines stay lines. */
 void sg_html_text(FILE *out, const char *text);
-void sg_html_printf(FILE *out, const char *format, ...) __attribute__((format(printf, 2, 3))); /* escaped as a whole */
+void sg_html_printf(FILE *out, const char *format, ...)
+    __attribute__((format(printf, 2, 3))); /* escaped as a whole */
 
 /* A stage's id as a path in a URL: all but letters, digits and -_.~/ percent-encoded. */
 void sg_html_url(FILE *out, const char *path);

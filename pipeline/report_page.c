@@ -45,16 +45,21 @@ static void print_head(page *p) {
     fputs("<h1>", p->out);
     sg_html_text(p->out, title);
     fputs("</h1>\n<ul class=\"facts\">\n", p->out);
-    fprintf(p->out, "<li><b>%d</b> of %d stages done</li><li><b>%d</b> trained networks</li><li><b>%d</b> paths</li>"
-                    "<li><b>%d</b> failed</li><li><b>%d</b> symptom%s</li>\n</ul>\n<nav>",
+    fprintf(p->out,
+            "<li><b>%d</b> of %d stages done</li><li><b>%d</b> trained networks</li><li><b>%d</b> paths</li>"
+            "<li><b>%d</b> failed</li><li><b>%d</b> symptom%s</li>\n</ul>\n<nav>",
             r->stages - r->lacks, r->stages, r->runs, r->paths, failed, found, found == 1 ? "" : "s");
     fputs("<a href=\"#diagnosis\">Diagnosis</a>", p->out);
     for (int s = 0; s < SG_SECTION_COUNT; s++)
-        fprintf(p->out, "<a href=\"#%s\">%s</a>", sg_section_id((enum sg_section)s), sg_section_title((enum sg_section)s));
+        fprintf(p->out, "<a href=\"#%s\">%s</a>", sg_section_id((enum sg_section)s),
+                sg_section_title((enum sg_section)s));
     fputs("<a href=\"#runs\">All runs</a><a href=\"#provenance\">Provenance</a></nav>\n"
-          "<p>Points are means over seeds and data orders, bars reach from the lowest to the highest value, \302\261 is the standard "
-          "error of the mean and n the number of networks or paths. Accuracy is with recalibrated running statistics where the "
-          "network has any. Dashed black is dense, its range shaded. Series at one density stand a little apart. Each plot's numbers stand in the CSV file below it.</p>\n",
+          "<p>Points are means over seeds and data orders, bars reach from the lowest to the highest value, "
+          "\302\261 is the standard "
+          "error of the mean and n the number of networks or paths. Accuracy is with recalibrated running "
+          "statistics where the "
+          "network has any. Dashed black is dense, its range shaded. Series at one density stand a little "
+          "apart. Each plot's numbers stand in the CSV file below it.</p>\n",
           p->out);
 }
 
@@ -67,17 +72,21 @@ static void print_lacks(page *p) {
         return;
     }
     bool pressing = count_lacks(r, SG_STATE_FAILED) + count_lacks(r, SG_STATE_STALE) > 0;
-    fprintf(p->out, "<details id=\"lacks\"%s><summary>Stages that are not done: %d (%d failed, %d stale, %d pending, %d blocked)"
-                    "</summary>\n<div class=\"box\"><table class=\"sort\"><thead><tr><th>state</th>"
-                    "<th>stage</th><th>why</th></tr></thead><tbody>\n",
-            pressing ? " open" : "", r->lacks, count_lacks(r, SG_STATE_FAILED), count_lacks(r, SG_STATE_STALE),
-            count_lacks(r, SG_STATE_PENDING), count_lacks(r, SG_STATE_BLOCKED));
+    fprintf(p->out,
+            "<details id=\"lacks\"%s><summary>Stages that are not done: %d (%d failed, %d stale, %d pending, "
+            "%d blocked)"
+            "</summary>\n<div class=\"box\"><table class=\"sort\"><thead><tr><th>state</th>"
+            "<th>stage</th><th>why</th></tr></thead><tbody>\n",
+            pressing ? " open" : "", r->lacks, count_lacks(r, SG_STATE_FAILED),
+            count_lacks(r, SG_STATE_STALE), count_lacks(r, SG_STATE_PENDING),
+            count_lacks(r, SG_STATE_BLOCKED));
     /* Failed and stale stages first: pending ones may be thousands. */
     int shown = 0;
     for (int waiting = 0; waiting < 2; waiting++)
         for (int i = 0; i < r->lacks && shown < SG_PAGE_LACKS; i++) {
             const sg_report_lack *lack = &r->lack[i];
-            bool waits = lack->state == SG_STATE_PENDING || lack->state == SG_STATE_BLOCKED || lack->state == SG_STATE_RUNNING;
+            bool waits = lack->state == SG_STATE_PENDING || lack->state == SG_STATE_BLOCKED ||
+                         lack->state == SG_STATE_RUNNING;
             if (waits != (waiting == 1)) continue;
             shown++;
             fprintf(p->out, "<tr><td>%s</td><td>", sg_stage_state_name(lack->state));
@@ -145,20 +154,27 @@ static int print_figure(page *p, const sg_figure *figure) {
 static void print_missing(page *p, enum sg_section section, bool any) {
     char missing[256] = "";
     size_t used = 0;
-    bool by_pair = section == SG_SECTION_PATHS || section == SG_SECTION_BARRIERS, by_mode = section == SG_SECTION_ACCURACY;
+    bool by_pair = section == SG_SECTION_PATHS || section == SG_SECTION_BARRIERS,
+         by_mode = section == SG_SECTION_ACCURACY;
     const char *const *names = by_pair ? sg_pair_names : sg_mode_names;
     for (int n = 0; any && (by_pair || by_mode) && names[n] != NULL; n++) {
         bool there = false;
-        for (int i = 0; by_pair && i < p->report->paths; i++) there |= strcmp(p->report->path[i].link->kind, names[n]) == 0;
-        for (int i = 0; by_mode && i < p->report->runs; i++) there |= strcmp(p->report->run[i].row->mode, names[n]) == 0;
+        for (int i = 0; by_pair && i < p->report->paths; i++)
+            there |= strcmp(p->report->path[i].link->kind, names[n]) == 0;
+        for (int i = 0; by_mode && i < p->report->runs; i++)
+            there |= strcmp(p->report->run[i].row->mode, names[n]) == 0;
         if (there || used >= sizeof missing) continue;
-        used += (size_t)snprintf(missing + used, sizeof missing - used, "%s\"%s\"", used == 0 ? "" : ", ", names[n]);
+        used += (size_t)snprintf(missing + used, sizeof missing - used, "%s\"%s\"", used == 0 ? "" : ", ",
+                                 names[n]);
     }
     if (any && missing[0] == '\0') return;
     fputs("<p class=\"lack\">", p->out);
-    if (any) sg_html_printf(p->out, "Not run, or not finished: %s. To have them, add them to %s.", missing,
-                            by_pair ? "connect.pairs (and their modes to transfer.modes)" : "transfer.modes");
-    else sg_html_printf(p->out, "Not run, or not finished. To fill this section, %s.", sg_section_remedy(section));
+    if (any)
+        sg_html_printf(p->out, "Not run, or not finished: %s. To have them, add them to %s.", missing,
+                       by_pair ? "connect.pairs (and their modes to transfer.modes)" : "transfer.modes");
+    else
+        sg_html_printf(p->out, "Not run, or not finished. To fill this section, %s.",
+                       sg_section_remedy(section));
     fputs("</p>\n", p->out);
 }
 
@@ -181,9 +197,12 @@ static int print_plots(page *p) {
     for (int s = 0; s < SG_SECTION_COUNT; s++) SG_TRY(print_section(p, (enum sg_section)s));
     if (p->no_plots[0] == '\0') return SG_OK;
     fputs("<p class=\"bad\" id=\"no-plots\">", p->out);
-    sg_html_printf(p->out, "Plots are missing: %s. Install gnuplot 5 or newer (Debian and Ubuntu: apt install gnuplot-nox; clusters: "
-                           "module load gnuplot) and run signet collect again. All numbers are here and in the CSV files.",
-                   p->no_plots);
+    sg_html_printf(
+        p->out,
+        "Plots are missing: %s. Install gnuplot 5 or newer (Debian and Ubuntu: apt install gnuplot-nox; "
+        "clusters: "
+        "module load gnuplot) and run signet collect again. All numbers are here and in the CSV files.",
+        p->no_plots);
     fputs("</p>\n", p->out);
     return SG_OK;
 }
@@ -197,15 +216,19 @@ static void text_cell(FILE *out, const char *text) {
 }
 
 static void number_cell(FILE *out, double value, int decimals) {
-    if (isfinite(value)) fprintf(out, "<td class=\"n\" data-v=\"%.9g\">%.*f</td>", value, decimals, value);
-    else fputs("<td class=\"n\"></td>", out);
+    if (isfinite(value))
+        fprintf(out, "<td class=\"n\" data-v=\"%.9g\">%.*f</td>", value, decimals, value);
+    else
+        fputs("<td class=\"n\"></td>", out);
 }
 
 static void whole_cell(FILE *out, int64_t value) { number_cell(out, value < 0 ? NAN : (double)value, 0); }
 
 static void alpha_cell(FILE *out, const char *method, double low, double high) {
-    if (method[0] == '\0') fputs("<td></td>", out);
-    else fprintf(out, "<td>%g..%g</td>", low, high);
+    if (method[0] == '\0')
+        fputs("<td></td>", out);
+    else
+        fprintf(out, "<td>%g..%g</td>", low, high);
 }
 
 static void file_cell(FILE *out, const char *stage) {
@@ -219,7 +242,8 @@ static void file_cell(FILE *out, const char *stage) {
 /* kinds: a letter per column; n: numbers, sorted as such. */
 static void print_head_row(FILE *out, const char *const *name, const char *kinds) {
     fputs("<div class=\"box\"><table class=\"sort\"><thead><tr>", out);
-    for (int i = 0; name[i] != NULL; i++) fprintf(out, "<th%s>%s</th>", kinds[i] == 'n' ? " class=\"n\"" : "", name[i]);
+    for (int i = 0; name[i] != NULL; i++)
+        fprintf(out, "<th%s>%s</th>", kinds[i] == 'n' ? " class=\"n\"" : "", name[i]);
     fputs("</tr></thead><tbody>\n", out);
 }
 
@@ -229,13 +253,31 @@ static void end_table(page *p, int left, const char *file) {
 }
 
 static void print_runs(page *p) {
-    static const char *const names[] = {"file", "kind", "method", "alpha", "mode", "density %", "accuracy %", "recalibrated %",
-                                        "test loss", "sign flips", "negative gammas", "search seed", "transfer seed", "order seed",
-                                        "dead layers", "smallest layer density %", "images/s", "wall s", NULL};
+    static const char *const names[] = {"file",
+                                        "kind",
+                                        "method",
+                                        "alpha",
+                                        "mode",
+                                        "density %",
+                                        "accuracy %",
+                                        "recalibrated %",
+                                        "test loss",
+                                        "sign flips",
+                                        "negative gammas",
+                                        "search seed",
+                                        "transfer seed",
+                                        "order seed",
+                                        "dead layers",
+                                        "smallest layer density %",
+                                        "images/s",
+                                        "wall s",
+                                        NULL};
     FILE *out = p->out;
     int i;
-    fputs("<h2 id=\"runs\">All runs</h2>\n<p>A row per trained network; a click on a column's name sorts by it. Each file holds its "
-          "own resolved configuration, revision and arithmetic: <code>signet inspect FILE</code>.</p>\n", out);
+    fputs("<h2 id=\"runs\">All runs</h2>\n<p>A row per trained network; a click on a column's name sorts by "
+          "it. Each file holds its "
+          "own resolved configuration, revision and arithmetic: <code>signet inspect FILE</code>.</p>\n",
+          out);
     print_head_row(out, names, "tttttnnnnnnnnnnnnn");
     for (i = 0; i < p->report->runs && (i % 16 != 0 || has_room(p, 1000000)); i++) {
         const sg_report_run *run = &p->report->run[i];
@@ -265,8 +307,9 @@ static void print_runs(page *p) {
 }
 
 static void print_links(page *p) {
-    static const char *const names[] = {"file", "pair", "method", "alpha", "mode", "density %", "error barrier (points)",
-                                        "loss barrier", "network one", "network two", NULL};
+    static const char *const names[] = {
+        "file",         "pair",        "method",      "alpha", "mode", "density %", "error barrier (points)",
+        "loss barrier", "network one", "network two", NULL};
     FILE *out = p->out;
     int i;
     fputs("<h3>All paths</h3>\n", out);
@@ -291,8 +334,10 @@ static void print_links(page *p) {
 
 static void print_provenance(page *p) {
     const sg_report *r = p->report;
-    fputs("<h2 id=\"provenance\">Provenance</h2>\n<div class=\"box\"><table><thead><tr><th>what</th><th>value</th>"
-          "<th class=\"n\">files</th></tr></thead><tbody>\n", p->out);
+    fputs("<h2 id=\"provenance\">Provenance</h2>\n<div "
+          "class=\"box\"><table><thead><tr><th>what</th><th>value</th>"
+          "<th class=\"n\">files</th></tr></thead><tbody>\n",
+          p->out);
     for (int i = 0; i < r->origins; i++) {
         fputs("<tr>", p->out);
         text_cell(p->out, r->origin[i].name);
@@ -304,7 +349,8 @@ static void print_provenance(page *p) {
     fputs("</pre></details>\n<p>Tables for programs: <a href=\"../results.csv\">results.csv</a>, "
           "<a href=\"../connectivity.csv\">connectivity.csv</a>, <a href=\"../curves.csv\">curves.csv</a>, "
           "<a href=\"../results.h5\">results.h5</a>, <a href=\"../config.cfg\">config.cfg</a>, "
-          "<a href=\"../log.jsonl\">log.jsonl</a>.</p>\n", p->out);
+          "<a href=\"../log.jsonl\">log.jsonl</a>.</p>\n",
+          p->out);
 }
 
 int sg_page_create(char **text, const sg_report *report, const sg_figures *figures) {
@@ -322,7 +368,9 @@ int sg_page_create(char **text, const sg_report *report, const sg_figures *figur
     bool failed = ferror(p.out) != 0;
     failed |= fclose(p.out) != 0;
     if (status == SG_OK && failed) status = SG_FAIL(SG_NOMEM, "out of memory: the report's page");
-    if (status == SG_OK) *text = p.text;
-    else free(p.text);
+    if (status == SG_OK)
+        *text = p.text;
+    else
+        free(p.text);
     return status;
 }

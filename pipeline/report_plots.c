@@ -25,7 +25,7 @@ extern char **environ;
 static const struct style {
     const char *colour;
     int mark, dash;
-} styles[] = {{"#000000", 3, 2}, {"#0072B2", 7, 1}, {"#D55E00", 5, 1}, {"#009E73", 9, 4},
+} styles[] = {{"#000000", 3, 2},  {"#0072B2", 7, 1},  {"#D55E00", 5, 1}, {"#009E73", 9, 4},
               {"#CC79A7", 11, 3}, {"#E69F00", 13, 5}, {"#56B4E9", 6, 1}, {"#7F7F7F", 4, 2}};
 enum { STYLES = sizeof styles / sizeof *styles };
 
@@ -34,8 +34,10 @@ static void quote(FILE *out, const char *text) {
     fputc('\'', out);
     for (; *text != '\0'; text++) {
         unsigned char c = (unsigned char)*text;
-        if (c == '\'') fputs("''", out);
-        else fputc(c < 0x20 || c == 0x7f || c == '`' || c >= 0x80 ? ' ' : c, out);
+        if (c == '\'')
+            fputs("''", out);
+        else
+            fputc(c < 0x20 || c == 0x7f || c == '`' || c >= 0x80 ? ' ' : c, out);
     }
     fputc('\'', out);
 }
@@ -61,8 +63,10 @@ static void write_axes(FILE *out, const sg_figure *figure) {
         high = fmax(high, low);
         double margin = high / low < 1.5 ? 1.6 : 1.12;
         fprintf(out, "set logscale x 10\nset xrange [%.9g:%.9g]\n", high * margin, low / margin);
-        if (high / low < 8.0) fputs("set xtics (1,1.5,2,3,4,5,7,10,15,20,25,30,40,50,65,80,100)\n", out);
-        else fputs("set xtics (0.1,0.2,0.5,1,2,5,10,20,50,100)\n", out);
+        if (high / low < 8.0)
+            fputs("set xtics (1,1.5,2,3,4,5,7,10,15,20,25,30,40,50,65,80,100)\n", out);
+        else
+            fputs("set xtics (0.1,0.2,0.5,1,2,5,10,20,50,100)\n", out);
     } else {
         double margin = high > low ? 0.04 * (high - low) : 1.0;
         fprintf(out, "set xrange [%.9g:%.9g]\n", low - margin, high + margin);
@@ -94,10 +98,12 @@ static double shift(const sg_figure *figure, int number) {
 static void write_series(FILE *out, const sg_figure *figure, int number) {
     const sg_series *series = &figure->table.series[number];
     const struct style *look = &styles[series->style % STYLES];
-    if (series->level) fprintf(out, "%.9g with lines", series->cell[0].mean);
+    if (series->level)
+        fprintf(out, "%.9g with lines", series->cell[0].mean);
     else if (series->cells > 2 * MARKS) /* bars at every epoch would hide the curve */
         fprintf(out, "$d%d using 1:2 with linespoints pointinterval %d", number, series->cells / MARKS + 1);
-    else fprintf(out, "$d%d using ($1*%.6g):2:3:4 with yerrorlines", number, shift(figure, number));
+    else
+        fprintf(out, "$d%d using ($1*%.6g):2:3:4 with yerrorlines", number, shift(figure, number));
     fprintf(out, " linewidth 1.6 dashtype %d linecolor rgb '%s'", look->dash, look->colour);
     if (!series->level) fprintf(out, " pointtype %d pointsize 0.6", look->mark);
     fputs(" title ", out);
@@ -107,16 +113,20 @@ static void write_series(FILE *out, const sg_figure *figure, int number) {
 static void write_script(FILE *out, const sg_figure *figure) {
     const sg_table *table = &figure->table;
     fputs("set encoding utf8\n"
-                 "set terminal svg size 440,350 dynamic noenhanced font 'sans-serif,14' background '#ffffff'\n"
-                 "set key below samplen 3 noenhanced\nset grid linecolor rgb '#d8d8d8' linewidth 0.6\n"
-                 "set border 3\nset tics nomirror\nset bars small\nset offsets 0,0,graph 0.06,graph 0.04\n", out);
+          "set terminal svg size 440,350 dynamic noenhanced font 'sans-serif,14' background '#ffffff'\n"
+          "set key below samplen 3 noenhanced\nset grid linecolor rgb '#d8d8d8' linewidth 0.6\n"
+          "set border 3\nset tics nomirror\nset bars small\nset offsets 0,0,graph 0.06,graph 0.04\n",
+          out);
     write_axes(out, figure);
     write_data(out, table);
     for (int s = 0; s < table->count; s++) {
         const sg_series *series = &table->series[s];
         if (series->level && series->cell[0].n > 1)
-            fprintf(out, "set object rectangle from graph 0, first %.9g to graph 1, first %.9g behind fillcolor rgb "
-                         "'#e4e4e4' fillstyle solid noborder\n", series->cell[0].low, series->cell[0].high);
+            fprintf(
+                out,
+                "set object rectangle from graph 0, first %.9g to graph 1, first %.9g behind fillcolor rgb "
+                "'#e4e4e4' fillstyle solid noborder\n",
+                series->cell[0].low, series->cell[0].high);
     }
     fputs("plot ", out);
     for (int s = 0; s < table->count; s++) {
@@ -161,7 +171,8 @@ static void close_one(int *descriptor) {
 static int prepare_spawn(posix_spawn_file_actions_t *actions, int in, int out) {
     int error = posix_spawn_file_actions_adddup2(actions, in, STDIN_FILENO);
     if (error == 0) error = posix_spawn_file_actions_adddup2(actions, out, STDOUT_FILENO);
-    if (error == 0) error = posix_spawn_file_actions_addopen(actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    if (error == 0)
+        error = posix_spawn_file_actions_addopen(actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
     return error;
 }
 
@@ -256,14 +267,15 @@ static int finish(child *c, bool kill_it) {
 
 /* ---- The element. */
 
-/* Ids are one namespace in the whole page, so each gets the figure's in front. The page has a title of its own for the
- * element. */
+/* Ids are one namespace in the whole page, so each gets the figure's in front. The page has a title of its
+ * own for the element. */
 static void copy_unique(FILE *out, const char *text, const char *end, const char *id) {
     static const char *const before[] = {"id='", "id=\"", "href='#", "href=\"#", "url(#"};
     static const char title[] = "<title>Gnuplot</title>";
     while (text < end) {
         size_t length = 0;
-        if ((size_t)(end - text) > sizeof title && memcmp(text, title, sizeof title - 1) == 0) text += sizeof title - 1;
+        if ((size_t)(end - text) > sizeof title && memcmp(text, title, sizeof title - 1) == 0)
+            text += sizeof title - 1;
         for (size_t i = 0; i < sizeof before / sizeof *before && length == 0; i++) {
             size_t n = strlen(before[i]);
             if ((size_t)(end - text) > n && memcmp(text, before[i], n) == 0) length = n;
@@ -276,7 +288,8 @@ static void copy_unique(FILE *out, const char *text, const char *end, const char
 
 static int make_element(const child *c, const char *id, char **svg) {
     size_t size;
-    const char *from = c->text == NULL ? NULL : strstr(c->text, "<svg"), *end = from == NULL ? NULL : strstr(from, "</svg>");
+    const char *from = c->text == NULL ? NULL : strstr(c->text, "<svg"),
+               *end = from == NULL ? NULL : strstr(from, "</svg>");
     SG_CHECK(end != NULL, SG_IO, "gnuplot drew nothing; version 5 or newer with its svg terminal is needed");
     FILE *out = open_memstream(svg, &size);
     SG_CHECK(out != NULL, SG_NOMEM, "out of memory: plot %s", id);

@@ -65,13 +65,16 @@ static sg_cell summarise(const sg_sample *sample, int n) {
 
 static size_t end_of_cell(const sg_table *t, size_t from) {
     size_t to = from + 1;
-    while (to < t->samples && t->sample[to].series == t->sample[from].series && t->sample[to].x == t->sample[from].x) to++;
+    while (to < t->samples && t->sample[to].series == t->sample[from].series &&
+           t->sample[to].x == t->sample[from].x)
+        to++;
     return to;
 }
 
 int sg_table_group(sg_table *table) {
     if (table->samples > 0) qsort(table->sample, table->samples, sizeof *table->sample, by_place);
-    for (size_t i = 0; i < table->samples; i = end_of_cell(table, i)) table->series[table->sample[i].series].cells++;
+    for (size_t i = 0; i < table->samples; i = end_of_cell(table, i))
+        table->series[table->sample[i].series].cells++;
     for (int s = 0; s < table->count; s++) {
         SG_TRY(SG_NEW(&table->series[s].cell, (size_t)table->series[s].cells));
         table->series[s].cells = 0;
@@ -117,8 +120,10 @@ void sg_csv_text(FILE *out, const char *text) {
 }
 
 static void print_real(FILE *out, double value) {
-    if (isfinite(value)) fprintf(out, ",%.9g", value);
-    else fputc(',', out);
+    if (isfinite(value))
+        fprintf(out, ",%.9g", value);
+    else
+        fputc(',', out);
 }
 
 void sg_table_print_csv(const sg_table *table, const char *x_name, FILE *out) {

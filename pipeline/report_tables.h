@@ -1,4 +1,5 @@
-/* Samples of one figure, grouped: a series per label, a cell per x, mean and spread over the samples of a cell. Local. */
+/* Samples of one figure, grouped: a series per label, a cell per x, mean and spread over the samples of a
+ * cell. Local. */
 #ifndef SG_REPORT_TABLES_H
 #define SG_REPORT_TABLES_H
 
@@ -21,10 +22,10 @@ typedef struct sg_sample {
 
 typedef struct sg_series {
     char label[96];
-    int style;   /* colour, mark and dash: the same for one thing in all figures */
-    bool level;  /* a line to reach: one value for every x */
+    int style;  /* colour, mark and dash: the same for one thing in all figures */
+    bool level; /* a line to reach: one value for every x */
     sg_cell *cell;
-    int cells;   /* ascending x */
+    int cells; /* ascending x */
 } sg_series;
 
 /* Zero it to begin. */
@@ -38,8 +39,8 @@ typedef struct sg_table {
 /* One sample; values that are not finite are no samples. A level's x counts for nothing. SG_NOMEM. */
 int sg_table_add(sg_table *table, const char *label, int style, bool level, double x, double y);
 
-/* Makes the cells of all series; called once, after the last sample. The order of the samples does not change a bit of
- * the result. SG_NOMEM. */
+/* Makes the cells of all series; called once, after the last sample. The order of the samples does not change
+ * a bit of the result. SG_NOMEM. */
 int sg_table_group(sg_table *table);
 void sg_table_release(sg_table *table);
 

@@ -8,23 +8,27 @@
 static const struct section {
     const char *id, *title, *asks, *remedy;
 } sections[SG_SECTION_COUNT] = {
-    [SG_SECTION_ACCURACY] = {"accuracy", "Accuracy against density",
-                             "Do the transferred networks reach the dense network's accuracy, and down to which density?",
-                             "set search.methods = (\"lrr\", \"aws\"), transfer.modes = (\"signed\", \"dense\") and "
-                             "transfer.rounds or transfer.densities"},
+    [SG_SECTION_ACCURACY] =
+        {"accuracy", "Accuracy against density",
+         "Do the transferred networks reach the dense network's accuracy, and down to which density?",
+         "set search.methods = (\"lrr\", \"aws\"), transfer.modes = (\"signed\", \"dense\") and "
+         "transfer.rounds or transfer.densities"},
     [SG_SECTION_PATHS] = {"path", "Error along the path between two networks",
                           "Is there a hill of test error on the straight line between the two networks?",
                           "set connect.pairs, and in transfer.modes the modes that the pairs name"},
-    [SG_SECTION_BARRIERS] = {"barrier", "Error barriers against sparsity",
-                             "How high is that hill above the straight line between its ends as the networks get sparser?",
-                             "set connect.pairs, and several transfer.rounds or transfer.densities"},
-    [SG_SECTION_ALPHA] = {"alpha", "Range of the interpolation",
-                          "How much of the interpolation of normalisation parameters does it take?",
-                          "set search.alpha to a list of ranges, ((0.0, 1.0), (0.5, 1.0), (0.9, 1.0)), with \"aws\" in "
-                          "search.methods"},
-    [SG_SECTION_SIGNS] = {"signs", "Signs against magnitudes",
-                          "What carries the solution: its signs, its mask, or its magnitudes?",
-                          "set transfer.modes = (\"signed\", \"mask\", \"random_signs\", \"magnitude\", \"dense\")"},
+    [SG_SECTION_BARRIERS] =
+        {"barrier", "Error barriers against sparsity",
+         "How high is that hill above the straight line between its ends as the networks get sparser?",
+         "set connect.pairs, and several transfer.rounds or transfer.densities"},
+    [SG_SECTION_ALPHA] =
+        {"alpha", "Range of the interpolation",
+         "How much of the interpolation of normalisation parameters does it take?",
+         "set search.alpha to a list of ranges, ((0.0, 1.0), (0.5, 1.0), (0.9, 1.0)), with \"aws\" in "
+         "search.methods"},
+    [SG_SECTION_SIGNS] =
+        {"signs", "Signs against magnitudes",
+         "What carries the solution: its signs, its mask, or its magnitudes?",
+         "set transfer.modes = (\"signed\", \"mask\", \"random_signs\", \"magnitude\", \"dense\")"},
     [SG_SECTION_TRAINING] = {"training", "Training curves", "Did the trainings converge, and how fast?",
                              "let the run finish at least one stage"},
     [SG_SECTION_COST] = {"cost", "Cost", "What does training cost, and does sparsity pay?",
@@ -60,7 +64,8 @@ static double common_x(const sg_figure *figure) {
         for (int i = 0; !series->level && i < series->cells; i++) {
             double x = series->cell[i].x;
             bool all = true;
-            for (int k = 0; k < figure->table.count; k++) all &= sg_series_at(&figure->table.series[k], x) != NULL;
+            for (int k = 0; k < figure->table.count; k++)
+                all &= sg_series_at(&figure->table.series[k], x) != NULL;
             if (isnan(any) || (lowest ? x < any : x > any)) any = x;
             if (all && (isnan(best) || (lowest ? x < best : x > best))) best = x;
         }
@@ -68,10 +73,17 @@ static double common_x(const sg_figure *figure) {
     return isnan(best) ? any : best;
 }
 
+/* Of a path's mean curve: the height above the straight line between its ends. */
+static double hill(const sg_series *series, const sg_cell *cell) {
+    const sg_cell *first = &series->cell[0], *last = &series->cell[series->cells - 1];
+    double t = last->x > first->x ? (cell->x - first->x) / (last->x - first->x) : 0.0;
+    return cell->mean - ((1.0 - t) * first->mean + t * last->mean);
+}
+
 static const sg_cell *peak(const sg_series *series) {
     const sg_cell *top = NULL;
     for (int i = 0; i < series->cells; i++)
-        if (top == NULL || series->cell[i].mean > top->mean) top = &series->cell[i];
+        if (top == NULL || hill(series, &series->cell[i]) > hill(series, top)) top = &series->cell[i];
     return top;
 }
 
@@ -80,21 +92,27 @@ static const sg_cell *read_series(const sg_figure *figure, const sg_series *seri
 }
 
 static void say_cell(writer *w, const sg_figure *figure, const sg_series *series, const sg_cell *cell) {
-    say(w, "%s %.4g", series->label, cell->mean);
+    if (figure->reading == SG_READ_PEAK) {
+        say(w, "%s %.2f points at lambda %.2g, error there %.4g", series->label, hill(series, cell), cell->x,
+            cell->mean);
+    } else {
+        say(w, "%s %.4g", series->label, cell->mean);
+    }
     if (cell->n > 1) say(w, " \302\261 %.2g", cell->error);
     if (strcmp(figure->unit, "%") == 0) say(w, " %%");
-    say(w, " (n = %d", cell->n);
-    if (figure->reading == SG_READ_PEAK) say(w, ", at lambda %.2g", cell->x);
-    say(w, ")");
+    say(w, " (n = %d)", cell->n);
 }
 
-static void say_difference(writer *w, const sg_figure *figure, const char *first, const char *second, double x) {
+static void say_difference(writer *w, const sg_figure *figure, const char *first, const char *second,
+                           double x) {
     const sg_series *one = sg_table_find(&figure->table, first), *two = sg_table_find(&figure->table, second);
-    const sg_cell *a = one == NULL ? NULL : read_series(figure, one, x), *b = two == NULL ? NULL : read_series(figure, two, x);
+    const sg_cell *a = one == NULL ? NULL : read_series(figure, one, x),
+                  *b = two == NULL ? NULL : read_series(figure, two, x);
     if (a == NULL || b == NULL) return;
     double difference = a->mean - b->mean;
     say(w, " %s is %.*f %s %s %s", first, fabs(difference) < 100.0 ? 2 : 0, fabs(difference),
-        strcmp(figure->unit, "%") == 0 ? "points" : figure->unit, difference < 0.0 ? "below" : "above", second);
+        strcmp(figure->unit, "%") == 0 ? "points" : figure->unit, difference < 0.0 ? "below" : "above",
+        second);
     if (a->n < 2 || b->n < 2) {
         say(w, "; with one network on a side there is no uncertainty to hold it against.");
         return;
@@ -107,12 +125,19 @@ static void say_difference(writer *w, const sg_figure *figure, const char *first
 /* The comparison that the section is about. */
 static void say_comparison(writer *w, const sg_figure *figure, double x) {
     switch (figure->section) {
-    case SG_SECTION_ACCURACY: say_difference(w, figure, "aws", "dense", x); /* fall through */
-    case SG_SECTION_PATHS:
-    case SG_SECTION_BARRIERS: say_difference(w, figure, "aws", "lrr", x); break;
-    case SG_SECTION_ALPHA: say_difference(w, figure, "aws alpha 0..1", "lrr", x); break;
-    case SG_SECTION_SIGNS: say_difference(w, figure, "signed", "mask", x); break;
-    default: break;
+    case SG_SECTION_ACCURACY:
+        say_difference(w, figure, "aws", "dense", x); /* fall through */
+    case SG_SECTION_BARRIERS:
+        say_difference(w, figure, "aws", "lrr", x);
+        break;
+    case SG_SECTION_ALPHA:
+        say_difference(w, figure, "aws alpha 0..1", "lrr", x);
+        break;
+    case SG_SECTION_SIGNS:
+        say_difference(w, figure, "signed", "mask", x);
+        break;
+    default:
+        break;
     }
 }
 
@@ -122,11 +147,17 @@ void sg_figure_says(const sg_figure *figure, char *text, size_t size) {
     int said = 0;
     text[0] = '\0';
     switch (figure->reading) {
-    case SG_READ_PEAK: say(&w, "Highest mean error on the path: "); break;
-    case SG_READ_LOWEST_X: say(&w, "At %.3g %% density: ", x); break;
+    case SG_READ_PEAK:
+        say(&w, "Highest above the straight line between the ends, on the mean curve: ");
+        break;
+    case SG_READ_LOWEST_X:
+        say(&w, "At %.3g %% density: ", x);
+        break;
     case SG_READ_HIGHEST_X:
-        if (figure->section == SG_SECTION_TRAINING) say(&w, "After epoch %.0f: ", x);
-        else say(&w, "At %.3g %% sparsity: ", x);
+        if (figure->section == SG_SECTION_TRAINING)
+            say(&w, "After epoch %.0f: ", x);
+        else
+            say(&w, "At %.3g %% sparsity: ", x);
         break;
     }
     for (int s = 0; s < figure->table.count; s++) {

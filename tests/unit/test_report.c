@@ -34,7 +34,8 @@ static void assert_lacks(const char *text, const char *part) {
 
 /* Sums of a few decimals: 1e-12 is far above rounding. */
 static void assert_near(double actual, double expected) {
-    if (!(fabs(actual - expected) <= 1e-12 * (1.0 + fabs(expected)))) fail_msg("expected %.17g, got %.17g", expected, actual);
+    if (!(fabs(actual - expected) <= 1e-12 * (1.0 + fabs(expected))))
+        fail_msg("expected %.17g, got %.17g", expected, actual);
 }
 
 /* ---- A made-up run: two methods, two densities, two seeds. */
@@ -58,14 +59,23 @@ typedef struct made_up {
 static void add_run(made_up *m, const char *method, const char *mode, int round, int seed, double accuracy) {
     int i = m->report.runs++;
     sg_row *row = &m->row[i];
-    *row = (sg_row){.alpha_low = strcmp(method, "aws") == 0 ? 0.0 : 1.0, .alpha_high = 1.0, .search_seed = 1, .round = round,
-                    .density = round < 0 ? 1.0 : pow(0.5, round), .transfer_seed = seed, .order_seed = seed,
-                    .test_accuracy = accuracy, .test_accuracy_recalibrated = accuracy, .images_per_s = 100.0, .wall_s = 2.0};
+    *row = (sg_row){.alpha_low = strcmp(method, "aws") == 0 ? 0.0 : 1.0,
+                    .alpha_high = 1.0,
+                    .search_seed = 1,
+                    .round = round,
+                    .density = round < 0 ? 1.0 : pow(0.5, round),
+                    .transfer_seed = seed,
+                    .order_seed = seed,
+                    .test_accuracy = accuracy,
+                    .test_accuracy_recalibrated = accuracy,
+                    .images_per_s = 100.0,
+                    .wall_s = 2.0};
     snprintf(row->stage, sizeof row->stage, "net/%s-s1/round-%02d/%s-s%d", method, round, mode, seed);
     snprintf(row->kind, sizeof row->kind, "%s", mode[0] == '\0' ? "round" : "transfer");
     snprintf(row->method, sizeof row->method, "%s", method);
     snprintf(row->mode, sizeof row->mode, "%s", mode);
-    for (int e = 0; e < 2; e++) m->epoch[i][e] = (sg_epoch){.train_accuracy = 0.5, .test_accuracy = 0.5 * accuracy * (e + 1)};
+    for (int e = 0; e < 2; e++)
+        m->epoch[i][e] = (sg_epoch){.train_accuracy = 0.5, .test_accuracy = 0.5 * accuracy * (e + 1)};
     m->run[i] = (sg_report_run){.row = row, .epoch = m->epoch[i], .epochs = 2};
     if (mode[0] == '\0') m->run[i].layers = (sg_layer_census){.tensors = 4, .sparsest = 0.1};
 }
@@ -73,8 +83,12 @@ static void add_run(made_up *m, const char *method, const char *mode, int round,
 static void add_path(made_up *m, const char *method, const char *kind, int round, double barrier) {
     int i = m->report.paths++;
     sg_link *link = &m->link[i];
-    *link = (sg_link){.round = round, .density = pow(0.5, round), .barrier_error = barrier, .search_seed = 1,
-                      .alpha_low = strcmp(method, "aws") == 0 ? 0.0 : 1.0, .alpha_high = 1.0};
+    *link = (sg_link){.round = round,
+                      .density = pow(0.5, round),
+                      .barrier_error = barrier,
+                      .search_seed = 1,
+                      .alpha_low = strcmp(method, "aws") == 0 ? 0.0 : 1.0,
+                      .alpha_high = 1.0};
     snprintf(link->kind, sizeof link->kind, "%s", kind);
     snprintf(link->method, sizeof link->method, "%s", method);
     snprintf(link->mode, sizeof link->mode, "signed");
@@ -101,7 +115,8 @@ static int create(void **state) {
     }
     add_run(m, "", "dense", -1, 2, 0.90);
     add_run(m, "", "dense", -1, 3, 0.92);
-    m->lack = (sg_report_lack){"net/imp-s1/round-01", "diverged: <script>alert('x')</script> & more", SG_STATE_FAILED};
+    m->lack = (sg_report_lack){"net/imp-s1/round-01", "diverged: <script>alert('x')</script> & more",
+                               SG_STATE_FAILED};
     snprintf(m->origin.name, sizeof m->origin.name, "revision");
     snprintf(m->origin.value, sizeof m->origin.value, "abc<1>");
     m->origin.files = 3;
@@ -219,7 +234,8 @@ static void html_text_is_escaped(void **state) {
     FILE *out = open_memstream(&text, &size);
     sg_html_text(out, "<a href=\"x\" b='y'>&\x01\xff\xc0\xaf\xc3\xa9\n");
     fclose(out);
-    assert_string_equal(text, "&lt;a href=&quot;x&quot; b=&#39;y&#39;&gt;&amp;&#xFFFD;&#xFFFD;&#xFFFD;&#xFFFD;\xc3\xa9\n");
+    assert_string_equal(
+        text, "&lt;a href=&quot;x&quot; b=&#39;y&#39;&gt;&amp;&#xFFFD;&#xFFFD;&#xFFFD;&#xFFFD;\xc3\xa9\n");
     free(text);
 }
 
@@ -251,9 +267,17 @@ static void labels_mean_nothing_to_gnuplot(void **state) {
 
 static void every_experiment_that_was_run_has_its_figures(void **state) {
     sg_figures figures;
-    static const char *const ids[] = {"accuracy-1-signed", "accuracy-1-mask", "accuracy-1-search", "path-1-signed-signed-50",
-                                      "path-1-signed-signed-25", "barrier-1-signed-signed", "signs-1-aws", "training-1-search",
-                                      "training-1-transfer-aws", "cost-1-speed", "cost-1-wall"};
+    static const char *const ids[] = {"accuracy-1-signed",
+                                      "accuracy-1-mask",
+                                      "accuracy-1-search",
+                                      "path-1-signed-signed-50",
+                                      "path-1-signed-signed-25",
+                                      "barrier-1-signed-signed",
+                                      "signs-1-aws",
+                                      "training-1-search",
+                                      "training-1-transfer-aws",
+                                      "cost-1-speed",
+                                      "cost-1-wall"};
     const made_up *m = *state;
     assert_ok(sg_figures_create(&figures, &m->report));
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) find_figure(&figures, ids[i]);
@@ -269,7 +293,8 @@ static void several_ranges_of_alpha_are_an_ablation(void **state) {
     assert_ok(sg_figures_create(&figures, &m->report));
     assert_non_null(sg_table_find(&find_figure(&figures, "alpha-1-signed")->table, "aws alpha 0.5..1"));
     /* Elsewhere stands the reference range alone. */
-    assert_int_equal(sg_series_at(sg_table_find(&find_figure(&figures, "accuracy-1-signed")->table, "aws"), 50.0)->n, 2);
+    assert_int_equal(
+        sg_series_at(sg_table_find(&find_figure(&figures, "accuracy-1-signed")->table, "aws"), 50.0)->n, 2);
     sg_figures_destroy(&figures);
 }
 
@@ -279,9 +304,22 @@ static void a_caption_says_means_errors_and_differences(void **state) {
     char says[1600];
     assert_ok(sg_figures_create(&figures, &m->report));
     sg_figure_says(find_figure(&figures, "accuracy-1-signed"), says, sizeof says);
-    assert_has(says, "At 25 % density: aws 80.5 \302\261 0.5 % (n = 2), lrr 60.5 \302\261 0.5 % (n = 2), dense 91 \302\261 1 % (n = 2).");
+    assert_has(says, "At 25 % density: aws 80.5 \302\261 0.5 % (n = 2), lrr 60.5 \302\261 0.5 % (n = 2), "
+                     "dense 91 \302\261 1 % (n = 2).");
     assert_has(says, "aws is 10.50 points below dense");
-    assert_has(says, "aws is 20.00 points above lrr (standard error of the difference 0.71: more than two of them)");
+    assert_has(
+        says, "aws is 20.00 points above lrr (standard error of the difference 0.71: more than two of them)");
+    sg_figures_destroy(&figures);
+}
+
+static void a_path_is_read_where_it_is_highest_above_its_ends(void **state) {
+    const made_up *m = *state;
+    sg_figures figures;
+    char says[1600];
+    assert_ok(sg_figures_create(&figures, &m->report));
+    sg_figure_says(find_figure(&figures, "path-1-signed-signed-25"), says, sizeof says);
+    assert_has(says, "aws 1.00 points at lambda 0.5, error there 21 % (n = 1), lrr 30.00 points at lambda "
+                     "0.5, error there 50 % (n = 1)");
     sg_figures_destroy(&figures);
 }
 
@@ -461,6 +499,7 @@ int main(void) {
         MADE_UP(every_experiment_that_was_run_has_its_figures),
         MADE_UP(several_ranges_of_alpha_are_an_ablation),
         MADE_UP(a_caption_says_means_errors_and_differences),
+        MADE_UP(a_path_is_read_where_it_is_highest_above_its_ends),
         MADE_UP(a_caption_is_cut_where_it_does_not_fit),
         MADE_UP(a_page_has_every_section_and_figure),
         MADE_UP(a_page_names_the_experiments_that_were_not_run),
