@@ -144,6 +144,7 @@ static int serve(scheduler *s) {
         report r;
         SG_TRY(sg_comm_wait_quietly(world, MPI_ANY_SOURCE, SG_TAG_REPORT, 0.0, &arrived, &from, &bytes));
         if (!arrived) break;
+        SG_TRY(sg_progress_receive(world)); /* sent before the report: not to come after the stage's end */
         SG_TRY(sg_comm_receive(world, &r, sizeof r, from, SG_TAG_REPORT, &bytes));
         s->crews[from / s->members].stage = TASK_WAIT;
         SG_TRY(take_report(s, &r));
