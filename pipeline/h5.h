@@ -45,6 +45,13 @@ void sg_h5_content_destroy(sg_h5_content **content);
  * is legal. Local. */
 int sg_h5_add(sg_h5_content *content, const char *path, enum sg_h5_type type, int ndims, const size_t *dims,
               const void *data);
+
+/* The same, for data that is not in memory: while writing, read(context, first, count, out) gives the elements
+ * first .. first + count - 1 (of all dimensions together), in order and in pieces of at most 64 MiB. Only for
+ * content that is written without a group. Local. */
+typedef int (*sg_h5_reader)(void *context, size_t first, size_t count, void *out);
+int sg_h5_add_stream(sg_h5_content *content, const char *path, enum sg_h5_type type, int ndims, const size_t *dims,
+                     sg_h5_reader read, void *context);
 int sg_h5_add_strings(sg_h5_content *content, const char *path, size_t count, const char *const *text);
 
 /* One-dimensional, or a scalar whose value is copied. */

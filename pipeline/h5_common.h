@@ -38,6 +38,8 @@ typedef struct sg_h5_item {
     size_t width;      /* bytes of an element */
     const void *data;  /* what is written or, of a foreign file, was read; NULL: to be read by libhdf5 */
     void *owned;       /* what data points at, when the content owns it */
+    sg_h5_reader read; /* instead of data: gives it while it is written */
+    void *context;     /* of read */
 } sg_h5_item;
 
 /* Bytes that grow: a listing of a file, as it goes through a pipe or a broadcast. After a failed allocation

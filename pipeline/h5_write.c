@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "kernels/memory.h"
 #include "pipeline/file.h"
@@ -13,6 +14,7 @@
 enum {
     SMALL_BYTES = 64 << 10, /* data sets below are written by one rank */
     MAX_NAME_BYTES = 1024,
+    STREAM_BYTES = 64 << 20,
     RESERVE_EACH = 4096, /* libhdf5's own bytes for one data set, generously */
     RESERVE_BASE = 1 << 18
 };
@@ -84,17 +86,28 @@ static int add_item(sg_h5_content *content, const char *path, sg_h5_item item) {
     return SG_OK;
 }
 
-int sg_h5_add(sg_h5_content *content, const char *path, enum sg_h5_type type, int ndims, const size_t *dims,
-              const void *data) {
+static int add_elements(sg_h5_content *content, const char *path, enum sg_h5_type type, int ndims,
+                        const size_t *dims, sg_h5_item item) {
     SG_CHECK(ndims >= 0 && ndims <= SG_H5_MAX_DIMS && type != SG_H5_STRINGS, SG_INTERNAL,
              "%s: %d dimensions of %s cannot be written", path, ndims, sg_h5_type_name(type));
-    sg_h5_item item = {
-        .entry = {.type = type, .ndims = ndims, .count = 1}, .width = sg_h5_type_size(type), .data = data};
+    item.entry = (sg_h5_entry){.type = type, .ndims = ndims, .count = 1};
+    item.width = sg_h5_type_size(type);
     for (int d = 0; d < ndims; d++) {
         item.entry.dims[d] = dims[d];
         item.entry.count *= dims[d];
     }
     return SG_AT(add_item(content, path, item));
+}
+
+int sg_h5_add(sg_h5_content *content, const char *path, enum sg_h5_type type, int ndims, const size_t *dims,
+              const void *data) {
+    return SG_AT(add_elements(content, path, type, ndims, dims, (sg_h5_item){.data = data}));
+}
+
+int sg_h5_add_stream(sg_h5_content *content, const char *path, enum sg_h5_type type, int ndims, const size_t *dims,
+                     sg_h5_reader read, void *context) {
+    SG_CHECK(ndims >= 1, SG_INTERNAL, "%s: a scalar is no stream", path);
+    return SG_AT(add_elements(content, path, type, ndims, dims, (sg_h5_item){.read = read, .context = context}));
 }
 
 int sg_h5_add_array(sg_h5_content *content, const char *path, enum sg_h5_type type, size_t count,
@@ -278,7 +291,8 @@ static int create_set(writer *w, size_t i) {
     const sg_h5_entry *entry = &item->entry;
     hsize_t dims[SG_H5_MAX_DIMS];
     for (int d = 0; d < entry->ndims; d++) dims[d] = entry->dims[d];
-    uint64_t checksum = sg_h5_checksum(item->data, (size_t)bytes_of(item));
+    /* A stream's is known when it has been written. */
+    uint64_t checksum = item->read != NULL ? 0 : sg_h5_checksum(item->data, (size_t)bytes_of(item));
     hid_t links = H5Pcreate(H5P_LINK_CREATE), creation = H5Pcreate(H5P_DATASET_CREATE),
           type = item_type(item);
     hid_t space = entry->ndims == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(entry->ndims, dims, NULL);
@@ -308,11 +322,61 @@ static int create_set(writer *w, size_t i) {
     return SG_OK;
 }
 
+/* The checksum of what was streamed: the block's and, in place of the 0, the data set's own. */
+static int set_checksum(writer *w, size_t i, uint64_t checksum) {
+    w->block.place[i].checksum = checksum;
+    hid_t attribute = H5Aopen(w->set[i], "xxh3_64", H5P_DEFAULT);
+    bool good = attribute >= 0 && H5Awrite(attribute, H5T_NATIVE_UINT64, &checksum) >= 0;
+    if (attribute >= 0) H5Aclose(attribute);
+    return good ? SG_OK : sg_h5_error(SG_IO, w->path, "cannot write a checksum");
+}
+
+/* Rows first .. first + count - 1 of data set i. */
+static int write_rows(const writer *w, size_t i, hsize_t first, hsize_t count, const void *data) {
+    const sg_h5_entry *entry = &w->content->item[i].entry;
+    hsize_t start[SG_H5_MAX_DIMS] = {first}, size[SG_H5_MAX_DIMS] = {count};
+    for (int d = 1; d < entry->ndims; d++) size[d] = entry->dims[d];
+    hid_t space = H5Dget_space(w->set[i]), memory = H5Screate_simple(entry->ndims, size, NULL);
+    bool good = space >= 0 && memory >= 0 &&
+                H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, size, NULL) >= 0 &&
+                H5Dwrite(w->set[i], sg_h5_memory_type(entry->type), memory, space, w->transfer, data) >= 0;
+    int status = good ? SG_OK : sg_h5_error(SG_IO, w->path, "cannot write a data set");
+    if (space >= 0) H5Sclose(space);
+    if (memory >= 0) H5Sclose(memory);
+    return status;
+}
+
+/* Data set i as its reader gives it, some rows at a time. */
+static int write_stream(writer *w, size_t i) {
+    const sg_h5_item *item = &w->content->item[i];
+    size_t rows = item->entry.dims[0], elements = rows > 0 ? item->entry.count / rows : 0;
+    size_t bytes = elements * item->width, piece = bytes > 0 ? STREAM_BYTES / bytes : 1;
+    unsigned char *buffer;
+    SG_CHECK(w->size == 1, SG_INTERNAL, "%s is streamed by a group", item->entry.path);
+    if (piece == 0) piece = 1;
+    if (piece > rows) piece = rows;
+    SG_TRY(SG_NEW(&buffer, piece * bytes));
+    XXH3_state_t *state = XXH3_createState();
+    int status = state != NULL ? SG_OK : SG_FAIL(SG_NOMEM, "out of memory: no room for a hash");
+    if (state != NULL) XXH3_64bits_reset(state);
+    for (size_t first = 0; status == SG_OK && bytes > 0 && first < rows; first += piece) {
+        size_t count = rows - first < piece ? rows - first : piece;
+        status = SG_AT(item->read(item->context, first * elements, count * elements, buffer));
+        if (status == SG_OK) status = SG_AT(write_rows(w, i, first, count, buffer));
+        XXH3_64bits_update(state, buffer, count * bytes);
+    }
+    if (status == SG_OK) status = SG_AT(set_checksum(w, i, XXH3_64bits_digest(state)));
+    XXH3_freeState(state);
+    free(buffer);
+    return status;
+}
+
 /* This rank's rows of data set i. Large ones are cut by rows of the first dimension, small ones go round. */
 static int write_slice(writer *w, size_t i) {
     const sg_h5_item *item = &w->content->item[i];
     const sg_h5_entry *entry = &item->entry;
     uint64_t bytes = bytes_of(item), rows = entry->ndims == 0 ? 1 : entry->dims[0], first = 0, end = rows;
+    if (item->read != NULL) return SG_AT(write_stream(w, i));
     if (bytes == 0) return SG_OK;
     if (bytes < SMALL_BYTES || rows < 2) {
         if (i % (size_t)w->size != (size_t)w->rank) return SG_OK;
