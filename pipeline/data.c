@@ -426,6 +426,10 @@ int sg_data_fetch(const sg_data *data, enum sg_data_split split, uint32_t sample
     return SG_AT(memory->kind->fetch(&memory->options, &memory->scan, split, sample, stored));
 }
 
+uint64_t sg_data_stored_size(const sg_data *data, enum sg_data_split split, uint32_t sample) {
+    return data->memory->kind->stored_size(&data->memory->scan, split, sample);
+}
+
 int sg_data_threads(const sg_data *data) {
     return data->memory != NULL && data->memory->options.threads > 0 ? data->memory->options.threads : 1;
 }

@@ -62,10 +62,12 @@ void sg_data_close(sg_data **data);
 const char *const *sg_data_kinds(void);
 
 /* Reads every sample once more and prints what the data set holds: size, samples and images per class, mean
- * and deviation per channel, fingerprint. SG_DATA when a class has no sample in the training split. Local. */
+ * and deviation per channel, fingerprint, and each file of a lazy data set that cannot be read. SG_DATA when there
+ * are such, or a class has no sample in the training split. Local. */
 int sg_data_check(const sg_data *data, FILE *out);
 
-/* Writes the data set as one packed HDF5 file (kind `packed`), to a temporary name first, and syncs it.
+/* Writes the data set as one packed HDF5 file (kind `packed`), to a temporary name first, and syncs it. What is not
+ * in memory is streamed, at most 64 MiB at a time: pixels or, where sizes differ, the image files as they are.
  * Local: call it on one rank. SG_CANTCREATE, SG_IO. */
 int sg_data_pack(const sg_data *data, const char *path);
 

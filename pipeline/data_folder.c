@@ -394,8 +394,12 @@ static int fetch_folder(const sg_data_options *options, const sg_data_scan *scan
                    stored->name, stored->size, e->size, options->path);
 }
 
+static uint64_t size_in_folder(const sg_data_scan *scan, enum sg_data_split split, uint32_t sample) {
+    return entry_of(scan, split, sample)->size;
+}
+
 /* The size of the first images, and whether others differ from it. The first of a shuffled list are as good as
- * any. */
+ * any. Damaged ones are named when they are read, so that a check gets as far as to name them all. */
 static int find_size(const sg_data_options *options, sg_data_scan *scan, bool *differ) {
     sg_stored stored;
     *differ = false;
@@ -405,10 +409,16 @@ static int find_size(const sg_data_options *options, sg_data_scan *scan, bool *d
             SG_TRY(fetch_folder(options, scan, (enum sg_data_split)s, i, &stored));
             int status = SG_AT(sg_data_image_probe(stored.name, stored.bytes, stored.size, &height, &width));
             SG_FREE(stored.bytes);
+            if (status == SG_DATA && (s == SG_SPLIT_TRAIN || scan->height > 0)) {
+                sg_error_clear();
+                continue;
+            }
             SG_TRY(status);
             if (scan->height == 0) scan->height = height, scan->width = width;
             *differ = *differ || height != scan->height || width != scan->width;
         }
+    SG_CHECK(scan->height > 0, SG_DATA, "%s: none of the first images can be read; fetch the data set again",
+             options->path);
     return SG_OK;
 }
 
@@ -469,4 +479,5 @@ const sg_data_kind sg_data_folder = {.name = "folder",
                                      .scan = scan_folder,
                                      .read = read_folder,
                                      .fetch = fetch_folder,
+                                     .stored_size = size_in_folder,
                                      .manifest_counts = true};

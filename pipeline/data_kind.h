@@ -65,11 +65,15 @@ typedef struct sg_data_kind {
     /* One stored sample, at any time after opening; thread-safe. NULL: the kind is never lazy. */
     int (*fetch)(const sg_data_options *options, const sg_data_scan *scan, enum sg_data_split split,
                  uint32_t sample, sg_stored *stored);
+    /* Bytes of a stored image file; for data sets that are resized. */
+    uint64_t (*stored_size)(const sg_data_scan *scan, enum sg_data_split split, uint32_t sample);
     bool manifest_counts; /* the manifest (names and sizes) stands for the content in the fingerprint */
 } sg_data_kind;
 
 /* The stored sample of an open lazy data set. Thread-safe, local. */
 int sg_data_fetch(const sg_data *data, enum sg_data_split split, uint32_t sample, sg_stored *stored);
+
+uint64_t sg_data_stored_size(const sg_data *data, enum sg_data_split split, uint32_t sample);
 
 /* Threads that opened the data set, for work on all of it. */
 int sg_data_threads(const sg_data *data);

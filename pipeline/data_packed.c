@@ -10,8 +10,47 @@
 #include "pipeline/h5.h"
 
 typedef struct manifest {
-    uint64_t images[SG_SPLITS], labels[SG_SPLITS]; /* offsets in the file */
+    uint64_t images[SG_SPLITS], labels[SG_SPLITS]; /* offsets in the file; of images or image files */
+    uint64_t starts[SG_SPLITS];                    /* image files: offset in the manifest of uint64 [samples + 1] */
 } manifest;
+
+/* The places of a split whose images are files. */
+static int scan_files(const sg_data_options *options, sg_h5_file *file, enum sg_data_split split,
+                      sg_data_scan *scan, manifest *m) {
+    char files[64], starts[64], labels[64];
+    snprintf(files, sizeof files, SG_PACKED_FILES, sg_data_split_name(split));
+    snprintf(starts, sizeof starts, SG_PACKED_STARTS, sg_data_split_name(split));
+    snprintf(labels, sizeof labels, SG_PACKED_LABELS, sg_data_split_name(split));
+    const sg_h5_entry *f = sg_h5_find(file, files), *s = sg_h5_find(file, starts), *l = sg_h5_find(file, labels);
+    SG_CHECK(f != NULL && f->type == SG_H5_U8 && s != NULL && s->type == SG_H5_U64 && l != NULL &&
+                 l->type == SG_H5_I32 && s->count == l->count + 1 && l->count <= INT32_MAX,
+             SG_DATA, "%s: %s, %s and %s do not belong together; pack it again with `signet data pack`",
+             options->path, files, starts, labels);
+    scan->samples[split] = (uint32_t)l->count;
+    m->starts[split] = scan->manifest.size;
+    SG_TRY(sg_blob_add(&scan->manifest, NULL, s->count * sizeof(uint64_t)));
+    uint64_t *start = (uint64_t *)(scan->manifest.bytes + m->starts[split]);
+    SG_TRY(sg_h5_read_array(file, starts, SG_H5_U64, s->count, start));
+    for (size_t i = 0; i < l->count; i++)
+        SG_CHECK(start[i] <= start[i + 1] && start[i + 1] - start[i] <= SG_DATA_MAX_FILE && start[i + 1] <= f->count,
+                 SG_DATA, "%s: %s: image %zu lies from byte %" PRIu64 " to %" PRIu64 " of %zu; pack it again",
+                 options->path, starts, i, start[i], start[i + 1], f->count);
+    SG_TRY(sg_h5_locate(file, files, &m->images[split]));
+    return SG_AT(sg_h5_locate(file, labels, &m->labels[split]));
+}
+
+/* Image files: what the network sees is brought to one size. */
+static int scan_all_files(const sg_data_options *options, sg_h5_file *file, sg_data_scan *scan, manifest *m) {
+    int64_t size;
+    for (int s = 0; s < SG_SPLITS; s++) SG_TRY(scan_files(options, file, (enum sg_data_split)s, scan, m));
+    SG_TRY(sg_h5_get_integer(file, SG_PACKED_SIZE, &size));
+    SG_CHECK(size >= 1 && size <= SG_DATA_MAX_SIDE, SG_DATA, "%s: %s is %lld; 1 to %d are possible", options->path,
+             SG_PACKED_SIZE, (long long)size, SG_DATA_MAX_SIDE);
+    scan->height = scan->width = options->size > 0 ? options->size : (int)size;
+    scan->channels = 3;
+    scan->resized = true;
+    return SG_AT(sg_h5_get_unsigned(file, SG_PACKED_FINGERPRINT, &scan->content));
+}
 
 /* The images' shape and both places of a split. */
 static int scan_split(const sg_data_options *options, const sg_h5_file *file, enum sg_data_split split,
@@ -57,12 +96,21 @@ static int scan_names(sg_h5_file *file, sg_data_scan *scan) {
 }
 
 static int scan_file(const sg_data_options *options, sg_h5_file *file, sg_data_scan *scan) {
-    manifest m;
+    manifest m = {0};
     const char *name;
+    char files[64];
+    snprintf(files, sizeof files, SG_PACKED_FILES, sg_data_split_name(SG_SPLIT_TRAIN));
     SG_CHECK(strcmp(sg_h5_kind(file), SG_PACKED_KIND) == 0, SG_DATA,
              "%s: is a file of kind %s, and %s is wanted; `signet data pack` makes one", options->path,
              sg_h5_kind(file), SG_PACKED_KIND);
-    for (int s = 0; s < SG_SPLITS; s++) SG_TRY(scan_split(options, file, (enum sg_data_split)s, scan, &m));
+    SG_TRY(sg_blob_add(&scan->manifest, &m, sizeof m));
+    if (sg_h5_find(file, files) != NULL) SG_TRY(scan_all_files(options, file, scan, &m));
+    for (int s = 0; s < SG_SPLITS && !scan->resized; s++)
+        SG_TRY(scan_split(options, file, (enum sg_data_split)s, scan, &m));
+    SG_CHECK(options->size == 0 || (options->size == scan->height && options->size == scan->width), SG_CONFIG,
+             "data.size = %d, but %s holds pixels of images of %d x %d; leave it 0, or pack the image files",
+             options->size, options->path, scan->width, scan->height);
+    memcpy(scan->manifest.bytes, &m, sizeof m);
     SG_CHECK(scan->channels >= 1 && scan->channels <= SG_DATA_CHANNELS, SG_DATA,
              "%s: images of %d channels; 1 to %d are possible", options->path, scan->channels,
              SG_DATA_CHANNELS);
@@ -76,7 +124,7 @@ static int scan_file(const sg_data_options *options, sg_h5_file *file, sg_data_s
                  (double)scan->deviation[c]);
     SG_TRY(sg_h5_get_text(file, SG_PACKED_NAME, &name));
     snprintf(scan->name, sizeof scan->name, "%s", name);
-    return SG_AT(sg_blob_add(&scan->manifest, &m, sizeof m));
+    return SG_OK;
 }
 
 static int scan_packed(const sg_data_options *options, sg_data_scan *scan) {
@@ -112,4 +160,33 @@ static int read_packed(const sg_data_options *options, const sg_data_scan *scan,
     return status;
 }
 
-const sg_data_kind sg_data_packed = {.name = "packed", .scan = scan_packed, .read = read_packed};
+static const uint64_t *starts_of(const sg_data_scan *scan, enum sg_data_split split) {
+    const manifest *m = (const manifest *)scan->manifest.bytes;
+    return (const uint64_t *)(scan->manifest.bytes + m->starts[split]);
+}
+
+static uint64_t size_in_packed(const sg_data_scan *scan, enum sg_data_split split, uint32_t sample) {
+    const uint64_t *start = starts_of(scan, split) + sample;
+    return start[1] - start[0];
+}
+
+static int fetch_packed(const sg_data_options *options, const sg_data_scan *scan, enum sg_data_split split,
+                        uint32_t sample, sg_stored *stored) {
+    const manifest *m = (const manifest *)scan->manifest.bytes;
+    stored->pixels = !scan->resized;
+    stored->size = scan->resized ? (size_t)size_in_packed(scan, split, sample)
+                                 : (size_t)scan->height * (size_t)scan->width * (size_t)scan->channels;
+    uint64_t at = scan->resized ? starts_of(scan, split)[sample] : sample * (uint64_t)stored->size;
+    snprintf(stored->name, sizeof stored->name, "%.3900s: %s image %" PRIu32, options->path,
+             sg_data_split_name(split), sample);
+    SG_TRY(SG_NEW(&stored->bytes, stored->size + 1)); /* readers look at the first bytes of an empty one */
+    int status = SG_AT(sg_data_file_read(options->path, m->images[split] + at, stored->bytes, stored->size));
+    if (status != SG_OK) SG_FREE(stored->bytes);
+    return status;
+}
+
+const sg_data_kind sg_data_packed = {.name = "packed",
+                                     .scan = scan_packed,
+                                     .read = read_packed,
+                                     .fetch = fetch_packed,
+                                     .stored_size = size_in_packed};

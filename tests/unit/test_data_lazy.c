@@ -14,6 +14,7 @@
 
 #include "pipeline/data_kind.h"
 #include "pipeline/data_lazy.h"
+#include "pipeline/h5.h"
 #include "pipeline/loader.h"
 #include "tests/reference/temporary.h"
 
@@ -273,6 +274,106 @@ static void truncated_files_are_named(void **state) {
     }
 }
 
+static void write_three(void) {
+    temporary_jpeg(directory, "train/a/0.jpg", picture(50, 60), 50, 60, 3, 95);
+    temporary_png(directory, "train/b/1.png", picture(70, 60), 70, 60, 3, 8);
+    temporary_jpeg(directory, "test/b/0.jpg", picture(240, 230), 240, 230, 3, 90);
+}
+
+/* Packed, the image files stay what they are: the same minibatch from folder, packed file and a packed copy of it. */
+static void packed_files_give_the_same(void **state) {
+    (void)state;
+    static uint8_t out[3][2][OUT];
+    sg_data *data;
+    char path[3][4096];
+    write_three();
+    snprintf(path[0], sizeof path[0], "%s", directory);
+    for (int k = 1; k < 3; k++) snprintf(path[k], sizeof path[k], "%s/%d.h5", directory, k);
+    for (int k = 0; k < 3; k++) {
+        sg_data_options options = {.kind = k == 0 ? "folder" : "packed", .path = path[k], .threads = 2};
+        if (sg_data_open(&data, &options, MPI_COMM_WORLD) != SG_OK) fail_msg("%s", sg_error_message());
+        assert_true(data->lazy && data->resized);
+        assert_int_equal(data->height, SIZE);
+        assert_int_equal(data->classes, 2);
+        assert_int_equal(data->part[0].samples, 2);
+        look(data, SG_AUGMENT_NONE, 0, out[k][0]);
+        look(data, SG_AUGMENT_RESIZED_CROP, 3, out[k][1]);
+        assert_memory_equal(out[k], out[0], sizeof out[0]);
+        if (k < 2 && sg_data_pack(data, path[k + 1]) != SG_OK) fail_msg("%s", sg_error_message());
+        sg_data_close(&data);
+    }
+}
+
+/* Pixels that exceed the budget are packed a piece at a time, and read from the file when needed, with the same
+ * fingerprint as in memory. */
+static void packed_pixels_may_be_lazy(void **state) {
+    (void)state;
+    sg_data *data[2], *folder;
+    uint8_t out[32 * 32 * 3];
+    sg_data_options made = {.kind = "shapes", .train_limit = 30, .test_limit = 10};
+    assert_int_equal(sg_data_open(&folder, &made, MPI_COMM_WORLD), SG_OK);
+    assert_int_equal(sg_data_pack(folder, temporary_path(directory, "0.h5")), SG_OK);
+    sg_data_close(&folder);
+    for (int k = 0; k < 2; k++) {
+        sg_data_options options = {
+            .kind = "packed", .path = temporary_path(directory, k ? "1.h5" : "0.h5"), .memory_gb = 1e-6};
+        assert_int_equal(sg_data_open(&folder, &options, MPI_COMM_WORLD), SG_OK);
+        assert_true(folder->lazy && !folder->resized);
+        if (k == 0) assert_int_equal(sg_data_pack(folder, temporary_path(directory, "1.h5")), SG_OK);
+        assert_int_equal(sg_h5_verify(temporary_path(directory, "1.h5"), NULL, NULL), SG_OK);
+        sg_data_close(&folder);
+        for (int m = 0; m < 2; m++) {
+            options.memory_gb = m ? 1e-6 : 1.0;
+            assert_int_equal(sg_data_open(&data[m], &options, MPI_COMM_WORLD), SG_OK);
+        }
+        assert_false(data[0]->lazy);
+        assert_true(data[0]->fingerprint == data[1]->fingerprint);
+        sg_lazy *lazy;
+        sg_look how = {.augment = SG_AUGMENT_NONE};
+        assert_int_equal(sg_lazy_create(&lazy, data[1]), SG_OK);
+        for (uint32_t i = 0; i < 30; i++) {
+            assert_int_equal(sg_lazy_get(lazy, SG_SPLIT_TRAIN, i, &how, out), SG_OK);
+            assert_memory_equal(out, data[0]->part[0].image + i * sizeof out, sizeof out);
+            assert_int_equal(data[0]->part[0].label[i], data[1]->part[0].label[i]);
+        }
+        sg_lazy_destroy(&lazy);
+        for (int m = 0; m < 2; m++) sg_data_close(&data[m]);
+    }
+    sg_data_options wrong = {.kind = "packed", .path = temporary_path(directory, "0.h5"), .size = 64};
+    assert_int_equal(sg_data_open(&folder, &wrong, MPI_COMM_WORLD), SG_CONFIG);
+    expect_message("data.size = 64, but %s/0.h5 holds pixels of images of 32 x 32; leave it 0, or pack the image files",
+                   directory);
+}
+
+/* A check goes on after a damaged file and names every one. */
+static void checking_names_every_damaged_file(void **state) {
+    (void)state;
+    sg_data *data;
+    char *text;
+    size_t size;
+    write_three();
+    for (int i = 0; i < 2; i++) {
+        const char *name = i ? "test/b/0.jpg" : "train/a/0.jpg";
+        free(temporary_read(directory, name, &size));
+        assert_int_equal(truncate(temporary_path(directory, name), (off_t)size / 2), 0);
+    }
+    sg_data_options options = {.kind = "folder", .path = directory, .threads = 2};
+    assert_int_equal(sg_data_open(&data, &options, MPI_COMM_WORLD), SG_OK);
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    assert_int_equal(sg_data_check(data, out), SG_DATA);
+    fclose(out);
+    expect_message("data set %s: 2 images cannot be read; each is named above", strrchr(directory, '/') + 1);
+    for (int i = 0; i < 2; i++) {
+        char line[4200];
+        snprintf(line, sizeof line, "damaged     %s/%s: is damaged or truncated", directory,
+                 i ? "test/b/0.jpg" : "train/a/0.jpg");
+        if (strstr(text, line) == NULL) fail_msg("\"%s\" is not in\n%s", line, text);
+    }
+    free(text);
+    sg_data_close(&data);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv) {
@@ -281,6 +382,7 @@ int main(int argc, char **argv) {
         TEST(test_images_are_pils_wide), TEST(test_images_are_pils_tall),    TEST(test_images_are_pils_small),
         TEST(training_images_are_pils),  TEST(reduced_decoding_is_close),    TEST(lazy_and_resident_agree),
         TEST(exif_is_ignored),           TEST(sizes_that_differ_become_224), TEST(truncated_files_are_named),
+        TEST(packed_files_give_the_same), TEST(packed_pixels_may_be_lazy), TEST(checking_names_every_damaged_file),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     MPI_Finalize();

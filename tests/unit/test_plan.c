@@ -549,8 +549,32 @@ static void digest_of_a_file(void **state) {
     assert_int_equal(sg_plan_file_digest(path, two), SG_NOINPUT);
 }
 
+/* Folders for networks of ImageNet's size are reckoned as ImageNet, others as Tiny-ImageNet. */
+static void folders_are_reckoned_by_their_size(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int side;
+        size_t train, test;
+    } expected[] = {{"data = { kind = \"folder\"; path = \"x\"; augment = \"resized_crop\"; size = 224; };", 224,
+                     1281167, 50000},
+                    {"data = { kind = \"folder\"; path = \"x\"; };", 64, 100000, 10000}};
+    for (int i = 0; i < 2; i++) {
+        sg_run_config *config;
+        sg_plan_case_facts facts;
+        assert_int_equal(sg_config_parse(&config, "test.cfg", expected[i].text, NULL, 0), SG_OK);
+        assert_int_equal(sg_plan_assume_facts(&config->cases[0], &facts), SG_OK);
+        assert_int_equal(facts.height, expected[i].side);
+        assert_int_equal(facts.width, expected[i].side);
+        assert_int_equal(facts.train_samples, expected[i].train);
+        assert_int_equal(facts.test_samples, expected[i].test);
+        sg_config_destroy(&config);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(folders_are_reckoned_by_their_size),
         cmocka_unit_test(small_plan_has_these_stages),
         cmocka_unit_test(parents_come_first),
         cmocka_unit_test(ids_are_unique_relative_paths),
