@@ -123,6 +123,7 @@ static int save(single *s) {
     sg_h5_content *content;
     float *scratch = NULL;
     if (s->cli->out == NULL) return SG_OK;
+    SG_TRY(sg_state_share_clocks(s->training, s->solo->group->comm));
     SG_TRY(sg_h5_content_create(&content, "checkpoint"));
     int status = SG_AT(sg_h5_set_text(content, "key", s->key));
     if (status == SG_OK) status = SG_AT(sg_state_add_training(content, s->training, &scratch));
@@ -155,6 +156,7 @@ static int publish(single *s) {
     sg_h5_content *content;
     char digest[33];
     if (s->cli->out == NULL) return SG_OK;
+    SG_TRY(sg_state_share_clocks(s->training, s->solo->group->comm));
     SG_TRY(sg_h5_content_create(&content, "result"));
     sg_state_digest(s->training, NULL, digest);
     int status = SG_AT(sg_state_add_weights(content, s->training->weights));

@@ -236,6 +236,11 @@ int sg_state_add_metrics(sg_h5_content *content, const sg_training *training) {
     return SG_AT(sg_h5_add(content, "/metrics/epochs", SG_H5_F64, 2, dims, training->rows));
 }
 
+int sg_state_share_clocks(sg_training *training, sg_comm *comm) {
+    SG_TRY(sg_comm_broadcast(comm, &training->seconds, sizeof training->seconds, 0));
+    return SG_AT(sg_comm_broadcast(comm, training->rows, (size_t)training->epoch * sizeof *training->rows, 0));
+}
+
 static void expand(const sg_net *net, const sg_survivors *survivors, const float *compact, float *full) {
     memset(full, 0, net->values * sizeof *full);
     for (int p = 0; p < net->params; p++) {

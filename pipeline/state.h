@@ -38,6 +38,10 @@ int sg_state_read_kept(sg_h5_file *file, sg_weights *kept);
 int sg_state_add_path(sg_h5_content *content, const sg_path *path);
 int sg_state_read_path(sg_h5_file *file, sg_path *path);
 
+/* Gives all ranks the first one's clocks, in the metrics and of the epoch under way. Every rank writes a slice of a file
+ * and all must hold the same values, so this comes before a training or its metrics are written. Collective over comm. */
+int sg_state_share_clocks(sg_training *training, sg_comm *comm);
+
 /* A training at a step boundary. scratch receives memory that must live until the content is written; release it with
  * free(). training was made with the same options, from the same weights' mask. */
 int sg_state_add_training(sg_h5_content *content, const sg_training *training, float **scratch);

@@ -19,7 +19,7 @@ typedef struct sg_task {
     int generation;           /* of the newest checkpoint, -1: none */
     char parent_digest[3][33];
     /* What a checkpoint saves: one of the two. */
-    const sg_training *training;
+    sg_training *training;
     sg_path *path;
     int path_saved;           /* points in the newest checkpoint */
 } sg_task;

@@ -113,6 +113,7 @@ int sg_task_save_checkpoint(sg_task *task) {
     sg_path_name path = sg_checkpoint_path(task->group->dir, task->stage->id, task->generation + 1);
     sg_h5_content *content;
     float *scratch = NULL;
+    if (task->training != NULL) SG_TRY(sg_state_share_clocks(task->training, task->group->comm));
     int status = SG_AT(sg_h5_content_create(&content, "checkpoint"));
     if (status == SG_OK) status = SG_AT(fill_checkpoint(task, content, &scratch));
     status = SG_AT(sg_comm_agree(task->group->comm, status));

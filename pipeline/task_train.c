@@ -163,12 +163,13 @@ static int score_recalibrated(sg_task *task, const sg_training *training, sg_sco
     return status;
 }
 
-static int publish(sg_task *task, const sg_training *training, const sg_score *recalibrated) {
+static int publish(sg_task *task, sg_training *training, const sg_score *recalibrated) {
     sg_h5_content *content;
     sg_row row;
     int columns;
     const sg_column *column = sg_row_columns(&columns);
     char digest[33];
+    SG_TRY(sg_state_share_clocks(training, task->group->comm));
     fill_row(task, training, recalibrated, &row);
     sg_state_digest(training, recalibrated, digest);
     int status = SG_AT(sg_h5_content_create(&content, "result"));
