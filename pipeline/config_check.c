@@ -45,12 +45,13 @@ static int check_data(const sg_config *c, const sg_config_places *places) {
     bool files = strcmp(c->data.kind, "folder") == 0 || strcmp(c->data.kind, "packed") == 0;
     if (c->data.size > 0 && !files)
         return fail(places, "data.size", "data.kind",
-                    "= %d, but images of data.kind = \"%s\" have a size of their own; leave it 0", c->data.size,
-                    c->data.kind);
+                    "= %d, but images of data.kind = \"%s\" have a size of their own; leave it 0",
+                    c->data.size, c->data.kind);
     if (c->data.size > 0 && strcmp(c->data.augment, "crop_flip") == 0)
-        return fail(places, "data.augment", "data.size",
-                    "= \"crop_flip\" does not bring images to data.size = %d; set \"resized_crop\" or \"none\"",
-                    c->data.size);
+        return fail(
+            places, "data.augment", "data.size",
+            "= \"crop_flip\" does not bring images to data.size = %d; set \"resized_crop\" or \"none\"",
+            c->data.size);
     int least = strcmp(c->data.kind, "cifar10") == 0 ? 10 : strcmp(c->data.kind, "cifar100") == 0 ? 100 : 0;
     if (c->net.classes < least)
         return fail(places, "net.classes", "data.kind", "= %d, but %s has %d classes", c->net.classes,

@@ -69,7 +69,8 @@ static int validate(const sg_data_options *options, const sg_data_scan *scan) {
 /* The parts of a listing, joined on rank 0 in order of rank. Collective. */
 static int join_parts(const sg_blob *part, sg_blob *parts, sg_comm *world) {
     int ranks = sg_comm_size(world), mine = (int)part->size, *count = NULL, *at = NULL;
-    int status = part->size <= INT_MAX ? SG_OK : SG_FAIL(SG_DATA, "a listing of %zu bytes is too long", part->size);
+    int status =
+        part->size <= INT_MAX ? SG_OK : SG_FAIL(SG_DATA, "a listing of %zu bytes is too long", part->size);
     if (status == SG_OK) status = SG_AT(SG_NEW(&count, (size_t)ranks));
     if (status == SG_OK) status = SG_AT(SG_NEW(&at, (size_t)ranks));
     if ((status = SG_AT(sg_comm_agree(world, status)))) goto done;
@@ -85,9 +86,9 @@ static int join_parts(const sg_blob *part, sg_blob *parts, sg_comm *world) {
     }
     if (sg_comm_rank(world) == 0) status = SG_AT(sg_blob_add(parts, NULL, (size_t)all));
     if ((status = SG_AT(sg_comm_agree(world, status)))) goto done;
-    status = SG_AT(sg_comm_check(MPI_Gatherv(part->bytes, mine, MPI_BYTE, parts->bytes, count, at, MPI_BYTE, 0,
-                                             sg_comm_mpi(world)),
-                                 "MPI_Gatherv"));
+    status = SG_AT(sg_comm_check(
+        MPI_Gatherv(part->bytes, mine, MPI_BYTE, parts->bytes, count, at, MPI_BYTE, 0, sg_comm_mpi(world)),
+        "MPI_Gatherv"));
 done:
     free(count);
     free(at);
@@ -215,7 +216,8 @@ static int add_images(const sg_data *data, enum sg_data_split split, XXH3_state_
     if (status == SG_OK) status = SG_AT(SG_NEW(&label, piece));
     for (uint32_t first = 0; status == SG_OK && first < samples; first += piece) {
         uint32_t count = samples - first < piece ? samples - first : piece;
-        status = SG_AT(memory->kind->read(&memory->options, &memory->scan, split, first, count, image, label));
+        status =
+            SG_AT(memory->kind->read(&memory->options, &memory->scan, split, first, count, image, label));
         XXH3_64bits_update(state, image, count * sample);
     }
     free(image);
@@ -257,8 +259,7 @@ static int agree_on_fingerprint(sg_data *data, const struct sg_data_memory *memo
     if (memory->rank == 0 && (!data->lazy || sg_comm_rank(world) == 0))
         status = SG_AT(find_fingerprint(data, &memory->scan, manifest, &data->fingerprint));
     SG_TRY(sg_comm_agree(world, status));
-    if (data->lazy)
-        return SG_AT(sg_comm_broadcast(world, &data->fingerprint, sizeof data->fingerprint, 0));
+    if (data->lazy) return SG_AT(sg_comm_broadcast(world, &data->fingerprint, sizeof data->fingerprint, 0));
     if (data->shared)
         SG_TRY(sg_comm_check(MPI_Bcast(&data->fingerprint, 1, MPI_UINT64_T, 0, memory->team), "MPI_Bcast"));
     first = data->fingerprint;
@@ -299,15 +300,17 @@ static int describe(sg_data *data, const sg_data_options *options, struct sg_dat
 /* Whether samples are read when they are needed. Budgets differ from node to node where nothing is said: the
  * smallest counts. Collective. */
 static int choose_laziness(sg_data *data, const sg_data_options *options, sg_comm *world) {
-    double budget = options->memory_gb > 0 ? 1e9 * options->memory_gb
-                                           : 0.5 * (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    double budget = options->memory_gb > 0
+                        ? 1e9 * options->memory_gb
+                        : 0.5 * (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     double sample = (double)data->height * data->width * data->channels;
     SG_TRY(sg_comm_check(MPI_Allreduce(MPI_IN_PLACE, &budget, 1, MPI_DOUBLE, MPI_MIN, sg_comm_mpi(world)),
                          "MPI_Allreduce"));
     data->resized = data->memory->scan.resized;
-    data->lazy = data->resized ||
-                 (data->memory->kind->fetch != NULL &&
-                  sample * ((double)data->part[SG_SPLIT_TRAIN].samples + data->part[SG_SPLIT_TEST].samples) > budget);
+    data->lazy =
+        data->resized ||
+        (data->memory->kind->fetch != NULL &&
+         sample * ((double)data->part[SG_SPLIT_TRAIN].samples + data->part[SG_SPLIT_TEST].samples) > budget);
     return SG_OK;
 }
 
@@ -421,8 +424,8 @@ void sg_data_close(sg_data **data) {
 int sg_data_fetch(const sg_data *data, enum sg_data_split split, uint32_t sample, sg_stored *stored) {
     const struct sg_data_memory *memory = data->memory;
     SG_CHECK(data->lazy && sample < data->part[split].samples, SG_INTERNAL,
-             "%s sample %" PRIu32 " of %" PRIu32 " asked of a data set that is %slazy", sg_data_split_name(split),
-             sample, data->part[split].samples, data->lazy ? "" : "not ");
+             "%s sample %" PRIu32 " of %" PRIu32 " asked of a data set that is %slazy",
+             sg_data_split_name(split), sample, data->part[split].samples, data->lazy ? "" : "not ");
     return SG_AT(memory->kind->fetch(&memory->options, &memory->scan, split, sample, stored));
 }
 

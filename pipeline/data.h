@@ -24,9 +24,9 @@ typedef struct sg_data_options {
     uint32_t train_limit; /* the first N samples of the data set's order; 0: all (shapes: 10,000) */
     uint32_t test_limit;  /* 0: all (shapes: 2,000) */
     uint64_t seed;        /* shapes: the samples' seed; unused by the others */
-    int size;             /* side of what the network sees, for image files; 0: their own, 224 if they differ */
-    double memory_gb;     /* samples that a node keeps in memory; 0: half of the smallest node's memory */
-    int threads;          /* OpenMP threads of this rank for decoding; 0: one */
+    int size;         /* side of what the network sees, for image files; 0: their own, 224 if they differ */
+    double memory_gb; /* samples that a node keeps in memory; 0: half of the smallest node's memory */
+    int threads;      /* OpenMP threads of this rank for decoding; 0: one */
 } sg_data_options;
 
 typedef struct sg_data_part {
@@ -44,9 +44,9 @@ typedef struct sg_data {
     uint64_t fingerprint; /* XXH3 of shape, normalisation, labels in order, and images (folder: and names and
                              sizes of the files instead of images) */
     sg_data_part part[SG_SPLITS];
-    bool lazy;                     /* samples are read when they are needed */
-    bool resized;                  /* stored images have other sizes and are brought to height x width; lazy */
-    bool shared;                   /* false: this rank has a copy of its own */
+    bool lazy;    /* samples are read when they are needed */
+    bool resized; /* stored images have other sizes and are brought to height x width; lazy */
+    bool shared;  /* false: this rank has a copy of its own */
     struct sg_data_memory *memory; /* private */
 } sg_data;
 
@@ -62,13 +62,13 @@ void sg_data_close(sg_data **data);
 const char *const *sg_data_kinds(void);
 
 /* Reads every sample once more and prints what the data set holds: size, samples and images per class, mean
- * and deviation per channel, fingerprint, and each file of a lazy data set that cannot be read. SG_DATA when there
- * are such, or a class has no sample in the training split. Local. */
+ * and deviation per channel, fingerprint, and each file of a lazy data set that cannot be read. SG_DATA when
+ * there are such, or a class has no sample in the training split. Local. */
 int sg_data_check(const sg_data *data, FILE *out);
 
-/* Writes the data set as one packed HDF5 file (kind `packed`), to a temporary name first, and syncs it. What is not
- * in memory is streamed, at most 64 MiB at a time: pixels or, where sizes differ, the image files as they are.
- * Local: call it on one rank. SG_CANTCREATE, SG_IO. */
+/* Writes the data set as one packed HDF5 file (kind `packed`), to a temporary name first, and syncs it. What
+ * is not in memory is streamed, at most 64 MiB at a time: pixels or, where sizes differ, the image files as
+ * they are. Local: call it on one rank. SG_CANTCREATE, SG_IO. */
 int sg_data_pack(const sg_data *data, const char *path);
 
 #endif

@@ -36,7 +36,7 @@ typedef struct listing {
     size_t found;     /* samples among that */
     sg_blob class_names;
     bool annotations, listed;
-    const char *test; /* the directory */
+    const char *test;  /* the directory */
     char **class_name; /* [classes], sorted */
     int classes;
 } listing;
@@ -92,10 +92,11 @@ static int add_entry(listing *l, enum sg_data_split split, const char *relative,
     struct stat found;
     char *path = path_in(l, relative);
     if (path == NULL) return SG_NOMEM;
-    int status = stat(path, &found) == 0 && S_ISREG(found.st_mode)
-                     ? SG_AT(sg_listing_add(l->part, (int)split, order, label, (uint64_t)found.st_size, relative))
-                     : SG_FAIL(SG_NOINPUT, "%s: is no file that can be read; fetch it or remove it from the list",
-                               path);
+    int status =
+        stat(path, &found) == 0 && S_ISREG(found.st_mode)
+            ? SG_AT(sg_listing_add(l->part, (int)split, order, label, (uint64_t)found.st_size, relative))
+            : SG_FAIL(SG_NOINPUT, "%s: is no file that can be read; fetch it or remove it from the list",
+                      path);
     free(path);
     l->found += status == SG_OK;
     return status;
@@ -326,8 +327,8 @@ static int add_split(const char *root, const sg_blob *parts, enum sg_data_split 
     size_t count;
     SG_TRY(sg_listing_sorted(parts, split, &record, &count));
     int status = count <= INT32_MAX ? SG_OK
-                                    : SG_FAIL(SG_DATA, "%s: has %zu %s images, more than can be numbered", root,
-                                              count, sg_data_split_name(split));
+                                    : SG_FAIL(SG_DATA, "%s: has %zu %s images, more than can be numbered",
+                                              root, count, sg_data_split_name(split));
     scan->samples[split] = (uint32_t)count;
     if (status == SG_OK && count > 0) { /* none is refused where limits are checked */
         status = SG_AT(SG_NEW(&order, count));
@@ -389,7 +390,8 @@ static int fetch_folder(const sg_data_options *options, const sg_data_scan *scan
     if (stored->size == e->size) return SG_OK;
     SG_FREE(stored->bytes);
     return SG_FAIL(SG_DATA,
-                   "%s: has %zu bytes, but %" PRIu64 " when the folder was listed; put it back or, if the change is "
+                   "%s: has %zu bytes, but %" PRIu64
+                   " when the folder was listed; put it back or, if the change is "
                    "meant, remove %s/.signet-listing (a changed data set makes results stale)",
                    stored->name, stored->size, e->size, options->path);
 }
@@ -398,8 +400,8 @@ static uint64_t size_in_folder(const sg_data_scan *scan, enum sg_data_split spli
     return entry_of(scan, split, sample)->size;
 }
 
-/* The size of the first images, and whether others differ from it. The first of a shuffled list are as good as
- * any. Damaged ones are named when they are read, so that a check gets as far as to name them all. */
+/* The size of the first images, and whether others differ from it. The first of a shuffled list are as good
+ * as any. Damaged ones are named when they are read, so that a check gets as far as to name them all. */
 static int find_size(const sg_data_options *options, sg_data_scan *scan, bool *differ) {
     sg_stored stored;
     *differ = false;

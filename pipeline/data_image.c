@@ -251,8 +251,13 @@ int sg_data_image_probe(const char *name, const unsigned char *bytes, size_t siz
 
 int sg_data_image_decode(const char *name, const unsigned char *bytes, size_t size, int height, int width,
                          int eighths, uint8_t *rgb) {
-    picture p = {.path = name, .bytes = bytes, .size = size, .height = height, .width = width,
-                 .eighths = eighths, .rgb = rgb};
+    picture p = {.path = name,
+                 .bytes = bytes,
+                 .size = size,
+                 .height = height,
+                 .width = width,
+                 .eighths = eighths,
+                 .rgb = rgb};
     return SG_AT(read_picture(&p));
 }
 

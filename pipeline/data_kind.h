@@ -31,26 +31,26 @@ typedef struct sg_data_scan {
     int classes, channels, height, width;
     uint32_t samples[SG_SPLITS];
     float mean[SG_DATA_CHANNELS], deviation[SG_DATA_CHANNELS];
-    bool resized;     /* stored images have other sizes than height x width and are brought to it: always lazy */
-    uint64_t content; /* a hash that stands for the stored content in the fingerprint; 0: there is none */
+    bool resized; /* stored images have other sizes than height x width and are brought to it: always lazy */
+    uint64_t content;     /* a hash that stands for the stored content in the fingerprint; 0: there is none */
     const sg_blob *parts; /* while scanning: what all ranks have listed, one after the other; borrowed */
-    sg_blob class_names; /* classes strings, each ended by '\0'; empty: "0", "1", ... */
-    sg_blob manifest;    /* the kind's own: paths, offsets */
+    sg_blob class_names;  /* classes strings, each ended by '\0'; empty: "0", "1", ... */
+    sg_blob manifest;     /* the kind's own: paths, offsets */
 } sg_data_scan;
 
 /* A sample as it is stored. */
 typedef struct sg_stored {
     unsigned char *bytes; /* owned */
     size_t size;
-    bool pixels; /* [height][width][channels] of the data set; otherwise an image file */
+    bool pixels;     /* [height][width][channels] of the data set; otherwise an image file */
     char name[4096]; /* for messages */
 } sg_stored;
 
 typedef struct sg_data_kind {
     const char *name;
     /* Lists every size-th part of what there is, on every rank; the parts go to the rank that scans, as
-     * scan->parts. recall: what an earlier listing kept, if it still counts; keep: keeps it, if it can; both on
-     * the rank that scans. NULL: scanning needs no list. */
+     * scan->parts. recall: what an earlier listing kept, if it still counts; keep: keeps it, if it can; both
+     * on the rank that scans. NULL: scanning needs no list. */
     int (*list)(const sg_data_options *options, int rank, int size, sg_blob *part);
     bool (*recall)(const sg_data_options *options, sg_blob *parts);
     void (*keep)(const sg_data_options *options, const sg_blob *parts);
@@ -132,9 +132,9 @@ bool sg_data_image_named(const char *name);
 /* The size an image (the bytes of its file) claims, from its header; name is for messages. */
 int sg_data_image_probe(const char *name, const unsigned char *bytes, size_t size, int *height, int *width);
 
-/* Decodes an image of height x width pixels to RGB, or a JPEG to eighths / 8 of its size (1, 2, 4 or 8; in the
- * frequency domain, each side rounded up). Grey, palette and CMYK are converted, alpha and Exif are dropped, as
- * torchvision's loader does. SG_DATA naming the image and the byte. */
+/* Decodes an image of height x width pixels to RGB, or a JPEG to eighths / 8 of its size (1, 2, 4 or 8; in
+ * the frequency domain, each side rounded up). Grey, palette and CMYK are converted, alpha and Exif are
+ * dropped, as torchvision's loader does. SG_DATA naming the image and the byte. */
 int sg_data_image_decode(const char *name, const unsigned char *bytes, size_t size, int height, int width,
                          int eighths, uint8_t *rgb);
 int sg_data_image_reduced(int side, int eighths); /* pixels of a side after it */

@@ -60,7 +60,8 @@ static int choose_eighths(const sg_span *down, const sg_span *across) {
 
 /* The same interval of the reduced image, `side` pixels long. */
 static void reduce(sg_span *span, int eighths, int side) {
-    double begin = (span->first + span->begin) * eighths / 8.0, end = (span->first + span->end) * eighths / 8.0;
+    double begin = (span->first + span->begin) * eighths / 8.0,
+           end = (span->first + span->end) * eighths / 8.0;
     int last = (int)ceil(end) < side ? (int)ceil(end) : side;
     span->first = (int)floor(begin);
     span->count = last - span->first;
@@ -69,8 +70,8 @@ static void reduce(sg_span *span, int eighths, int side) {
 }
 
 static int decode(sg_lazy *l, const sg_stored *stored, int height, int width, int eighths) {
-    size_t bytes = 3 * (size_t)sg_data_image_reduced(height, eighths) *
-                   (size_t)sg_data_image_reduced(width, eighths);
+    size_t bytes =
+        3 * (size_t)sg_data_image_reduced(height, eighths) * (size_t)sg_data_image_reduced(width, eighths);
     SG_TRY(make_room(&l->pixel, &l->pixel_room, bytes));
     return SG_AT(
         sg_data_image_decode(stored->name, stored->bytes, stored->size, height, width, eighths, l->pixel));
@@ -99,13 +100,15 @@ static int bring_to_size(sg_lazy *l, const sg_stored *stored, uint32_t sample, c
         reduce(&across, eighths, sg_data_image_reduced(width, eighths));
     }
     SG_TRY(make_room(&l->scratch, &l->scratch_room, sg_resample_scratch(&down, &across, data->channels)));
-    sg_resample(&down, &across, l->pixel, sg_data_image_reduced(width, eighths), data->channels, l->scratch, out);
+    sg_resample(&down, &across, l->pixel, sg_data_image_reduced(width, eighths), data->channels, l->scratch,
+                out);
     if (view.flip) sg_view_mirror(out, data->height, data->width, data->channels);
     return SG_OK;
 }
 
 /* An image of the data set's size. */
-static int look_at_own_size(sg_lazy *l, const uint8_t *pixel, uint32_t sample, const sg_look *look, uint8_t *out) {
+static int look_at_own_size(sg_lazy *l, const uint8_t *pixel, uint32_t sample, const sg_look *look,
+                            uint8_t *out) {
     const sg_data *data = l->data;
     int height = data->height, width = data->width, channels = data->channels;
     sg_view view = sg_augment_draw(look->augment, look->seed, look->epoch, sample, height, width);

@@ -1,11 +1,11 @@
 /* Samples of a lazy data set, one at a time, as the network sees them.
  *
- * Training images of other sizes than the network's: torchvision's RandomResizedCrop and RandomHorizontalFlip.
- * Test images of other sizes: Resize(8/7 of the size) of the shorter side, CenterCrop (256 and 224). Images of
- * the network's size: exactly what the loader does with a data set in memory.
+ * Training images of other sizes than the network's: torchvision's RandomResizedCrop and
+ * RandomHorizontalFlip. Test images of other sizes: Resize(8/7 of the size) of the shorter side, CenterCrop
+ * (256 and 224). Images of the network's size: exactly what the loader does with a data set in memory.
  *
- * A JPEG of which 4 pixels or more become one (in each direction) is decoded at a reduced scale, to at least 2
- * pixels for each. Measured against decoding it in full (test_data_lazy.c, a rough image): 4 grey levels at
+ * A JPEG of which 4 pixels or more become one (in each direction) is decoded at a reduced scale, to at least
+ * 2 pixels for each. Measured against decoding it in full (test_data_lazy.c, a rough image): 4 grey levels at
  * most, 0.5 on average. Everything else is PIL's bytes. */
 #ifndef SG_DATA_LAZY_H
 #define SG_DATA_LAZY_H

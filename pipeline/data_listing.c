@@ -11,7 +11,10 @@
 #include "kernels/memory.h"
 
 #define FILE_NAME ".signet-listing"
-enum { LEAST = 1000 /* records worth keeping */, SETTLED = 2 /* seconds after which a change shows in the time */ };
+enum {
+    LEAST = 1000 /* records worth keeping */,
+    SETTLED = 2 /* seconds after which a change shows in the time */
+};
 static const uint64_t MILLIARD = 1000000000;
 static const char MAGIC[16] = "signet listing1";
 
@@ -50,13 +53,15 @@ int sg_listing_watch(sg_blob *listing, const char *root, const char *name) {
 static const sg_listing_record *record_at(const sg_blob *listing, size_t at) {
     if (listing->size - at < sizeof(sg_listing_record)) return NULL;
     const sg_listing_record *record = (const sg_listing_record *)(listing->bytes + at);
-    bool good = record->bytes > sizeof *record && record->bytes % 8 == 0 && record->bytes <= listing->size - at;
+    bool good =
+        record->bytes > sizeof *record && record->bytes % 8 == 0 && record->bytes <= listing->size - at;
     return good && memchr(record->name, 0, record->bytes - sizeof *record) != NULL ? record : NULL;
 }
 
 /* Records were added in the order of their addresses. */
 static int compare_records(const void *a, const void *b) {
-    const sg_listing_record *one = *(const sg_listing_record *const *)a, *two = *(const sg_listing_record *const *)b;
+    const sg_listing_record *one = *(const sg_listing_record *const *)a,
+                            *two = *(const sg_listing_record *const *)b;
     if (one->order != two->order) return one->order < two->order ? -1 : 1;
     return one < two ? -1 : one > two;
 }
@@ -67,7 +72,8 @@ int sg_listing_sorted(const sg_blob *listing, enum sg_data_split split, const sg
     const sg_listing_record *next;
     for (size_t at = 0; at < listing->size; at += next->bytes) {
         next = record_at(listing, at);
-        SG_CHECK(next != NULL, SG_INTERNAL, "a listing of %zu bytes is damaged at byte %zu", listing->size, at);
+        SG_CHECK(next != NULL, SG_INTERNAL, "a listing of %zu bytes is damaged at byte %zu", listing->size,
+                 at);
         found += next->split == (int)split;
     }
     SG_TRY(SG_NEW(record, found));
@@ -132,7 +138,8 @@ void sg_listing_keep(const char *root, const sg_blob *listing) {
     header h = {.bytes = listing->size, .hash = XXH3_64bits(listing->bytes, listing->size)};
     memcpy(h.magic, MAGIC, sizeof MAGIC);
     if (!is_settled(listing)) return;
-    char *path = sg_data_file_join(root, FILE_NAME), *temporary = sg_data_file_join(root, FILE_NAME ".XXXXXX");
+    char *path = sg_data_file_join(root, FILE_NAME),
+         *temporary = sg_data_file_join(root, FILE_NAME ".XXXXXX");
     int file = path != NULL && temporary != NULL ? mkstemp(temporary) : -1;
     if (file >= 0) {
         bool good = fchmod(file, 0644) == 0 && write_all(file, &h, sizeof h) &&

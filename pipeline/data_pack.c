@@ -135,7 +135,8 @@ static void print_head(const sg_data *data, FILE *out) {
         "\n",
         data->name, data->width, data->height, data->channels, data->channels > 1 ? "s" : "",
         data->fingerprint);
-    if (data->resized) fprintf(out, "resized     from files of other sizes; test images as they are cut out\n");
+    if (data->resized)
+        fprintf(out, "resized     from files of other sizes; test images as they are cut out\n");
     fprintf(out, "normalised  by mean");
     for (int c = 0; c < data->channels; c++) fprintf(out, " %.4f", (double)data->mean[c]);
     fprintf(out, ", deviation");
@@ -237,7 +238,8 @@ static int begin_stream(stream *s, const sg_data *data, enum sg_data_split split
     *s = (stream){.data = data, .split = split};
     SG_TRY(SG_NEW(&s->start, (size_t)samples + 1));
     for (uint32_t i = 0; i < samples; i++)
-        s->start[i + 1] = s->start[i] + (data->resized ? sg_data_stored_size(data, split, i) : sample_bytes(data));
+        s->start[i + 1] =
+            s->start[i] + (data->resized ? sg_data_stored_size(data, split, i) : sample_bytes(data));
     return SG_OK;
 }
 

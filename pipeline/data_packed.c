@@ -11,7 +11,7 @@
 
 typedef struct manifest {
     uint64_t images[SG_SPLITS], labels[SG_SPLITS]; /* offsets in the file; of images or image files */
-    uint64_t starts[SG_SPLITS];                    /* image files: offset in the manifest of uint64 [samples + 1] */
+    uint64_t starts[SG_SPLITS]; /* image files: offset in the manifest of uint64 [samples + 1] */
 } manifest;
 
 /* The places of a split whose images are files. */
@@ -21,7 +21,8 @@ static int scan_files(const sg_data_options *options, sg_h5_file *file, enum sg_
     snprintf(files, sizeof files, SG_PACKED_FILES, sg_data_split_name(split));
     snprintf(starts, sizeof starts, SG_PACKED_STARTS, sg_data_split_name(split));
     snprintf(labels, sizeof labels, SG_PACKED_LABELS, sg_data_split_name(split));
-    const sg_h5_entry *f = sg_h5_find(file, files), *s = sg_h5_find(file, starts), *l = sg_h5_find(file, labels);
+    const sg_h5_entry *f = sg_h5_find(file, files), *s = sg_h5_find(file, starts),
+                      *l = sg_h5_find(file, labels);
     SG_CHECK(f != NULL && f->type == SG_H5_U8 && s != NULL && s->type == SG_H5_U64 && l != NULL &&
                  l->type == SG_H5_I32 && s->count == l->count + 1 && l->count <= INT32_MAX,
              SG_DATA, "%s: %s, %s and %s do not belong together; pack it again with `signet data pack`",
@@ -32,7 +33,8 @@ static int scan_files(const sg_data_options *options, sg_h5_file *file, enum sg_
     uint64_t *start = (uint64_t *)(scan->manifest.bytes + m->starts[split]);
     SG_TRY(sg_h5_read_array(file, starts, SG_H5_U64, s->count, start));
     for (size_t i = 0; i < l->count; i++)
-        SG_CHECK(start[i] <= start[i + 1] && start[i + 1] - start[i] <= SG_DATA_MAX_FILE && start[i + 1] <= f->count,
+        SG_CHECK(start[i] <= start[i + 1] && start[i + 1] - start[i] <= SG_DATA_MAX_FILE &&
+                     start[i + 1] <= f->count,
                  SG_DATA, "%s: %s: image %zu lies from byte %" PRIu64 " to %" PRIu64 " of %zu; pack it again",
                  options->path, starts, i, start[i], start[i + 1], f->count);
     SG_TRY(sg_h5_locate(file, files, &m->images[split]));
@@ -44,8 +46,8 @@ static int scan_all_files(const sg_data_options *options, sg_h5_file *file, sg_d
     int64_t size;
     for (int s = 0; s < SG_SPLITS; s++) SG_TRY(scan_files(options, file, (enum sg_data_split)s, scan, m));
     SG_TRY(sg_h5_get_integer(file, SG_PACKED_SIZE, &size));
-    SG_CHECK(size >= 1 && size <= SG_DATA_MAX_SIDE, SG_DATA, "%s: %s is %lld; 1 to %d are possible", options->path,
-             SG_PACKED_SIZE, (long long)size, SG_DATA_MAX_SIDE);
+    SG_CHECK(size >= 1 && size <= SG_DATA_MAX_SIDE, SG_DATA, "%s: %s is %lld; 1 to %d are possible",
+             options->path, SG_PACKED_SIZE, (long long)size, SG_DATA_MAX_SIDE);
     scan->height = scan->width = options->size > 0 ? options->size : (int)size;
     scan->channels = 3;
     scan->resized = true;

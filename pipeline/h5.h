@@ -46,12 +46,12 @@ void sg_h5_content_destroy(sg_h5_content **content);
 int sg_h5_add(sg_h5_content *content, const char *path, enum sg_h5_type type, int ndims, const size_t *dims,
               const void *data);
 
-/* The same, for data that is not in memory: while writing, read(context, first, count, out) gives the elements
- * first .. first + count - 1 (of all dimensions together), in order and in pieces of at most 64 MiB. Only for
- * content that is written without a group. Local. */
+/* The same, for data that is not in memory: while writing, read(context, first, count, out) gives the
+ * elements first .. first + count - 1 (of all dimensions together), in order and in pieces of at most 64 MiB.
+ * Only for content that is written without a group. Local. */
 typedef int (*sg_h5_reader)(void *context, size_t first, size_t count, void *out);
-int sg_h5_add_stream(sg_h5_content *content, const char *path, enum sg_h5_type type, int ndims, const size_t *dims,
-                     sg_h5_reader read, void *context);
+int sg_h5_add_stream(sg_h5_content *content, const char *path, enum sg_h5_type type, int ndims,
+                     const size_t *dims, sg_h5_reader read, void *context);
 int sg_h5_add_strings(sg_h5_content *content, const char *path, size_t count, const char *const *text);
 
 /* One-dimensional, or a scalar whose value is copied. */
@@ -113,8 +113,9 @@ int sg_h5_read(sg_h5_file *file, const char *path, enum sg_h5_type type, int ndi
 int sg_h5_read_array(sg_h5_file *file, const char *path, enum sg_h5_type type, size_t count, void *out);
 int sg_h5_read_scalar(sg_h5_file *file, const char *path, enum sg_h5_type type, void *out);
 
-/* Where the elements of a data set lie in the file, one after the other and little-endian: for readers that take slices
- * of large data sets themselves. On rank 0, of a file of ours; SG_DATA when there is no such data set. Local. */
+/* Where the elements of a data set lie in the file, one after the other and little-endian: for readers that
+ * take slices of large data sets themselves. On rank 0, of a file of ours; SG_DATA when there is no such data
+ * set. Local. */
 int sg_h5_locate(const sg_h5_file *file, const char *path, uint64_t *offset);
 
 /* *text: *count texts in one block that is freed with SG_FREE(*text). Collective. */

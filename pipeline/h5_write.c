@@ -104,10 +104,11 @@ int sg_h5_add(sg_h5_content *content, const char *path, enum sg_h5_type type, in
     return SG_AT(add_elements(content, path, type, ndims, dims, (sg_h5_item){.data = data}));
 }
 
-int sg_h5_add_stream(sg_h5_content *content, const char *path, enum sg_h5_type type, int ndims, const size_t *dims,
-                     sg_h5_reader read, void *context) {
+int sg_h5_add_stream(sg_h5_content *content, const char *path, enum sg_h5_type type, int ndims,
+                     const size_t *dims, sg_h5_reader read, void *context) {
     SG_CHECK(ndims >= 1, SG_INTERNAL, "%s: a scalar is no stream", path);
-    return SG_AT(add_elements(content, path, type, ndims, dims, (sg_h5_item){.read = read, .context = context}));
+    return SG_AT(
+        add_elements(content, path, type, ndims, dims, (sg_h5_item){.read = read, .context = context}));
 }
 
 int sg_h5_add_array(sg_h5_content *content, const char *path, enum sg_h5_type type, size_t count,

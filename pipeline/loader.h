@@ -2,8 +2,8 @@
  *
  * Minibatch `index` of an epoch holds positions index * batch onwards of the epoch's order; block b of it
  * goes to rank b mod size as its local block b / size. The values are the same for any number of ranks and
- * threads. Samples of a lazy data set are read here, on all threads: decoding an image costs a few per cent of
- * a training step on it, so nothing is read ahead. */
+ * threads. Samples of a lazy data set are read here, on all threads: decoding an image costs a few per cent
+ * of a training step on it, so nothing is read ahead. */
 #ifndef SG_LOADER_H
 #define SG_LOADER_H
 

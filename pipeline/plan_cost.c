@@ -6,7 +6,11 @@
 #include "pipeline/plan_build.h"
 
 enum { BACKWARD = 2 /* forward passes that a backward pass is worth */, SMALL_FILE = 64 << 10 };
-enum { IMAGENET_SIDE = 112, IMAGENET_TRAIN = 1281167, IMAGENET_TEST = 50000 }; /* folders for networks of that side */
+enum {
+    IMAGENET_SIDE = 112,
+    IMAGENET_TRAIN = 1281167,
+    IMAGENET_TEST = 50000
+}; /* folders for networks of that side */
 
 static double layer_flop(const sg_layer *layer) {
     if (layer->kind != SG_LAYER_CONV) return 0;

@@ -5,8 +5,13 @@
 enum { PRECISION = 32 - 8 - 2 }; /* PIL's fixed point: bits of a weight behind the point */
 
 sg_span sg_span_whole(int first, int count, int out) {
-    return (sg_span){
-        .first = first, .count = count, .begin = 0.0, .end = count, .out = out, .out_first = 0, .out_count = out};
+    return (sg_span){.first = first,
+                     .count = count,
+                     .begin = 0.0,
+                     .end = count,
+                     .out = out,
+                     .out_first = 0,
+                     .out_count = out};
 }
 
 /* The triangle reaches one output pixel to each side, or one input pixel where the image grows. */
@@ -29,7 +34,9 @@ static size_t taps_size(const sg_span *span) {
 
 /* PIL's precompute_coeffs and normalize_coeffs_8bpc. */
 static taps make_taps(const sg_span *span, int32_t *memory) {
-    taps t = {.first = memory, .count = memory + span->out_count, .weight = memory + 2 * span->out_count,
+    taps t = {.first = memory,
+              .count = memory + span->out_count,
+              .weight = memory + 2 * span->out_count,
               .limit = taps_of(span)};
     double scale = (span->end - span->begin) / span->out, support = support_of(span), inverse = 1.0 / support;
     for (int i = 0; i < span->out_count; i++) {

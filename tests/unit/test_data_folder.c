@@ -273,7 +273,8 @@ static void unknown_annotated_classes_are_refused(void **state) {
     temporary_png(directory, "val/images/0.png", picture(0, 3), SIDE, SIDE, 3, 8);
     temporary_text(directory, "val/val_annotations.txt", "9.png\tant\t0\n");
     assert_int_equal(open_folder(&data), SG_NOINPUT);
-    expect_message("%s/val/images/9.png: is no file that can be read; fetch it or remove it from the list", directory);
+    expect_message("%s/val/images/9.png: is no file that can be read; fetch it or remove it from the list",
+                   directory);
     temporary_text(directory, "val/val_annotations.txt", "0.png\tant\t0\n1.png\tcow\t0\n");
     assert_int_equal(open_folder(&data), SG_DATA);
     expect_message("%s/val/val_annotations.txt: the line at byte 12 names the class \"cow\", which %s/train "
@@ -302,9 +303,10 @@ static void other_sizes_are_refused(void **state) {
     uint8_t rgb[PIXELS * 3];
     temporary_png(directory, "a.png", picture(0, 3), SIDE, SIDE / 2, 3, 8);
     assert_int_equal(sg_data_image_read(temporary_path(directory, "a.png"), SIDE, SIDE, rgb), SG_DATA);
-    expect_message("%s/a.png: has 8 x 16 pixels (width x height), but the data set's first images have 16 x 16; "
-                   "set data.size (to 224, say) to have all brought to one size",
-                   directory);
+    expect_message(
+        "%s/a.png: has 8 x 16 pixels (width x height), but the data set's first images have 16 x 16; "
+        "set data.size (to 224, say) to have all brought to one size",
+        directory);
 }
 
 static void changed_files_are_refused(void **state) {
@@ -341,12 +343,14 @@ static void large_listings_are_kept(void **state) {
     write_folder("test");
     for (int i = 0; i < 1000; i++) {
         snprintf(name, sizeof name, "train/ant/x%d.png", i);
-        assert_int_equal(link(temporary_path(directory, "train/ant/0.png"), temporary_path(directory, name)), 0);
+        assert_int_equal(link(temporary_path(directory, "train/ant/0.png"), temporary_path(directory, name)),
+                         0);
     }
     assert_int_equal(open_folder(&data), SG_OK);
     uint64_t fingerprint = data->fingerprint;
     sg_data_close(&data);
-    assert_int_not_equal(access(temporary_path(directory, ".signet-listing"), F_OK), 0); /* changed just now */
+    assert_int_not_equal(access(temporary_path(directory, ".signet-listing"), F_OK),
+                         0); /* changed just now */
     for (int i = 0; i < 6; i++)
         assert_int_equal(utimensat(AT_FDCWD, temporary_path(directory, folders[i]), past, 0), 0);
     for (int i = 0; i < 2; i++) { /* listed, then recalled */

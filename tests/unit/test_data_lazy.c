@@ -1,5 +1,5 @@
-/* Lazy data sets: images of many sizes against PIL, samples that are read when needed against the same ones in
- * memory, and files that are broken. */
+/* Lazy data sets: images of many sizes against PIL, samples that are read when needed against the same ones
+ * in memory, and files that are broken. */
 #include <mpi.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -40,8 +40,9 @@ static const uint8_t *picture(int height, int width) {
     for (int y = 0; y < height; y++)
         for (int x = 0; x < width; x++)
             for (int c = 0; c < 3; c++)
-                pixel[(y * width + x) * 3 + c] = (uint8_t)(x * 97 / width + y * 59 / height + (x + c * y) % 31 +
-                                                           (x * y / (64 + 9 * c)) % 37 + (x > y ? 30 : 0));
+                pixel[(y * width + x) * 3 + c] =
+                    (uint8_t)(x * 97 / width + y * 59 / height + (x + c * y) % 31 +
+                              (x * y / (64 + 9 * c)) % 37 + (x > y ? 30 : 0));
     return pixel;
 }
 
@@ -74,7 +75,8 @@ static bool ask_pil(const char *file, const char *statements, uint8_t *expected)
     if (system("/usr/bin/python3 -c 'import PIL' 2>/dev/null") != 0) return false;
     snprintf(command, sizeof command,
              "/usr/bin/python3 -c 'import sys; from PIL import Image; B = Image.BILINEAR; "
-             "im = Image.open(\"%s/%s\").convert(\"RGB\"); w, h = im.size; %s; sys.stdout.buffer.write(im.tobytes())'",
+             "im = Image.open(\"%s/%s\").convert(\"RGB\"); w, h = im.size; %s; "
+             "sys.stdout.buffer.write(im.tobytes())'",
              directory, file, statements);
     FILE *pipe = popen(command, "r");
     assert_non_null(pipe);
@@ -127,7 +129,8 @@ static void test_images_are_pils_small(void **state) {
     check_centre(40, 51, UINT64_C(0x18b499ea6c907ae3));
 }
 
-/* The crop is drawn as documented (its distribution: test_augment.c), cut out and resized as torchvision does. */
+/* The crop is drawn as documented (its distribution: test_augment.c), cut out and resized as torchvision
+ * does. */
 static void training_images_are_pils(void **state) {
     (void)state;
     static uint8_t out[OUT], expected[OUT];
@@ -136,9 +139,9 @@ static void training_images_are_pils(void **state) {
     for (uint64_t seed = 1; seed <= 3; seed++) {
         sg_view v = sg_augment_resized_crop(seed, 1, 0, 375, 500, 0.08);
         look(data, SG_AUGMENT_RESIZED_CROP, seed, out);
-        snprintf(statements, sizeof statements,
-                 "im = im.crop((%d, %d, %d, %d)).resize((224, 224), B)%s", v.left, v.top, v.left + v.width,
-                 v.top + v.height, v.flip ? ".transpose(Image.FLIP_LEFT_RIGHT)" : "");
+        snprintf(statements, sizeof statements, "im = im.crop((%d, %d, %d, %d)).resize((224, 224), B)%s",
+                 v.left, v.top, v.left + v.width, v.top + v.height,
+                 v.flip ? ".transpose(Image.FLIP_LEFT_RIGHT)" : "");
         if (!ask_pil("train/a/0.png", statements, expected)) skip();
         int most = worst(out, expected, NULL);
         if (most > 0) fail_msg("seed %d: up to %d grey levels from PIL's", (int)seed, most);
@@ -146,8 +149,8 @@ static void training_images_are_pils(void **state) {
     sg_data_close(&data);
 }
 
-/* 1024 pixels become 224 by way of 512 (4/8): the rest of the way is the triangle's. The bounds are twice what
- * this image, far rougher than photographs, shows: 4 grey levels, 0.47 on average. */
+/* 1024 pixels become 224 by way of 512 (4/8): the rest of the way is the triangle's. The bounds are twice
+ * what this image, far rougher than photographs, shows: 4 grey levels, 0.47 on average. */
 static void reduced_decoding_is_close(void **state) {
     (void)state;
     static uint8_t out[OUT], expected[OUT];
@@ -189,12 +192,13 @@ static void lazy_and_resident_agree(void **state) {
         sg_order order = {.seed = 4, .shuffle = true, .augment = true, .augment_seed = 5};
         for (int k = 0; k < 2; k++) {
             assert_int_equal(
-                sg_loader_create(&loader[k], data[k], SG_SPLIT_TRAIN, 12, 0, 1, 16, 1, 1 + k, augment[a]), SG_OK);
+                sg_loader_create(&loader[k], data[k], SG_SPLIT_TRAIN, 12, 0, 1, 16, 1, 1 + k, augment[a]),
+                SG_OK);
             assert_int_equal(sg_loader_get(loader[k], &order, 3, 0, &batch[k]), SG_OK);
         }
         for (int y = 0; y < 20; y++)
-            assert_memory_equal(sg_tensor_at(&batch[0]->input, 0, y, 0), sg_tensor_at(&batch[1]->input, 0, y, 0),
-                                18 * 3 * 16 * sizeof(float));
+            assert_memory_equal(sg_tensor_at(&batch[0]->input, 0, y, 0),
+                                sg_tensor_at(&batch[1]->input, 0, y, 0), 18 * 3 * 16 * sizeof(float));
         for (int k = 0; k < 2; k++) sg_loader_destroy(&loader[k]);
     }
     for (int k = 0; k < 2; k++) sg_data_close(&data[k]);
@@ -212,16 +216,18 @@ static void sizes_that_differ_become_224(void **state) {
     assert_int_equal(data->height, 224);
     assert_int_equal(data->width, 224);
     assert_true(data->resized);
-    assert_int_equal(sg_loader_create(&loader, data, SG_SPLIT_TRAIN, 2, 0, 1, 16, 1, 1, "crop_flip"), SG_CONFIG);
+    assert_int_equal(sg_loader_create(&loader, data, SG_SPLIT_TRAIN, 2, 0, 1, 16, 1, 1, "crop_flip"),
+                     SG_CONFIG);
     assert_null(loader);
-    expect_message("data.augment = \"crop_flip\" needs images of one size, and those of data set %s differ; set "
-                   "\"resized_crop\" or \"none\"",
-                   strrchr(directory, '/') + 1);
+    expect_message(
+        "data.augment = \"crop_flip\" needs images of one size, and those of data set %s differ; set "
+        "\"resized_crop\" or \"none\"",
+        strrchr(directory, '/') + 1);
     sg_data_close(&data);
 }
 
-/* The bytes of an APP1 segment are not looked at: whatever a broken camera wrote there, and also its rotation,
- * which torchvision's loader leaves alone. */
+/* The bytes of an APP1 segment are not looked at: whatever a broken camera wrote there, and also its
+ * rotation, which torchvision's loader leaves alone. */
 static void exif_is_ignored(void **state) {
     (void)state;
     static uint8_t plain[OUT], marked[OUT];
@@ -230,7 +236,8 @@ static void exif_is_ignored(void **state) {
     look(data, SG_AUGMENT_NONE, 0, plain);
     sg_data_close(&data);
     unsigned char *bytes = temporary_read(directory, "train/a/0.jpg", &size), *longer = malloc(size + 20);
-    static const unsigned char segment[20] = {0xff, 0xe1, 0, 18, 'E', 'x', 'i', 'f', 0, 0, 'M', 'M', 0xff, 0xff};
+    static const unsigned char segment[20] = {0xff, 0xe1, 0, 18,  'E', 'x',  'i',
+                                              'f',  0,    0, 'M', 'M', 0xff, 0xff};
     assert_non_null(longer);
     memcpy(longer, bytes, 2);
     memcpy(longer + 2, segment, 20);
@@ -280,7 +287,8 @@ static void write_three(void) {
     temporary_jpeg(directory, "test/b/0.jpg", picture(240, 230), 240, 230, 3, 90);
 }
 
-/* Packed, the image files stay what they are: the same minibatch from folder, packed file and a packed copy of it. */
+/* Packed, the image files stay what they are: the same minibatch from folder, packed file and a packed copy
+ * of it. */
 static void packed_files_give_the_same(void **state) {
     (void)state;
     static uint8_t out[3][2][OUT];
@@ -304,8 +312,8 @@ static void packed_files_give_the_same(void **state) {
     }
 }
 
-/* Pixels that exceed the budget are packed a piece at a time, and read from the file when needed, with the same
- * fingerprint as in memory. */
+/* Pixels that exceed the budget are packed a piece at a time, and read from the file when needed, with the
+ * same fingerprint as in memory. */
 static void packed_pixels_may_be_lazy(void **state) {
     (void)state;
     sg_data *data[2], *folder;
@@ -341,8 +349,9 @@ static void packed_pixels_may_be_lazy(void **state) {
     }
     sg_data_options wrong = {.kind = "packed", .path = temporary_path(directory, "0.h5"), .size = 64};
     assert_int_equal(sg_data_open(&folder, &wrong, MPI_COMM_WORLD), SG_CONFIG);
-    expect_message("data.size = 64, but %s/0.h5 holds pixels of images of 32 x 32; leave it 0, or pack the image files",
-                   directory);
+    expect_message(
+        "data.size = 64, but %s/0.h5 holds pixels of images of 32 x 32; leave it 0, or pack the image files",
+        directory);
 }
 
 /* A check goes on after a damaged file and names every one. */
@@ -379,10 +388,18 @@ static void checking_names_every_damaged_file(void **state) {
 int main(int argc, char **argv) {
     MPI_Init(&argc, &argv);
     const struct CMUnitTest tests[] = {
-        TEST(test_images_are_pils_wide), TEST(test_images_are_pils_tall),    TEST(test_images_are_pils_small),
-        TEST(training_images_are_pils),  TEST(reduced_decoding_is_close),    TEST(lazy_and_resident_agree),
-        TEST(exif_is_ignored),           TEST(sizes_that_differ_become_224), TEST(truncated_files_are_named),
-        TEST(packed_files_give_the_same), TEST(packed_pixels_may_be_lazy), TEST(checking_names_every_damaged_file),
+        TEST(test_images_are_pils_wide),
+        TEST(test_images_are_pils_tall),
+        TEST(test_images_are_pils_small),
+        TEST(training_images_are_pils),
+        TEST(reduced_decoding_is_close),
+        TEST(lazy_and_resident_agree),
+        TEST(exif_is_ignored),
+        TEST(sizes_that_differ_become_224),
+        TEST(truncated_files_are_named),
+        TEST(packed_files_give_the_same),
+        TEST(packed_pixels_may_be_lazy),
+        TEST(checking_names_every_damaged_file),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     MPI_Finalize();
