@@ -325,6 +325,10 @@ static int read_counters(sg_h5_file *file, sg_training *t, int epochs) {
     return SG_AT(sg_h5_read(file, "/metrics/epochs", SG_H5_F64, 2, dims, t->rows));
 }
 
+bool sg_state_has_kept(const sg_h5_file *file, const sg_net *net) {
+    return sg_h5_find(file, entry("kept", net->param[0].name, "").text) != NULL;
+}
+
 /* The frozen signs and the flips count from the weights that the training began with, so those come first. */
 static int read_parts(sg_training **training, sg_h5_file *file, sg_weights *start, const sg_train_options *options) {
     const sg_net *net = start->net;
@@ -334,7 +338,7 @@ static int read_parts(sg_training **training, sg_h5_file *file, sg_weights *star
     sg_training *t = *training;
     SG_TRY(read_network(file, "weights", t->weights, false));
     SG_TRY(read_moments(file, t));
-    if (sg_h5_find(file, entry("kept", net->param[0].name, "").text) != NULL) {
+    if (sg_state_has_kept(file, net)) {
         SG_TRY(sg_weights_create(&t->kept, net));
         SG_TRY(read_network(file, "kept", t->kept, false));
     }

@@ -31,6 +31,8 @@ int sg_state_read_signs(sg_h5_file *file, const sg_net *net, int8_t *signs, bool
 
 /* The weights that imp rewinds to, beside a warm-up's result. */
 int sg_state_add_kept(sg_h5_content *content, const sg_weights *kept);
+/* Whether the file holds a state to rewind to. */
+bool sg_state_has_kept(const sg_h5_file *file, const sg_net *net);
 int sg_state_read_kept(sg_h5_file *file, sg_weights *kept);
 
 /* Finished points of a path. read: the path has its full number of

@@ -36,7 +36,7 @@ int sg_task_connect(sg_task *task);
 /* Weights of a finished parent stage; its digest is noted for the result. Owned; NULL after a failure. */
 int sg_task_read_parent(sg_task *task, int parent, sg_weights **weights);
 
-/* The same, of the weights that a warm-up kept for imp. */
+/* The same, of the weights that a warm-up kept for imp; its end where it ended before or at that epoch. */
 int sg_task_read_kept(sg_task *task, int parent, sg_weights **weights);
 
 /* The newest good checkpoint of this stage and key, or *file NULL. Damaged and foreign generations are named in the

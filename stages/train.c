@@ -142,7 +142,7 @@ size_t sg_count_sign_flips(const sg_weights *start, const sg_weights *weights) {
     for (int p = 0; p < weights->net->params; p++) {
         const sg_param *param = &weights->net->param[p];
         for (size_t i = param->offset; i < param->offset + param->count && param->role == SG_ROLE_WEIGHT; i++)
-            flips += weights->mask[i] && (weights->values[i] < 0.0f) != (start->values[i] < 0.0f);
+            flips += weights->mask[i] && (start->values[i] < 0.0f ? weights->values[i] > 0.0f : weights->values[i] < 0.0f);
     }
     return flips;
 }

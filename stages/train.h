@@ -53,7 +53,8 @@ int sg_stage_train(const sg_env *env, const sg_train_options *options, sg_traini
 /* alpha of one minibatch, uniform in [low, high). Local. */
 double sg_train_alpha(const sg_train_options *options, uint32_t epoch, uint32_t minibatch);
 
-/* Surviving prunable weights whose sign is not that of `start` (zero counts as +), and gammas below zero. */
+/* Surviving prunable weights that have crossed zero since `start` (which is + where it is zero; one that ends at zero
+ * has not crossed: mode `frozen` has no flips), and gammas below zero. */
 size_t sg_count_sign_flips(const sg_weights *start, const sg_weights *weights);
 size_t sg_count_negative_gammas(const sg_weights *weights);
 
