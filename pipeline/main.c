@@ -10,7 +10,6 @@
 #include "pipeline/commands.h"
 #include "pipeline/config.h"
 #include "pipeline/h5.h"
-#include "pipeline/h5.h"
 
 #ifndef SG_VERSION
 #define SG_VERSION "1.0.0"
@@ -76,7 +75,6 @@ static int dispatch(int argc, char **argv) {
         printf("signet %s (revision %s, %s)\n", SG_VERSION, SG_REVISION, __VERSION__);
         return SG_OK;
     }
-    if (strcmp(name, "read-foreign") == 0 && argc == 4) exit(sg_h5_foreign_child(argv[2], atoi(argv[3])));
     for (int i = 0; i < COMMANDS; i++)
         if (strcmp(commands[i].name, name) == 0) return commands[i].run(argc - 1, argv + 1);
     return SG_FAIL(SG_USAGE, "`%s` is not a command; nearest: %s; see signet --help", name,

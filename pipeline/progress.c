@@ -190,7 +190,7 @@ void sg_progress_close(void) {
 
 static void write_file(const char *dir, const running *r) {
     char text[512];
-    describe(r, text, sizeof text);
+    describe(r, text, sizeof text - 1);
     strcat(text, "\n");
     if (sg_file_write_text(sg_stage_path(dir, r->id, "progress").text, text) != SG_OK) sg_error_clear();
 }

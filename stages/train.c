@@ -77,7 +77,7 @@ static int train_minibatch(const sg_env *env, const sg_train_options *options, s
     double began = now();
     SG_TRY(env->train->get(env->train->context, &order, epoch, t->minibatch, &batch));
     SG_TRY(sg_exec_train(env->exec, t->weights, batch, sg_train_alpha(options, epoch, t->minibatch), options->seed,
-                         (uint32_t)t->steps, gradient, &result));
+                         epoch * env->train->minibatches + t->minibatch, gradient, &result));
     sg_optimizer_step(t->optimizer, env->machine, t->weights, t->survivors, gradient,
                       sg_learning_rate(options->schedule, options->lr, t->epoch, options->epochs), t->frozen_sign);
     t->seconds += now() - began;
