@@ -1,5 +1,5 @@
-/* What jobs/check_libraries.sh compiles: a program that needs every library and prints its version. WITH_<NAME> chooses
- * one; without any, all. */
+/* What jobs/check_libraries.sh compiles: a program that needs every library and prints its version.
+ * WITH_<NAME> chooses one; without any, all. */
 #if !defined WITH_MPI && !defined WITH_HDF5 && !defined WITH_BLIS && !defined WITH_LIBCONFIG &&              \
     !defined WITH_RANDOM123 && !defined WITH_JPEG && !defined WITH_PNG && !defined WITH_ZLIB &&              \
     !defined WITH_XXHASH

@@ -1,15 +1,17 @@
-/* Convolution (and, as its special cases, linear and depthwise layers): forward, data gradient, weight gradient.
+/* Convolution (and, as its special cases, linear and depthwise layers): forward, data gradient, weight
+ * gradient.
  *
  *   y[n,o,i,j]  = bias[o] + sum_{c,r,s} w[o,c,r,s] x[n, c, i*stride + r - padding, j*stride + s - padding]
  *   dx          = the transposed operation on dy;   dw[o,c,r,s] = sum_{n,i,j} dy[n,o,i,j] x[n,c,...]
  *
  * c runs over the in_channels/groups channels of o's group (torch.nn.Conv2d). A linear layer on an input of
- * H x W pixels is a convolution with a kernel of H x W, no padding, one output pixel: its weight [O][C*H*W] has the
- * same order as [O][C][H][W].
+ * H x W pixels is a convolution with a kernel of H x W, no padding, one output pixel: its weight [O][C*H*W]
+ * has the same order as [O][C][H][W].
  *
- * One sg_conv serves one layer: it owns packed weights and the mask's structure, and has picked an algorithm for
- * each pass as a pure function of shape and mask (never of a timing). Algorithms are tables of sg_conv_algorithm,
- * one file each in kernels/lanes/. Work is split over machine->threads inside each call; bits do not depend on it. */
+ * One sg_conv serves one layer: it owns packed weights and the mask's structure, and has picked an algorithm
+ * for each pass as a pure function of shape and mask (never of a timing). Algorithms are tables of
+ * sg_conv_algorithm, one file each in kernels/lanes/. Work is split over machine->threads inside each call;
+ * bits do not depend on it. */
 #ifndef SG_CONV_H
 #define SG_CONV_H
 
@@ -42,10 +44,10 @@ typedef struct sg_support {
     const uint32_t *index;
 } sg_support;
 
-/* What a pass reads and writes. x, y, dy, dx are tensors over the local blocks; only the first `blocks` blocks
- * are touched. Shapes: x, dx [blocks][in_height][in_width][in_channels][lanes]; y, dy likewise for out.
- * dw holds support.count sums over all lanes of the local blocks, in index order, combined over blocks in the
- * order of sg_tree_order. y and dw are overwritten. dx is overwritten, or added to when accumulate. */
+/* What a pass reads and writes. x, y, dy, dx are tensors over the local blocks; only the first `blocks`
+ * blocks are touched. Shapes: x, dx [blocks][in_height][in_width][in_channels][lanes]; y, dy likewise for
+ * out. dw holds support.count sums over all lanes of the local blocks, in index order, combined over blocks
+ * in the order of sg_tree_order. y and dw are overwritten. dx is overwritten, or added to when accumulate. */
 typedef struct sg_conv_pass {
     int blocks;
     const sg_tensor *x, *dy;
@@ -61,8 +63,10 @@ typedef struct sg_conv_algorithm {
     /* Can it do this shape on this machine at all? */
     bool (*supports)(const sg_machine *machine, const sg_conv_shape *shape);
     /* Makes what does not depend on the weights' values; support lives as long as the state. SG_NOMEM. */
-    int (*create)(void **state, const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support);
-    /* Takes new weight values, canonical dense order with zeros where pruned. NULL where a pass needs none. */
+    int (*create)(void **state, const sg_machine *machine, const sg_conv_shape *shape,
+                  const sg_support *support);
+    /* Takes new weight values, canonical dense order with zeros where pruned. NULL where a pass needs none.
+     */
     int (*prepare)(void *state, const float *weights);
     int (*run)(void *state, const sg_conv_pass *pass);
     void (*destroy)(void **state);
@@ -74,17 +78,19 @@ enum sg_conv_pass_kind { SG_CONV_FORWARD, SG_CONV_DATA_GRADIENT, SG_CONV_WEIGHT_
 
 typedef struct sg_conv sg_conv;
 
-/* needs_data_gradient false (the first layer): that pass is not prepared. Dense until sg_conv_set_support. machine
- * is borrowed. Gradient passes take memory at the first sg_conv_set_weights with gradients, so that evaluation
- * alone stays small. SG_INTERNAL for an impossible shape, SG_NOMEM. Local, like all of this file. */
-int sg_conv_create(sg_conv **conv, const sg_machine *machine, const sg_conv_shape *shape, bool needs_data_gradient);
+/* needs_data_gradient false (the first layer): that pass is not prepared. Dense until sg_conv_set_support.
+ * machine is borrowed. Gradient passes take memory at the first sg_conv_set_weights with gradients, so that
+ * evaluation alone stays small. SG_INTERNAL for an impossible shape, SG_NOMEM. Local, like all of this file.
+ */
+int sg_conv_create(sg_conv **conv, const sg_machine *machine, const sg_conv_shape *shape,
+                   bool needs_data_gradient);
 void sg_conv_destroy(sg_conv **conv);
 
 /* The surviving weights have changed: chooses the algorithms again and rebuilds their structure. */
 int sg_conv_set_support(sg_conv *conv, const sg_support *support);
 
-/* The weights' values have changed. weights[sg_conv_weights] canonical order, zero where pruned; borrowed for the
- * call. gradients: also prepare the data gradient (training). */
+/* The weights' values have changed. weights[sg_conv_weights] canonical order, zero where pruned; borrowed for
+ * the call. gradients: also prepare the data gradient (training). */
 int sg_conv_set_weights(sg_conv *conv, const float *weights, bool gradients);
 
 int sg_conv_run(sg_conv *conv, enum sg_conv_pass_kind kind, const sg_conv_pass *pass);

@@ -2,7 +2,8 @@
  *
  * Every function that can fail returns an int: SG_OK (0) or one of the codes below, which are also the
  * process's exit codes (sysexits.h). The message says what, where and the remedy; it is recorded once, in the
- * thread's error record, and every SG_TRY on the way up adds its place. Only main prints and ends the process. */
+ * thread's error record, and every SG_TRY on the way up adds its place. Only main prints and ends the
+ * process. */
 #ifndef SG_ERROR_H
 #define SG_ERROR_H
 
@@ -51,17 +52,17 @@ void sg_error_clear(void);
 /* status = SG_AT(call): the call's status, with this place added to the trace when it failed. */
 #define SG_AT(call) sg_error_pass(__FILE__, __LINE__, __func__, (call))
 
-/* SG_TRY(call): leave the function with the call's status when it failed. SG_CHECK(condition, code, message...):
- * leave it with a new error unless the condition holds. These two are the only macros that hide a return;
- * where something has to be released first, write `if ((status = SG_AT(call))) goto done;`. */
-#define SG_TRY(call)                                         \
-    do {                                                     \
-        int sg_try_status = SG_AT(call);                     \
-        if (sg_try_status != SG_OK) return sg_try_status;    \
+/* SG_TRY(call): leave the function with the call's status when it failed. SG_CHECK(condition, code,
+ * message...): leave it with a new error unless the condition holds. These two are the only macros that hide
+ * a return; where something has to be released first, write `if ((status = SG_AT(call))) goto done;`. */
+#define SG_TRY(call)                                                                                         \
+    do {                                                                                                     \
+        int sg_try_status = SG_AT(call);                                                                     \
+        if (sg_try_status != SG_OK) return sg_try_status;                                                    \
     } while (0)
-#define SG_CHECK(condition, code, ...)                       \
-    do {                                                     \
-        if (!(condition)) return SG_FAIL((code), __VA_ARGS__); \
+#define SG_CHECK(condition, code, ...)                                                                       \
+    do {                                                                                                     \
+        if (!(condition)) return SG_FAIL((code), __VA_ARGS__);                                               \
     } while (0)
 
 #endif

@@ -46,11 +46,12 @@ static void plan_halos(sg_exec *exec) {
 }
 
 static bool slot_fits(const sg_tensor *slot, const sg_layer *layer, int halo) {
-    return slot->channels == layer->channels && slot->height == layer->height && slot->width == layer->width &&
-           slot->halo == halo;
+    return slot->channels == layer->channels && slot->height == layer->height &&
+           slot->width == layer->width && slot->halo == halo;
 }
 
-/* Walks backward once, on shapes alone: which slot holds each layer's gradient, and who adds to what is there. */
+/* Walks backward once, on shapes alone: which slot holds each layer's gradient, and who adds to what is
+ * there. */
 static int plan_gradients(sg_exec *exec) {
     const sg_net *net = exec->net;
     bool *busy;
@@ -71,11 +72,14 @@ static int plan_gradients(sg_exec *exec) {
             }
             int s = 0;
             while (s < exec->slots &&
-                   (busy[s] || !slot_fits(&exec->slot[s], &net->layer[target], to->gradient_halo))) s++;
+                   (busy[s] || !slot_fits(&exec->slot[s], &net->layer[target], to->gradient_halo)))
+                s++;
             if (s == exec->slots) {
                 const sg_layer *shape = &net->layer[target];
-                exec->slot[exec->slots++] = (sg_tensor){.channels = shape->channels, .height = shape->height,
-                                                        .width = shape->width, .halo = to->gradient_halo};
+                exec->slot[exec->slots++] = (sg_tensor){.channels = shape->channels,
+                                                        .height = shape->height,
+                                                        .width = shape->width,
+                                                        .halo = to->gradient_halo};
             }
             busy[s] = true;
             to->gradient = s;
@@ -86,7 +90,8 @@ static int plan_gradients(sg_exec *exec) {
     return status;
 }
 
-/* Backward finishes parameters from the last to the first: layer l's come after those of all layers before it. */
+/* Backward finishes parameters from the last to the first: layer l's come after those of all layers before
+ * it. */
 static int plan_parameters(sg_exec *exec) {
     const sg_net *net = exec->net;
     SG_TRY(SG_NEW(&exec->first_param, (size_t)net->layers + 1));
@@ -96,8 +101,9 @@ static int plan_parameters(sg_exec *exec) {
         int number[2] = {net->layer[l].weight, net->layer[l].bias};
         for (int i = 1; i >= 0; i--)
             if (number[i] >= 0) {
-                SG_CHECK(number[i] == next - 1, SG_INTERNAL, "network %s: parameter %s is not in its layer's place",
-                         net->arch, net->param[number[i]].name);
+                SG_CHECK(number[i] == next - 1, SG_INTERNAL,
+                         "network %s: parameter %s is not in its layer's place", net->arch,
+                         net->param[number[i]].name);
                 next = number[i];
             }
         exec->first_param[l] = next;
@@ -124,11 +130,13 @@ static int make_layer(sg_exec *exec, int l) {
     SG_TRY(sg_tensor_init(&own->output, lanes, exec->max_blocks, layer->channels, layer->height, layer->width,
                           own->halo));
     if (layer->kind == SG_LAYER_CONV)
-        SG_TRY(sg_conv_create(&own->conv, exec->machine, &layer->conv, exec->training && layer->input[0] != 0));
+        SG_TRY(
+            sg_conv_create(&own->conv, exec->machine, &layer->conv, exec->training && layer->input[0] != 0));
     if (layer->kind == SG_LAYER_BATCH_NORM || layer->kind == SG_LAYER_LAYER_NORM)
         SG_TRY(make_norm(&own->norm, (size_t)layer->channels));
     if (layer->kind == SG_LAYER_ATTENTION)
-        SG_TRY(sg_tensor_init(&own->extra, lanes, exec->max_blocks, layer->height, layer->heads * layer->height, 1, 0));
+        SG_TRY(sg_tensor_init(&own->extra, lanes, exec->max_blocks, layer->height,
+                              layer->heads * layer->height, 1, 0));
     return SG_OK;
 }
 
@@ -164,7 +172,11 @@ int sg_exec_create(sg_exec **exec, const sg_machine *machine, const sg_net *net,
     *exec = NULL;
     sg_exec *made;
     SG_TRY(SG_NEW(&made, 1));
-    *made = (sg_exec){.machine = machine, .net = net, .reduce = reduce, .max_batch = max_batch, .training = training,
+    *made = (sg_exec){.machine = machine,
+                      .net = net,
+                      .reduce = reduce,
+                      .max_batch = max_batch,
+                      .training = training,
                       .max_blocks = local_blocks(machine->lanes, reduce->size, max_batch)};
     int status = SG_AT(plan(made));
     if (status == SG_OK) status = SG_AT(fill(made));
@@ -204,7 +216,8 @@ int sg_exec_memory(const sg_machine *machine, const sg_net *net, int ranks, int 
                                               planned->layer[l].halo);
         for (int kind = 0; kind < SG_CONV_PASSES && layer->kind == SG_LAYER_CONV; kind++) {
             sg_support all = {.count = sg_conv_weights(&layer->conv)};
-            const sg_conv_algorithm *a = sg_conv_choose(machine, &layer->conv, &all, (enum sg_conv_pass_kind)kind);
+            const sg_conv_algorithm *a =
+                sg_conv_choose(machine, &layer->conv, &all, (enum sg_conv_pass_kind)kind);
             if ((training || kind == SG_CONV_FORWARD) && a->bytes != NULL)
                 bytes->convolutions += a->bytes(machine, &layer->conv, &all);
         }
@@ -243,7 +256,9 @@ void sg_exec_set_watch(sg_exec *exec, const sg_exec_watch *watch) {
 
 sg_extent sg_exec_extent(const sg_exec *exec, const sg_batch *batch) {
     return (sg_extent){.blocks = sg_tree_local_blocks(batch->blocks, exec->reduce->rank, exec->reduce->size),
-                       .samples = batch->samples, .global_blocks = batch->blocks, .reduce = exec->reduce};
+                       .samples = batch->samples,
+                       .global_blocks = batch->blocks,
+                       .reduce = exec->reduce};
 }
 
 /* The loss over all ranks, and dL/d logits into the last layer's slot when training. */
@@ -253,9 +268,11 @@ static int measure(sg_exec *exec, const sg_batch *batch, bool gradients, sg_resu
     double sums[2];
     int64_t correct;
     SG_TRY(exec->machine->variant->layers.loss(exec->machine, &extent, &last->output, batch->label,
-                                               gradients ? &exec->slot[last->gradient] : NULL, &sums[0], &correct));
+                                               gradients ? &exec->slot[last->gradient] : NULL, &sums[0],
+                                               &correct));
     sums[1] = (double)correct;
-    SG_TRY(exec->reduce->combine(exec->reduce->context, sums, 2, sizeof *sums, sg_combine_double, batch->blocks));
+    SG_TRY(exec->reduce->combine(exec->reduce->context, sums, 2, sizeof *sums, sg_combine_double,
+                                 batch->blocks));
     *result = (sg_result){.loss_sum = sums[0], .correct = (int64_t)sums[1], .samples = batch->samples};
     return SG_OK;
 }
@@ -266,8 +283,8 @@ static int check_batch(const sg_exec *exec, const sg_batch *batch) {
     return SG_OK;
 }
 
-int sg_exec_train(sg_exec *exec, sg_weights *weights, const sg_batch *batch, double alpha, uint64_t dropout_seed,
-                  uint32_t step, float *gradient, sg_result *result) {
+int sg_exec_train(sg_exec *exec, sg_weights *weights, const sg_batch *batch, double alpha,
+                  uint64_t dropout_seed, uint32_t step, float *gradient, sg_result *result) {
     SG_TRY(check_batch(exec, batch));
     SG_CHECK(exec->training, SG_INTERNAL, "an executor made for evaluation was asked to train");
     SG_TRY(load(exec, weights, true));
@@ -287,7 +304,8 @@ static void copy_logits(const sg_exec *exec, const sg_batch *batch, float *logit
     for (int b = 0; b < extent.blocks; b++) {
         int used = sg_tree_block_samples(batch->samples, lanes, b, exec->reduce->rank, exec->reduce->size);
         const float *pixel = sg_tensor_at(output, b, 0, 0);
-        float *row = logits + (size_t)(b * exec->reduce->size + exec->reduce->rank) * (size_t)(lanes * classes);
+        float *row =
+            logits + (size_t)(b * exec->reduce->size + exec->reduce->rank) * (size_t)(lanes * classes);
         for (int s = 0; s < used; s++)
             for (int c = 0; c < classes; c++) row[s * classes + c] = pixel[c * lanes + s];
     }

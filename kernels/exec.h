@@ -14,8 +14,8 @@ int sg_exec_create(sg_exec **exec, const sg_machine *machine, const sg_net *net,
                    int max_batch, bool training);
 void sg_exec_destroy(sg_exec **exec);
 
-/* The weights whose mask counts from now on (dense at first): picks algorithms, rebuilds sparse structure. The
- * survivors are borrowed until the next call. */
+/* The weights whose mask counts from now on (dense at first): picks algorithms, rebuilds sparse structure.
+ * The survivors are borrowed until the next call. */
 int sg_exec_set_survivors(sg_exec *exec, const sg_survivors *survivors);
 
 /* Takes the values of weights for evaluation and recalibration: call it when they have changed.
@@ -26,27 +26,28 @@ int sg_exec_load(sg_exec *exec, const sg_weights *weights);
 int sg_exec_input_halo(const sg_net *net);
 
 typedef struct sg_result {
-    double loss_sum;   /* over the samples of the minibatch, all ranks */
+    double loss_sum; /* over the samples of the minibatch, all ranks */
     int64_t correct;
     int64_t samples;
 } sg_result;
 
 /* One training pass: batch norm over the whole minibatch, running statistics of weights updated with momentum
- * 0.1 (unbiased variance), gradient[survivors->total] filled with the mean's gradient, combined over all ranks.
- * alpha: AWS interpolation of every norm's gamma and beta towards 1 and 0 (protocol: 1 = plain). dropout_seed and
- * step key the dropout. The gradient of gamma and beta carries the factor alpha. Collective over reduce.
- * Weight decay is the optimiser's. SG_FAILED when the loss is not finite. */
-int sg_exec_train(sg_exec *exec, sg_weights *weights, const sg_batch *batch, double alpha, uint64_t dropout_seed,
-                  uint32_t step, float *gradient, sg_result *result);
+ * 0.1 (unbiased variance), gradient[survivors->total] filled with the mean's gradient, combined over all
+ * ranks. alpha: AWS interpolation of every norm's gamma and beta towards 1 and 0 (protocol: 1 = plain).
+ * dropout_seed and step key the dropout. The gradient of gamma and beta carries the factor alpha. Collective
+ * over reduce. Weight decay is the optimiser's. SG_FAILED when the loss is not finite. */
+int sg_exec_train(sg_exec *exec, sg_weights *weights, const sg_batch *batch, double alpha,
+                  uint64_t dropout_seed, uint32_t step, float *gradient, sg_result *result);
 
-/* Evaluation of the loaded weights with running statistics. logits: NULL, or [samples][classes] in the minibatch's order; each rank fills
- * the rows of its own blocks. Collective. */
+/* Evaluation of the loaded weights with running statistics. logits: NULL, or [samples][classes] in the
+ * minibatch's order; each rank fills the rows of its own blocks. Collective. */
 int sg_exec_evaluate(sg_exec *exec, const sg_weights *weights, const sg_batch *batch, sg_result *result,
                      float *logits);
 
-/* Re-estimation of running statistics of the loaded weights: one forward pass in training mode that only gathers each batch norm's
- * mean and unbiased variance; weights->mean and variance become the cumulative average over the minibatches since
- * weights->batches was 0 (torch: momentum=None). alpha as in training, 1 for evaluation. Collective. */
+/* Re-estimation of running statistics of the loaded weights: one forward pass in training mode that only
+ * gathers each batch norm's mean and unbiased variance; weights->mean and variance become the cumulative
+ * average over the minibatches since weights->batches was 0 (torch: momentum=None). alpha as in training, 1
+ * for evaluation. Collective. */
 int sg_exec_recalibrate(sg_exec *exec, sg_weights *weights, const sg_batch *batch, double alpha);
 
 /* What an executor does in a training pass, for measurements. */
@@ -69,8 +70,8 @@ typedef struct sg_exec_watch {
 /* watch is copied; NULL ends it. Local. */
 void sg_exec_set_watch(sg_exec *exec, const sg_exec_watch *watch);
 
-/* Bytes of the tensors that an executor holds on one of `ranks` ranks: the activations that backward needs, and
- * those of gradients. SG_NOMEM. Local. */
+/* Bytes of the tensors that an executor holds on one of `ranks` ranks: the activations that backward needs,
+ * and those of gradients. SG_NOMEM. Local. */
 typedef struct sg_exec_bytes {
     size_t activations, gradients, convolutions;
 } sg_exec_bytes;

@@ -19,10 +19,11 @@ static float *param_gradient(const backward *b, int number) {
     return number < 0 ? NULL : b->gradient + b->exec->survivors->offset[number];
 }
 
-static int run_conv(const backward *b, int l, sg_exec_layer *own, const sg_tensor *x,
-                    const sg_tensor *dy, sg_tensor *dx) {
+static int run_conv(const backward *b, int l, sg_exec_layer *own, const sg_tensor *x, const sg_tensor *dy,
+                    sg_tensor *dx) {
     const sg_layer *layer = &b->exec->net->layer[l];
-    sg_conv_pass pass = {.blocks = b->extent.blocks, .x = x, .dy = dy, .dw = param_gradient(b, layer->weight)};
+    sg_conv_pass pass = {
+        .blocks = b->extent.blocks, .x = x, .dy = dy, .dw = param_gradient(b, layer->weight)};
     SG_TRY(sg_conv_run(own->conv, SG_CONV_WEIGHT_GRADIENT, &pass));
     if (layer->bias >= 0)
         SG_TRY(b->exec->machine->variant->layers.bias_gradient(b->exec->machine, b->extent.blocks, dy,
@@ -35,26 +36,34 @@ static int run_conv(const backward *b, int l, sg_exec_layer *own, const sg_tenso
 }
 
 static int run_batch_norm(const backward *b, const sg_layer *layer, sg_exec_layer *own, const sg_tensor *x,
-                          const sg_tensor *residual, const sg_tensor *dy, sg_tensor *dx, sg_tensor *dresidual) {
+                          const sg_tensor *residual, const sg_tensor *dy, sg_tensor *dx,
+                          sg_tensor *dresidual) {
     sg_exec_norm *norm = &own->norm;
-    sg_norm_batch n = {.gamma = norm->gamma, .beta = norm->beta, .mean = norm->mean, .inverse = norm->inverse,
-                       .variance = norm->variance, .mean64 = norm->mean64, .dgamma = norm->dgamma,
-                       .dbeta = norm->dbeta, .activation = layer->activation};
-    return SG_AT(b->exec->machine->variant->layers.norm_batch_backward(b->exec->machine, &b->extent, x, &own->output,
-                                                                       residual, dy, dx, dresidual,
-                                                                       own->accumulate[1], &n));
+    sg_norm_batch n = {.gamma = norm->gamma,
+                       .beta = norm->beta,
+                       .mean = norm->mean,
+                       .inverse = norm->inverse,
+                       .variance = norm->variance,
+                       .mean64 = norm->mean64,
+                       .dgamma = norm->dgamma,
+                       .dbeta = norm->dbeta,
+                       .activation = layer->activation};
+    return SG_AT(b->exec->machine->variant->layers.norm_batch_backward(
+        b->exec->machine, &b->extent, x, &own->output, residual, dy, dx, dresidual, own->accumulate[1], &n));
 }
 
 static int run_dropout(const backward *b, int l, const sg_tensor *dy, sg_tensor *dx) {
     const sg_layer_kernels *k = &b->exec->machine->variant->layers;
     const sg_layer *layer = &b->exec->net->layer[l];
     bool accumulate = b->exec->layer[l].accumulate[0];
-    if (layer->probability <= 0.0f) return SG_AT(k->copy(b->exec->machine, b->extent.blocks, dy, dx, accumulate));
-    return SG_AT(k->dropout_backward(b->exec->machine, b->extent.blocks, layer->probability, b->dropout_seed, b->step,
-                                     (uint32_t)l, b->batch->sample, dy, dx, accumulate));
+    if (layer->probability <= 0.0f)
+        return SG_AT(k->copy(b->exec->machine, b->extent.blocks, dy, dx, accumulate));
+    return SG_AT(k->dropout_backward(b->exec->machine, b->extent.blocks, layer->probability, b->dropout_seed,
+                                     b->step, (uint32_t)l, b->batch->sample, dy, dx, accumulate));
 }
 
-static int run_add(const backward *b, const sg_exec_layer *own, const sg_tensor *dy, sg_tensor *dx, sg_tensor *dx2) {
+static int run_add(const backward *b, const sg_exec_layer *own, const sg_tensor *dy, sg_tensor *dx,
+                   sg_tensor *dx2) {
     const sg_layer_kernels *k = &b->exec->machine->variant->layers;
     if (dx != NULL) SG_TRY(k->copy(b->exec->machine, b->extent.blocks, dy, dx, own->accumulate[0]));
     if (dx2 != NULL) SG_TRY(k->copy(b->exec->machine, b->extent.blocks, dy, dx2, own->accumulate[1]));
@@ -81,24 +90,38 @@ static int run_layer(const backward *b, int l) {
     SG_CHECK(dx != NULL, SG_INTERNAL, "layer %s (kind %d) cannot follow the input directly", layer->name,
              (int)layer->kind);
     switch (layer->kind) {
-    case SG_LAYER_BATCH_NORM: return SG_AT(run_batch_norm(b, layer, own, x, x2, dy, dx, dx2));
+    case SG_LAYER_BATCH_NORM:
+        return SG_AT(run_batch_norm(b, layer, own, x, x2, dy, dx, dx2));
     case SG_LAYER_LAYER_NORM:
         return SG_AT(k->norm_layer_backward(m, blocks, x, dy, dx, own->norm.gamma, layer->epsilon,
-                                            param_gradient(b, layer->weight), param_gradient(b, layer->bias), add));
-    case SG_LAYER_ACTIVATION: return SG_AT(k->activation_backward(m, blocks, layer->activation, x, dy, dx, add));
+                                            param_gradient(b, layer->weight), param_gradient(b, layer->bias),
+                                            add));
+    case SG_LAYER_ACTIVATION:
+        return SG_AT(k->activation_backward(m, blocks, layer->activation, x, dy, dx, add));
     case SG_LAYER_MAX_POOL:
-        return SG_AT(k->max_pool_backward(m, blocks, layer->kernel, layer->stride, layer->padding, x, y, dy, dx, add));
+        return SG_AT(
+            k->max_pool_backward(m, blocks, layer->kernel, layer->stride, layer->padding, x, y, dy, dx, add));
     case SG_LAYER_AVERAGE_POOL:
-        return SG_AT(k->average_pool_backward(m, blocks, layer->kernel, layer->stride, layer->padding, dy, dx, add));
-    case SG_LAYER_GLOBAL_POOL: return SG_AT(k->global_pool_backward(m, blocks, dy, dx, add));
-    case SG_LAYER_SCALE: return SG_AT(k->scale_backward(m, blocks, x, x2, dy, dx, add, dx2, add2));
-    case SG_LAYER_CONCAT: return SG_AT(k->concat_backward(m, blocks, dy, dx, add, dx2, add2));
-    case SG_LAYER_SHUFFLE: return SG_AT(k->shuffle_backward(m, blocks, layer->groups, dy, dx, add));
-    case SG_LAYER_FIRST_TOKEN: return SG_AT(k->first_token_backward(m, blocks, dy, dx, add));
-    case SG_LAYER_TRANSPOSE: return SG_AT(k->transpose_backward(m, blocks, dy, dx, add));
-    case SG_LAYER_ATTENTION: return SG_AT(k->attention_backward(m, blocks, layer->heads, x, &own->extra, dy, dx, add));
-    case SG_LAYER_DROPOUT: return SG_AT(run_dropout(b, l, dy, dx));
-    default: return SG_FAIL(SG_INTERNAL, "layer %s has a kind without a gradient", layer->name);
+        return SG_AT(
+            k->average_pool_backward(m, blocks, layer->kernel, layer->stride, layer->padding, dy, dx, add));
+    case SG_LAYER_GLOBAL_POOL:
+        return SG_AT(k->global_pool_backward(m, blocks, dy, dx, add));
+    case SG_LAYER_SCALE:
+        return SG_AT(k->scale_backward(m, blocks, x, x2, dy, dx, add, dx2, add2));
+    case SG_LAYER_CONCAT:
+        return SG_AT(k->concat_backward(m, blocks, dy, dx, add, dx2, add2));
+    case SG_LAYER_SHUFFLE:
+        return SG_AT(k->shuffle_backward(m, blocks, layer->groups, dy, dx, add));
+    case SG_LAYER_FIRST_TOKEN:
+        return SG_AT(k->first_token_backward(m, blocks, dy, dx, add));
+    case SG_LAYER_TRANSPOSE:
+        return SG_AT(k->transpose_backward(m, blocks, dy, dx, add));
+    case SG_LAYER_ATTENTION:
+        return SG_AT(k->attention_backward(m, blocks, layer->heads, x, &own->extra, dy, dx, add));
+    case SG_LAYER_DROPOUT:
+        return SG_AT(run_dropout(b, l, dy, dx));
+    default:
+        return SG_FAIL(SG_INTERNAL, "layer %s has a kind without a gradient", layer->name);
     }
 }
 
@@ -108,7 +131,8 @@ static int send_finished(backward *b, int l) {
     int first = exec->first_param[l];
     size_t from = first == exec->net->params ? exec->survivors->total : exec->survivors->offset[first];
     if (from == b->sent || (l > 1 && (b->sent - from) * sizeof(float) < BUCKET_BYTES)) return SG_OK;
-    SG_TRY(exec->reduce->sum_begin(exec->reduce->context, b->gradient + from, b->sent - from, b->batch->blocks));
+    SG_TRY(
+        exec->reduce->sum_begin(exec->reduce->context, b->gradient + from, b->sent - from, b->batch->blocks));
     b->sent = from;
     return SG_OK;
 }
@@ -131,8 +155,14 @@ static void finish_norms(const backward *b) {
 
 int sg_exec_backward(sg_exec *exec, const sg_weights *weights, const sg_batch *batch, double alpha,
                      uint64_t dropout_seed, uint32_t step, float *gradient) {
-    backward b = {.exec = exec, .weights = weights, .batch = batch, .extent = sg_exec_extent(exec, batch),
-                  .alpha = alpha, .dropout_seed = dropout_seed, .step = step, .gradient = gradient,
+    backward b = {.exec = exec,
+                  .weights = weights,
+                  .batch = batch,
+                  .extent = sg_exec_extent(exec, batch),
+                  .alpha = alpha,
+                  .dropout_seed = dropout_seed,
+                  .step = step,
+                  .gradient = gradient,
                   .sent = exec->survivors->total};
     for (int l = exec->net->layers - 1; l >= 1; l--) {
         SG_TRY(run_layer(&b, l));

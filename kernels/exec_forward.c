@@ -29,9 +29,15 @@ static void interpolate_norm(const forward *f, const sg_layer *layer, sg_exec_no
 }
 
 static sg_norm_batch norm_arguments(const sg_exec_norm *norm, enum sg_activation activation) {
-    return (sg_norm_batch){.gamma = norm->gamma, .beta = norm->beta, .mean = norm->mean, .inverse = norm->inverse,
-                           .variance = norm->variance, .mean64 = norm->mean64, .dgamma = norm->dgamma,
-                           .dbeta = norm->dbeta, .activation = activation};
+    return (sg_norm_batch){.gamma = norm->gamma,
+                           .beta = norm->beta,
+                           .mean = norm->mean,
+                           .inverse = norm->inverse,
+                           .variance = norm->variance,
+                           .mean64 = norm->mean64,
+                           .dgamma = norm->dgamma,
+                           .dbeta = norm->dbeta,
+                           .activation = activation};
 }
 
 /* torch: the running variance is unbiased; momentum 0.1 in training, cumulative average in recalibration. */
@@ -71,8 +77,8 @@ static int run_dropout(const forward *f, int l, const sg_tensor *x, sg_tensor *y
     const sg_layer *layer = &f->exec->net->layer[l];
     if (f->mode != SG_EXEC_TRAIN || layer->probability <= 0.0f)
         return SG_AT(kernels->copy(f->exec->machine, f->extent.blocks, x, y, false));
-    return SG_AT(kernels->dropout_forward(f->exec->machine, f->extent.blocks, layer->probability, f->dropout_seed,
-                                          f->step, (uint32_t)l, f->batch->sample, x, y));
+    return SG_AT(kernels->dropout_forward(f->exec->machine, f->extent.blocks, layer->probability,
+                                          f->dropout_seed, f->step, (uint32_t)l, f->batch->sample, x, y));
 }
 
 static int run_layer(const forward *f, int l) {
@@ -86,39 +92,58 @@ static int run_layer(const forward *f, int l) {
     sg_tensor *y = &own->output;
     int blocks = f->extent.blocks;
     switch (layer->kind) {
-    case SG_LAYER_INPUT: return SG_OK;
+    case SG_LAYER_INPUT:
+        return SG_OK;
     case SG_LAYER_CONV: {
         sg_conv_pass pass = {.blocks = blocks, .x = x, .y = y, .bias = param_values(f, layer->bias)};
         return SG_AT(sg_conv_run(own->conv, SG_CONV_FORWARD, &pass));
     }
-    case SG_LAYER_BATCH_NORM: return SG_AT(run_batch_norm(f, layer, own, x, x2));
+    case SG_LAYER_BATCH_NORM:
+        return SG_AT(run_batch_norm(f, layer, own, x, x2));
     case SG_LAYER_LAYER_NORM:
         interpolate_norm(f, layer, &own->norm);
         return SG_AT(k->norm_layer_forward(m, blocks, x, y, own->norm.gamma, own->norm.beta, layer->epsilon));
-    case SG_LAYER_ACTIVATION: return SG_AT(k->activation_forward(m, blocks, layer->activation, x, y));
-    case SG_LAYER_ADD: return SG_AT(k->add(m, blocks, x, x2, y));
+    case SG_LAYER_ACTIVATION:
+        return SG_AT(k->activation_forward(m, blocks, layer->activation, x, y));
+    case SG_LAYER_ADD:
+        return SG_AT(k->add(m, blocks, x, x2, y));
     case SG_LAYER_MAX_POOL:
         return SG_AT(k->max_pool_forward(m, blocks, layer->kernel, layer->stride, layer->padding, x, y));
     case SG_LAYER_AVERAGE_POOL:
         return SG_AT(k->average_pool_forward(m, blocks, layer->kernel, layer->stride, layer->padding, x, y));
-    case SG_LAYER_GLOBAL_POOL: return SG_AT(k->global_pool_forward(m, blocks, x, y));
-    case SG_LAYER_SCALE: return SG_AT(k->scale_forward(m, blocks, x, x2, y));
-    case SG_LAYER_CONCAT: return SG_AT(k->concat_forward(m, blocks, x, x2, y));
-    case SG_LAYER_SHUFFLE: return SG_AT(k->shuffle_forward(m, blocks, layer->groups, x, y));
+    case SG_LAYER_GLOBAL_POOL:
+        return SG_AT(k->global_pool_forward(m, blocks, x, y));
+    case SG_LAYER_SCALE:
+        return SG_AT(k->scale_forward(m, blocks, x, x2, y));
+    case SG_LAYER_CONCAT:
+        return SG_AT(k->concat_forward(m, blocks, x, x2, y));
+    case SG_LAYER_SHUFFLE:
+        return SG_AT(k->shuffle_forward(m, blocks, layer->groups, x, y));
     case SG_LAYER_TOKENS:
-        return SG_AT(k->tokens_forward(m, blocks, x, param_values(f, layer->weight), param_values(f, layer->bias), y));
-    case SG_LAYER_FIRST_TOKEN: return SG_AT(k->first_token_forward(m, blocks, x, y));
-    case SG_LAYER_TRANSPOSE: return SG_AT(k->transpose_forward(m, blocks, x, y));
-    case SG_LAYER_ATTENTION: return SG_AT(k->attention_forward(m, blocks, layer->heads, x, &own->extra, y));
-    case SG_LAYER_DROPOUT: return SG_AT(run_dropout(f, l, x, y));
+        return SG_AT(
+            k->tokens_forward(m, blocks, x, param_values(f, layer->weight), param_values(f, layer->bias), y));
+    case SG_LAYER_FIRST_TOKEN:
+        return SG_AT(k->first_token_forward(m, blocks, x, y));
+    case SG_LAYER_TRANSPOSE:
+        return SG_AT(k->transpose_forward(m, blocks, x, y));
+    case SG_LAYER_ATTENTION:
+        return SG_AT(k->attention_forward(m, blocks, layer->heads, x, &own->extra, y));
+    case SG_LAYER_DROPOUT:
+        return SG_AT(run_dropout(f, l, x, y));
     }
     return SG_FAIL(SG_INTERNAL, "layer %s has a kind that nobody runs", layer->name);
 }
 
-int sg_exec_forward(sg_exec *exec, sg_weights *weights, const sg_batch *batch, enum sg_exec_mode mode, double alpha,
-                    uint64_t dropout_seed, uint32_t step) {
-    forward f = {.exec = exec, .weights = weights, .batch = batch, .extent = sg_exec_extent(exec, batch), .mode = mode,
-                 .alpha = alpha, .dropout_seed = dropout_seed, .step = step};
+int sg_exec_forward(sg_exec *exec, sg_weights *weights, const sg_batch *batch, enum sg_exec_mode mode,
+                    double alpha, uint64_t dropout_seed, uint32_t step) {
+    forward f = {.exec = exec,
+                 .weights = weights,
+                 .batch = batch,
+                 .extent = sg_exec_extent(exec, batch),
+                 .mode = mode,
+                 .alpha = alpha,
+                 .dropout_seed = dropout_seed,
+                 .step = step};
     exec->layer[0].output = batch->input;
     if (mode != SG_EXEC_EVALUATE) weights->batches++;
     for (int l = 1; l < exec->net->layers; l++) {

@@ -8,20 +8,20 @@
 
 /* Batch norm: everything per channel. Layer norm uses gamma and beta alone. */
 typedef struct sg_exec_norm {
-    float *gamma, *beta;       /* effective values */
+    float *gamma, *beta; /* effective values */
     float *mean, *inverse;
-    float *dgamma, *dbeta;     /* with respect to the effective values */
+    float *dgamma, *dbeta; /* with respect to the effective values */
     double *mean64, *variance;
 } sg_exec_norm;
 
 typedef struct sg_exec_layer {
-    sg_tensor output;          /* activations; the input layer's is a view of the minibatch's */
-    sg_tensor extra;           /* attention: probabilities */
+    sg_tensor output; /* activations; the input layer's is a view of the minibatch's */
+    sg_tensor extra;  /* attention: probabilities */
     sg_conv *conv;
     sg_exec_norm norm;
-    int gradient;              /* slot that holds dL/d output during backward; -1: not needed */
-    bool in_place;             /* the slot is handed on to input[0] */
-    bool accumulate[2];        /* the gradient of input[i] has an earlier contribution */
+    int gradient;       /* slot that holds dL/d output during backward; -1: not needed */
+    bool in_place;      /* the slot is handed on to input[0] */
+    bool accumulate[2]; /* the gradient of input[i] has an earlier contribution */
     int halo, gradient_halo;
 } sg_exec_layer;
 
@@ -31,13 +31,13 @@ struct sg_exec {
     const sg_reduce *reduce;
     int max_batch, max_blocks; /* blocks: local */
     bool training;
-    sg_exec_layer *layer;      /* [net->layers] */
-    sg_tensor *slot;           /* gradients; a slot serves every layer of its shape whose lifetimes do not overlap */
+    sg_exec_layer *layer; /* [net->layers] */
+    sg_tensor *slot; /* gradients; a slot serves every layer of its shape whose lifetimes do not overlap */
     int slots;
     const sg_survivors *survivors;
-    sg_survivors *dense;       /* until the first sg_exec_set_survivors */
+    sg_survivors *dense; /* until the first sg_exec_set_survivors */
     sg_exec_watch watch;
-    int *first_param;          /* [net->layers + 1] the lowest parameter of layers l and behind */
+    int *first_param; /* [net->layers + 1] the lowest parameter of layers l and behind */
 };
 
 /* The mode of a forward pass. */
@@ -50,8 +50,8 @@ static inline void sg_exec_done(const sg_exec *exec, int layer, enum sg_exec_par
 sg_extent sg_exec_extent(const sg_exec *exec, const sg_batch *batch);
 
 /* Fills every layer's output. dropout_seed and step matter in training only. Collective. */
-int sg_exec_forward(sg_exec *exec, sg_weights *weights, const sg_batch *batch, enum sg_exec_mode mode, double alpha,
-                    uint64_t dropout_seed, uint32_t step);
+int sg_exec_forward(sg_exec *exec, sg_weights *weights, const sg_batch *batch, enum sg_exec_mode mode,
+                    double alpha, uint64_t dropout_seed, uint32_t step);
 
 /* From the last layer's slot (filled with dL/d logits) to gradient[]. Collective. */
 int sg_exec_backward(sg_exec *exec, const sg_weights *weights, const sg_batch *batch, double alpha,

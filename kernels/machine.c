@@ -13,8 +13,9 @@
 #include <immintrin.h>
 extern const sg_variant sg_variant_portable_16, sg_variant_avx2_16, sg_variant_avx512_16;
 extern const sg_variant sg_variant_portable_32, sg_variant_avx512_32;
-const sg_variant *const sg_variants[] = {&sg_variant_portable_16, &sg_variant_avx2_16,   &sg_variant_avx512_16,
-                                         &sg_variant_portable_32, &sg_variant_avx512_32, NULL};
+const sg_variant *const sg_variants[] = {&sg_variant_portable_16, &sg_variant_avx2_16,
+                                         &sg_variant_avx512_16,   &sg_variant_portable_32,
+                                         &sg_variant_avx512_32,   NULL};
 #else
 extern const sg_variant sg_variant_portable_16, sg_variant_portable_32;
 const sg_variant *const sg_variants[] = {&sg_variant_portable_16, &sg_variant_portable_32, NULL};
@@ -30,18 +31,22 @@ static bool cpu_runs(const char *isa) {
     return strcmp(isa, "portable") == 0;
 }
 
-/* BLIS architectures that may be asked for by name, with what the CPU must have. BLIS aborts the process for a
- * kernel that it does not have and runs into an illegal instruction for one that the CPU lacks, so both are checked
- * before BLIS is asked. */
+/* BLIS architectures that may be asked for by name, with what the CPU must have. BLIS aborts the process for
+ * a kernel that it does not have and runs into an illegal instruction for one that the CPU lacks, so both are
+ * checked before BLIS is asked. */
 static const struct {
     const char *name;
     arch_t id;
     const char *needs;
 } architectures[] = {
 #if defined(__x86_64__)
-    {"skx", BLIS_ARCH_SKX, "avx512"},     {"haswell", BLIS_ARCH_HASWELL, "avx2"}, {"zen", BLIS_ARCH_ZEN, "avx2"},
-    {"zen2", BLIS_ARCH_ZEN2, "avx2"},     {"zen3", BLIS_ARCH_ZEN3, "avx2"},
-    {"sandybridge", BLIS_ARCH_SANDYBRIDGE, "portable"}, {"penryn", BLIS_ARCH_PENRYN, "portable"},
+    {"skx", BLIS_ARCH_SKX, "avx512"},
+    {"haswell", BLIS_ARCH_HASWELL, "avx2"},
+    {"zen", BLIS_ARCH_ZEN, "avx2"},
+    {"zen2", BLIS_ARCH_ZEN2, "avx2"},
+    {"zen3", BLIS_ARCH_ZEN3, "avx2"},
+    {"sandybridge", BLIS_ARCH_SANDYBRIDGE, "portable"},
+    {"penryn", BLIS_ARCH_PENRYN, "portable"},
 #endif
     {"generic", BLIS_ARCH_GENERIC, "portable"},
 };
@@ -51,15 +56,19 @@ static int choose_blis(const char *blis) {
     for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++) {
         if (strcmp(architectures[i].name, blis) != 0) continue;
         SG_CHECK(cpu_runs(architectures[i].needs), SG_CONFIG,
-                 "kernels.blis = \"%s\" needs a CPU with %s, which this one lacks; use \"auto\", or \"haswell\" on any "
-                 "CPU with AVX2", blis, architectures[i].needs);
+                 "kernels.blis = \"%s\" needs a CPU with %s, which this one lacks; use \"auto\", or "
+                 "\"haswell\" on any "
+                 "CPU with AVX2",
+                 blis, architectures[i].needs);
         char number[16];
         snprintf(number, sizeof number, "%d", (int)architectures[i].id);
         SG_CHECK(setenv("BLIS_ARCH_TYPE", number, 1) == 0, SG_NOMEM, "out of memory: setting BLIS_ARCH_TYPE");
         return SG_OK;
     }
-    return SG_FAIL(SG_CONFIG, "kernels.blis = \"%s\" is not a kernel set that Signet knows; use \"auto\", \"haswell\", "
-                              "\"zen\", \"zen2\", \"zen3\", \"skx\", \"sandybridge\", \"penryn\" or \"generic\"", blis);
+    return SG_FAIL(SG_CONFIG,
+                   "kernels.blis = \"%s\" is not a kernel set that Signet knows; use \"auto\", \"haswell\", "
+                   "\"zen\", \"zen2\", \"zen3\", \"skx\", \"sandybridge\", \"penryn\" or \"generic\"",
+                   blis);
 }
 
 static void flush_denormals(void) {
@@ -87,9 +96,11 @@ int sg_machine_create(sg_machine **machine, const char *isa, const char *blis, i
         known = known || named;
         if ((named || automatic) && (*v)->lanes == lanes && cpu_runs((*v)->isa)) chosen = *v;
     }
-    SG_CHECK(known, SG_CONFIG, "kernels.isa = \"%s\" is not known; use \"auto\", \"portable\", \"avx2\" or \"avx512\"", isa);
-    SG_CHECK(chosen != NULL, SG_CONFIG, "kernels.isa = \"%s\" cannot run here (CPU, or %d lanes for this BLIS); use \"auto\"",
-             isa, lanes);
+    SG_CHECK(known, SG_CONFIG,
+             "kernels.isa = \"%s\" is not known; use \"auto\", \"portable\", \"avx2\" or \"avx512\"", isa);
+    SG_CHECK(chosen != NULL, SG_CONFIG,
+             "kernels.isa = \"%s\" cannot run here (CPU, or %d lanes for this BLIS); use \"auto\"", isa,
+             lanes);
     sg_machine *made;
     SG_TRY(SG_NEW(&made, 1));
     made->variant = chosen;

@@ -17,24 +17,24 @@ typedef struct sg_ukernel {
     char name[32]; /* BLIS's architecture ("zen3"), or "own" where BLIS's shape does not fit the lanes */
     int rows;      /* register block: output channels of one call */
     int lanes;
-    void (*run)(const struct sg_ukernel *u, int m, int k, const float *a, const float *b, float *c, size_t c_stride,
-                bool accumulate);
-    void *blis;         /* BLIS's function, when run calls one */
+    void (*run)(const struct sg_ukernel *u, int m, int k, const float *a, const float *b, float *c,
+                size_t c_stride, bool accumulate);
+    void *blis;          /* BLIS's function, when run calls one */
     const void *context; /* BLIS's context */
 } sg_ukernel;
 
 typedef struct sg_machine {
     const struct sg_variant *variant; /* kernels/lanes compiled for this instruction set */
     sg_ukernel ukernel;
-    int lanes;    /* samples of a block */
-    int threads;  /* OpenMP threads of every parallel kernel */
+    int lanes;             /* samples of a block */
+    int threads;           /* OpenMP threads of every parallel kernel */
     bool winograd, sparse; /* configuration: kernels.winograd, kernels.sparse */
-    char isa[16]; /* portable, avx2, avx512 */
+    char isa[16];          /* portable, avx2, avx512 */
 } sg_machine;
 
 /* isa: "auto", "portable", "avx2", "avx512"; blis: "auto" or one of BLIS's architecture names ("haswell",
- * "zen3", "skx", "generic" ...); threads >= 1. Must run before BLIS's first use in the process. Turns on flushing
- * of denormals in every OpenMP thread. SG_CONFIG when this CPU cannot run what is asked. Local. */
+ * "zen3", "skx", "generic" ...); threads >= 1. Must run before BLIS's first use in the process. Turns on
+ * flushing of denormals in every OpenMP thread. SG_CONFIG when this CPU cannot run what is asked. Local. */
 int sg_machine_create(sg_machine **machine, const char *isa, const char *blis, int threads);
 void sg_machine_destroy(sg_machine **machine);
 

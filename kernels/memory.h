@@ -1,5 +1,6 @@
 /* Memory: every allocation is zeroed, aligned to 64 bytes, checked for overflow, and readable for
- * SG_READABLE_SLACK bytes past its end (BLIS's micro-kernels load one step ahead). Freed with free() or SG_FREE. */
+ * SG_READABLE_SLACK bytes past its end (BLIS's micro-kernels load one step ahead). Freed with free() or
+ * SG_FREE. */
 #ifndef SG_MEMORY_H
 #define SG_MEMORY_H
 
@@ -14,7 +15,7 @@ enum { SG_ALIGNMENT = 64, SG_READABLE_SLACK = 256 };
 void *sg_alloc(size_t count, size_t size) __attribute__((malloc, warn_unused_result));
 
 /* SG_TRY(SG_NEW(&pointer, count)): *pointer becomes an owned array of count zeroed elements. */
-#define SG_NEW(pointer, count) \
+#define SG_NEW(pointer, count)                                                                               \
     ((*(pointer) = sg_alloc((count), sizeof **(pointer))) != NULL ? SG_OK : SG_NOMEM)
 
 #define SG_FREE(pointer) (free(pointer), (pointer) = NULL)

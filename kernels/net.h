@@ -16,32 +16,32 @@ enum { SG_NAME_LENGTH = 96 };
 
 enum sg_layer_kind {
     SG_LAYER_INPUT,
-    SG_LAYER_CONV,         /* weight, optional bias; linear layers too (see conv.h) */
-    SG_LAYER_BATCH_NORM,   /* gamma, beta, statistics; optional residual input[1]; activation */
-    SG_LAYER_LAYER_NORM,   /* gamma, beta over channels */
+    SG_LAYER_CONV,       /* weight, optional bias; linear layers too (see conv.h) */
+    SG_LAYER_BATCH_NORM, /* gamma, beta, statistics; optional residual input[1]; activation */
+    SG_LAYER_LAYER_NORM, /* gamma, beta over channels */
     SG_LAYER_ACTIVATION,
-    SG_LAYER_ADD,          /* input[0] + input[1] */
+    SG_LAYER_ADD, /* input[0] + input[1] */
     SG_LAYER_MAX_POOL,
     SG_LAYER_AVERAGE_POOL,
     SG_LAYER_GLOBAL_POOL,
-    SG_LAYER_SCALE,        /* input[0] * gate input[1] */
-    SG_LAYER_CONCAT,       /* channels of input[0], then of input[1] */
-    SG_LAYER_SHUFFLE,      /* groups */
-    SG_LAYER_TOKENS,       /* pixels to tokens; class token and position parameters, either may be absent */
+    SG_LAYER_SCALE,   /* input[0] * gate input[1] */
+    SG_LAYER_CONCAT,  /* channels of input[0], then of input[1] */
+    SG_LAYER_SHUFFLE, /* groups */
+    SG_LAYER_TOKENS,  /* pixels to tokens; class token and position parameters, either may be absent */
     SG_LAYER_FIRST_TOKEN,
     SG_LAYER_TRANSPOSE,
-    SG_LAYER_ATTENTION,    /* heads */
+    SG_LAYER_ATTENTION, /* heads */
     SG_LAYER_DROPOUT
 };
 
 enum sg_role {
-    SG_ROLE_WEIGHT,            /* prunable: convolution and linear weights but the classifier's */
+    SG_ROLE_WEIGHT, /* prunable: convolution and linear weights but the classifier's */
     SG_ROLE_BIAS,
-    SG_ROLE_GAMMA,             /* norm weight; initial value 1 */
-    SG_ROLE_BETA,              /* norm bias; initial value 0 */
+    SG_ROLE_GAMMA, /* norm weight; initial value 1 */
+    SG_ROLE_BETA,  /* norm bias; initial value 0 */
     SG_ROLE_CLASSIFIER_WEIGHT,
     SG_ROLE_CLASSIFIER_BIAS,
-    SG_ROLE_EMBEDDING          /* class token, position: trained, never pruned */
+    SG_ROLE_EMBEDDING /* class token, position: trained, never pruned */
 };
 
 enum sg_init_kind { SG_INIT_CONSTANT, SG_INIT_UNIFORM /* [-scale, scale) */, SG_INIT_NORMAL /* sd scale */ };
@@ -52,12 +52,13 @@ typedef struct sg_param {
     int dimensions;
     size_t shape[4];
     size_t count;
-    size_t offset;             /* into sg_weights.values */
+    size_t offset; /* into sg_weights.values */
     enum sg_init_kind init;
-    double scale;              /* of init; the constant itself for SG_INIT_CONSTANT */
+    double scale; /* of init; the constant itself for SG_INIT_CONSTANT */
 } sg_param;
 
-/* Running statistics of one batch norm: <name>.running_mean, .running_var [channels], .num_batches_tracked. */
+/* Running statistics of one batch norm: <name>.running_mean, .running_var [channels], .num_batches_tracked.
+ */
 typedef struct sg_statistics {
     char name[SG_NAME_LENGTH];
     size_t channels;
@@ -67,26 +68,29 @@ typedef struct sg_statistics {
 typedef struct sg_layer {
     enum sg_layer_kind kind;
     char name[SG_NAME_LENGTH];
-    int input[2];              /* earlier layers; -1 none. Batch norm: input[1] is the residual */
+    int input[2];                /* earlier layers; -1 none. Batch norm: input[1] is the residual */
     int channels, height, width; /* of the output */
-    sg_conv_shape conv;        /* SG_LAYER_CONV */
-    int weight, bias;          /* parameter numbers, -1 none (gamma and beta; class token and position) */
-    int statistics;            /* batch norm: number in net->statistics, else -1 */
+    sg_conv_shape conv;          /* SG_LAYER_CONV */
+    int weight, bias;            /* parameter numbers, -1 none (gamma and beta; class token and position) */
+    int statistics;              /* batch norm: number in net->statistics, else -1 */
     enum sg_activation activation;
     int kernel, stride, padding; /* pooling */
-    int groups, heads;         /* shuffle; attention */
-    float probability, epsilon; /* dropout; norms */
+    int groups, heads;           /* shuffle; attention */
+    float probability, epsilon;  /* dropout; norms */
 } sg_layer;
 
 typedef struct sg_net {
     char arch[32];
     int classes;
-    sg_layer *layer;     int layers;
-    sg_param *param;     int params;
-    sg_statistics *statistics; int statistics_count;
-    size_t values;       /* trainable numbers over all parameters */
+    sg_layer *layer;
+    int layers;
+    sg_param *param;
+    int params;
+    sg_statistics *statistics;
+    int statistics_count;
+    size_t values;           /* trainable numbers over all parameters */
     size_t channels_tracked; /* running means over all batch norms */
-    int status;          /* builder: the first error; every builder call is a no-op after it */
+    int status;              /* builder: the first error; every builder call is a no-op after it */
 } sg_net;
 
 /* What to build. width 0: the architecture's own. Options beyond these belong to the family's file. */
@@ -94,9 +98,9 @@ typedef struct sg_net_options {
     const char *arch;
     int classes, width;
     int channels, height, width_pixels; /* of the input images */
-    bool imagenet;     /* ImageNet stems and torchvision variants (inputs of 112 pixels and more) */
-    double dropout;    /* < 0: the architecture's own */
-    int depth;         /* vit, mlp_mixer: blocks; 0 = own; others: 0 */
+    bool imagenet;  /* ImageNet stems and torchvision variants (inputs of 112 pixels and more) */
+    double dropout; /* < 0: the architecture's own */
+    int depth;      /* vit, mlp_mixer: blocks; 0 = own; others: 0 */
 } sg_net_options;
 
 /* Builds the named network. SG_CONFIG: unknown name (nearest named), or an input too small for it. Owned. */
@@ -116,14 +120,15 @@ double sg_net_flop(const sg_net *net);
 
 const char *sg_layer_kind_name(enum sg_layer_kind kind); /* "conv", "batch_norm" ... */
 
-/* ---- Builder, for kernels/nets/. Layers are numbered from 0 (the input). After an error (memory, shapes that
- * do not fit) calls return 0 and net->status tells; the network is then good for nothing but sg_net_destroy. Names are the state_dict's prefixes: "layer1.0.conv1". */
+/* ---- Builder, for kernels/nets/. Layers are numbered from 0 (the input). After an error (memory, shapes
+ * that do not fit) calls return 0 and net->status tells; the network is then good for nothing but
+ * sg_net_destroy. Names are the state_dict's prefixes: "layer1.0.conv1". */
 
 /* Starts a network: layer 0, images [channels][height][width]. SG_CONFIG: impossible sizes. Owned. */
 int sg_net_begin(sg_net **net, const char *arch, int classes, int channels, int height, int width);
 
-int sg_net_conv(sg_net *net, int input, const char *name, int out, int kernel, int stride, int padding, int groups,
-                bool bias);
+int sg_net_conv(sg_net *net, int input, const char *name, int out, int kernel, int stride, int padding,
+                int groups, bool bias);
 /* torch.nn.Linear on a 1x1 input, per token, or (flattening C, H, W as torch does) on all pixels at once. */
 int sg_net_linear(sg_net *net, int input, const char *name, int out, bool bias, bool per_pixel);
 /* The classifier: a linear layer whose weights are never pruned. Flattens H, W. */

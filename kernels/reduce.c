@@ -1,6 +1,7 @@
 #include "kernels/reduce.h"
 
-static int combine_alone(void *context, void *data, size_t count, size_t element, sg_combine combine, int blocks) {
+static int combine_alone(void *context, void *data, size_t count, size_t element, sg_combine combine,
+                         int blocks) {
     (void)context, (void)data, (void)count, (void)element, (void)combine, (void)blocks;
     return SG_OK;
 }
@@ -15,8 +16,12 @@ static int nothing(void *context) {
     return SG_OK;
 }
 
-const sg_reduce sg_reduce_alone = {.rank = 0, .size = 1, .combine = combine_alone,
-                                   .sum_begin = sum_begin_alone, .progress = nothing, .finish = nothing};
+const sg_reduce sg_reduce_alone = {.rank = 0,
+                                   .size = 1,
+                                   .combine = combine_alone,
+                                   .sum_begin = sum_begin_alone,
+                                   .progress = nothing,
+                                   .finish = nothing};
 
 void sg_combine_float(void *low, const void *high, size_t count) {
     float *sum = low;

@@ -20,8 +20,8 @@ typedef struct sg_reduce {
     int (*combine)(void *context, void *data, size_t count, size_t element, sg_combine combine, int blocks);
 
     /* Non-blocking sum of floats in the same order; every rank begins the same sums in the same order. data
-     * stays borrowed until finish. progress moves what is under way (call it between layers); finish completes
-     * all that were begun. */
+     * stays borrowed until finish. progress moves what is under way (call it between layers); finish
+     * completes all that were begun. */
     int (*sum_begin)(void *context, float *data, size_t count, int blocks);
     int (*progress)(void *context);
     int (*finish)(void *context);

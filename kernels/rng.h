@@ -1,5 +1,6 @@
 /* Random numbers without state: Philox4x32-10 (Salmon et al., SC 2011; Random123), keyed by seed, counted by
- * (purpose, a, b, c). The same four numbers give the same result on any rank, thread, day. Local; cannot fail. */
+ * (purpose, a, b, c). The same four numbers give the same result on any rank, thread, day. Local; cannot
+ * fail. */
 #ifndef SG_RNG_H
 #define SG_RNG_H
 
@@ -8,17 +9,19 @@
 
 /* What a number is for. Values are part of the results' identity: append, never renumber. */
 enum sg_purpose {
-    SG_RNG_INIT = 1,    /* a = parameter index, b = element / 4 */
-    SG_RNG_ORDER,       /* a = epoch, b = position */
-    SG_RNG_AUGMENT,     /* a = epoch, b = sample */
-    SG_RNG_ALPHA,       /* a = epoch, b = minibatch */
-    SG_RNG_DROPOUT,     /* a = step, b = sample, c = layer and element */
-    SG_RNG_SIGN,        /* random_signs: a = parameter index, b = element / 128 */
-    SG_RNG_SHAPES,      /* the procedural data set: a = split, b = sample, c = draw */
-    SG_RNG_TEST         /* tests */
+    SG_RNG_INIT = 1, /* a = parameter index, b = element / 4 */
+    SG_RNG_ORDER,    /* a = epoch, b = position */
+    SG_RNG_AUGMENT,  /* a = epoch, b = sample */
+    SG_RNG_ALPHA,    /* a = epoch, b = minibatch */
+    SG_RNG_DROPOUT,  /* a = step, b = sample, c = layer and element */
+    SG_RNG_SIGN,     /* random_signs: a = parameter index, b = element / 128 */
+    SG_RNG_SHAPES,   /* the procedural data set: a = split, b = sample, c = draw */
+    SG_RNG_TEST      /* tests */
 };
 
-typedef struct sg_random { uint32_t word[4]; } sg_random;
+typedef struct sg_random {
+    uint32_t word[4];
+} sg_random;
 
 sg_random sg_rng(uint64_t seed, enum sg_purpose purpose, uint32_t a, uint32_t b, uint32_t c);
 

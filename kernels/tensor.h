@@ -3,11 +3,12 @@
  * A block is `lanes` samples of the minibatch, innermost: the channels x lanes values of a pixel are a packed
  * BLIS micro-panel. `data` points at pixel (0, 0) of block 0, inside the halo, so row -1 is a legal address
  * when halo >= 1. Strides are in floats; use them, never the shape, to move. A pixel of C channels takes
- * C + sg_pixel_padding(C) lane rows, because a stride of a multiple of 4 KiB puts all pixels of a tile into one
- * set of L1.
+ * C + sg_pixel_padding(C) lane rows, because a stride of a multiple of 4 KiB puts all pixels of a tile into
+ * one set of L1.
  *
- * Invariants that every kernel keeps: halo and pad rows are zero and never written; lanes past the last sample
- * hold finite values in activations and zero in gradients (so they add nothing to a weight gradient). */
+ * Invariants that every kernel keeps: halo and pad rows are zero and never written; lanes past the last
+ * sample hold finite values in activations and zero in gradients (so they add nothing to a weight gradient).
+ */
 #ifndef SG_TENSOR_H
 #define SG_TENSOR_H
 
@@ -16,12 +17,12 @@
 #include "kernels/error.h"
 
 typedef struct sg_tensor {
-    float *data;   /* pixel (0, 0), channel 0, lane 0 of block 0; borrowed from base */
+    float *data; /* pixel (0, 0), channel 0, lane 0 of block 0; borrowed from base */
     int blocks, channels, height, width, halo, lanes;
-    size_t pixel;  /* floats from a pixel to the next in its row: (channels + padding) * lanes */
-    size_t row;    /* floats from a row to the next */
-    size_t block;  /* floats from a block to the next */
-    float *base;   /* the allocation, owned; NULL when the tensor is a view */
+    size_t pixel; /* floats from a pixel to the next in its row: (channels + padding) * lanes */
+    size_t row;   /* floats from a row to the next */
+    size_t block; /* floats from a block to the next */
+    float *base;  /* the allocation, owned; NULL when the tensor is a view */
 } sg_tensor;
 
 /* Lane rows of padding behind the channels of a pixel: 1 when channels is a multiple of 8, else 0. */

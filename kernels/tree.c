@@ -1,6 +1,7 @@
 #include "kernels/tree.h"
 
-/* The subtree of blocks first, first + step, first + 2 step, ...: its two halves are the even and the odd ones. */
+/* The subtree of blocks first, first + step, first + 2 step, ...: its two halves are the even and the odd
+ * ones. */
 static int visit(int n, int first, int step, int top, int *leaf, int *merges, int visited) {
     if (step >= top) {
         leaf[visited] = first;

@@ -1,14 +1,15 @@
 /* The binary tree over the blocks of a minibatch that fixes the order of every sum over samples.
  *
- * Blocks b = 0..B-1; at distance d = 2^ceil(log2 B) / 2, then half of it, ..., 1: v[b] = v[b] + v[b + d] where
- * both exist (absent blocks are skipped, never added as zeros). Block b lives on rank b mod P, local index
- * j = b / P, so all levels with d >= P are local and their shape depends on the local count alone. */
+ * Blocks b = 0..B-1; at distance d = 2^ceil(log2 B) / 2, then half of it, ..., 1: v[b] = v[b] + v[b + d]
+ * where both exist (absent blocks are skipped, never added as zeros). Block b lives on rank b mod P, local
+ * index j = b / P, so all levels with d >= P are local and their shape depends on the local count alone. */
 #ifndef SG_TREE_H
 #define SG_TREE_H
 
 /* The local levels, depth first: visit leaf leaf[i], push its value, then merge the two topmost values
- * merges[i] times (lower one = lower one (+) topmost). After the last leaf one value is left. The stack is never
- * deeper than SG_TREE_DEPTH. leaf and merges have room for n. Local; cannot fail; 0 <= n <= 2^SG_TREE_DEPTH. */
+ * merges[i] times (lower one = lower one (+) topmost). After the last leaf one value is left. The stack is
+ * never deeper than SG_TREE_DEPTH. leaf and merges have room for n. Local; cannot fail; 0 <= n <=
+ * 2^SG_TREE_DEPTH. */
 enum { SG_TREE_DEPTH = 16 };
 void sg_tree_order(int n, int *leaf, int *merges);
 

@@ -6,7 +6,8 @@
 
 #include "kernels/variant.h"
 
-/* What differs between BLIS 0.9 and later releases is the look-up of a kernel and the constness of its arguments. */
+/* What differs between BLIS 0.9 and later releases is the look-up of a kernel and the constness of its
+ * arguments. */
 typedef void (*blis_ukernel)(dim_t m, dim_t n, dim_t k, const float *alpha, const float *a, const float *b,
                              const float *beta, float *c, inc_t c_rows, inc_t c_columns, auxinfo_t *next,
                              const cntx_t *context);
@@ -20,25 +21,25 @@ typedef void (*blis_ukernel)(dim_t m, dim_t n, dim_t k, const float *alpha, cons
 static const float one = 1.0f, zero = 0.0f;
 
 /* Wide register block (6x16): B's rows are our lanes. */
-static void run_wide(const sg_ukernel *u, int m, int k, const float *a, const float *b, float *c, size_t c_stride,
-                     bool accumulate) {
+static void run_wide(const sg_ukernel *u, int m, int k, const float *a, const float *b, float *c,
+                     size_t c_stride, bool accumulate) {
     auxinfo_t next;
     memset(&next, 0, sizeof next);
     bli_auxinfo_set_next_a((void *)a, &next);
     bli_auxinfo_set_next_b((void *)b, &next);
-    ((blis_ukernel)u->blis)(m, u->lanes, k, &one, a, b, accumulate ? &one : &zero, c, (inc_t)c_stride, 1, &next,
-                            u->context);
+    ((blis_ukernel)u->blis)(m, u->lanes, k, &one, a, b, accumulate ? &one : &zero, c, (inc_t)c_stride, 1,
+                            &next, u->context);
 }
 
 /* Tall register block (32x12): the operands change places, our lanes are the rows of its C. */
-static void run_tall(const sg_ukernel *u, int m, int k, const float *a, const float *b, float *c, size_t c_stride,
-                     bool accumulate) {
+static void run_tall(const sg_ukernel *u, int m, int k, const float *a, const float *b, float *c,
+                     size_t c_stride, bool accumulate) {
     auxinfo_t next;
     memset(&next, 0, sizeof next);
     bli_auxinfo_set_next_a((void *)b, &next);
     bli_auxinfo_set_next_b((void *)a, &next);
-    ((blis_ukernel)u->blis)(u->lanes, m, k, &one, b, a, accumulate ? &one : &zero, c, 1, (inc_t)c_stride, &next,
-                            u->context);
+    ((blis_ukernel)u->blis)(u->lanes, m, k, &one, b, a, accumulate ? &one : &zero, c, 1, (inc_t)c_stride,
+                            &next, u->context);
 }
 
 int sg_ukernel_init(sg_ukernel *u, const struct sg_variant *variant) {

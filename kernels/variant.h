@@ -10,7 +10,8 @@ typedef struct sg_peak_kernels {
     int flop; /* of one round of fma */
     /* Independent chains of multiply-adds in registers, as many as the pipelines take; returns their sum. */
     float (*fma)(size_t rounds);
-    /* a[i] = b[i] + factor * c[i]; stream: past the caches. a, b, c 64-byte aligned, count a multiple of 16. */
+    /* a[i] = b[i] + factor * c[i]; stream: past the caches. a, b, c 64-byte aligned, count a multiple of 16.
+     */
     void (*triad)(float *a, const float *b, const float *c, float factor, size_t count, bool stream);
 } sg_peak_kernels;
 

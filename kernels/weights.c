@@ -45,7 +45,8 @@ static void init_param(const sg_param *param, uint32_t number, uint64_t seed, fl
             for (int k = 0; k < 4; k++) drawn[k] = 2.0f * sg_uniform(random.word[k]) - 1.0f;
         }
         for (size_t k = 0; k < 4 && i + k < param->count; k++)
-            values[i + k] = (float)(param->init == SG_INIT_CONSTANT ? param->scale : param->scale * (double)drawn[k]);
+            values[i + k] =
+                (float)(param->init == SG_INIT_CONSTANT ? param->scale : param->scale * (double)drawn[k]);
     }
 }
 
@@ -82,9 +83,13 @@ void sg_weights_apply_mask(sg_weights *weights) {
 void sg_weights_interpolate(sg_weights *out, const sg_weights *one, const sg_weights *two, double lambda) {
     const sg_net *net = one->net;
     for (size_t i = 0; i < net->values; i++) {
-        if (lambda == 1.0) out->values[i] = one->values[i];
-        else if (lambda == 0.0) out->values[i] = two->values[i];
-        else out->values[i] = (float)(lambda * (double)one->values[i] + (1.0 - lambda) * (double)two->values[i]);
+        if (lambda == 1.0)
+            out->values[i] = one->values[i];
+        else if (lambda == 0.0)
+            out->values[i] = two->values[i];
+        else
+            out->values[i] =
+                (float)(lambda * (double)one->values[i] + (1.0 - lambda) * (double)two->values[i]);
     }
     memcpy(out->mask, one->mask, net->values * sizeof *out->mask);
     sg_weights_reset_statistics(out);

@@ -5,12 +5,12 @@
 #include "kernels/net.h"
 
 typedef struct sg_weights {
-    const sg_net *net;  /* borrowed */
-    float *values;      /* [net->values] parameter p at net->param[p].offset, canonical order; zero where pruned */
-    float *mean;        /* [net->channels_tracked] running means */
-    float *variance;    /* [net->channels_tracked] running (unbiased) variances */
-    int64_t batches;    /* num_batches_tracked */
-    uint8_t *mask;      /* [net->values] 1 survives, 0 pruned; 1 for everything that is not prunable */
+    const sg_net *net; /* borrowed */
+    float *values; /* [net->values] parameter p at net->param[p].offset, canonical order; zero where pruned */
+    float *mean;   /* [net->channels_tracked] running means */
+    float *variance; /* [net->channels_tracked] running (unbiased) variances */
+    int64_t batches; /* num_batches_tracked */
+    uint8_t *mask;   /* [net->values] 1 survives, 0 pruned; 1 for everything that is not prunable */
 } sg_weights;
 
 /* Zero values, mask all ones, means 0, variances 1. */
@@ -39,7 +39,7 @@ typedef struct sg_survivors {
     sg_support *support; /* [params] index NULL: all survive */
     size_t *offset;      /* [params] */
     size_t total;
-    uint32_t *storage;   /* owned by this object */
+    uint32_t *storage; /* owned by this object */
 } sg_survivors;
 
 int sg_survivors_create(sg_survivors **survivors, const sg_weights *weights);

@@ -19,10 +19,14 @@ static int act(const sg_cli *cli, sg_comm *world, const sg_data *data) {
 static int open_and_act(const sg_cli *cli, sg_comm *world, const sg_run_config *config) {
     const sg_config *one = &config->cases[0];
     sg_data *data;
-    sg_data_options options = {.kind = one->data.kind, .path = one->data.path, .classes = one->net.classes,
+    sg_data_options options = {.kind = one->data.kind,
+                               .path = one->data.path,
+                               .classes = one->net.classes,
                                .train_limit = (uint32_t)one->data.train_limit,
-                               .test_limit = (uint32_t)one->data.test_limit, .seed = one->data.seed,
-                                   .size = one->data.size, .memory_gb = one->data.memory_gb};
+                               .test_limit = (uint32_t)one->data.test_limit,
+                               .seed = one->data.seed,
+                               .size = one->data.size,
+                               .memory_gb = one->data.memory_gb};
     SG_TRY(sg_session_threads(world, config->run.threads, &options.threads));
     SG_TRY(sg_data_open(&data, &options, sg_comm_mpi(world)));
     int status = SG_AT(act(cli, world, data));
@@ -32,8 +36,9 @@ static int open_and_act(const sg_cli *cli, sg_comm *world, const sg_run_config *
 
 static int run(const sg_cli *cli, sg_comm *world) {
     sg_run_config *config;
-    int status = cli->positionals > 1 ? SG_AT(sg_config_load(&config, cli->positional[1], cli->overrides, cli->override_count))
-                                      : SG_AT(sg_config_parse(&config, "defaults", NULL, cli->overrides, cli->override_count));
+    int status = cli->positionals > 1
+                     ? SG_AT(sg_config_load(&config, cli->positional[1], cli->overrides, cli->override_count))
+                     : SG_AT(sg_config_parse(&config, "defaults", NULL, cli->overrides, cli->override_count));
     SG_TRY(sg_comm_agree(world, status));
     status = SG_AT(open_and_act(cli, world, config));
     sg_config_destroy(&config);

@@ -1,4 +1,5 @@
-/* signet eval: loss and accuracy of one network on the test data, as it is and with re-estimated statistics. */
+/* signet eval: loss and accuracy of one network on the test data, as it is and with re-estimated statistics.
+ */
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,10 +14,13 @@
 static int write_logits(const sg_solo *solo, const char *path, float *logits, size_t samples) {
     size_t dims[2] = {samples, (size_t)solo->env.net->classes};
     sg_h5_content *content;
-    SG_CHECK(dims[0] * dims[1] <= INT_MAX, SG_CONFIG, "--logits: %zu x %zu values are too many for one table; use "
-             "data.test_limit", dims[0], dims[1]);
+    SG_CHECK(dims[0] * dims[1] <= INT_MAX, SG_CONFIG,
+             "--logits: %zu x %zu values are too many for one table; use "
+             "data.test_limit",
+             dims[0], dims[1]);
     SG_TRY(sg_comm_check(MPI_Allreduce(MPI_IN_PLACE, logits, (int)(dims[0] * dims[1]), MPI_UINT32_T, MPI_BOR,
-                                       sg_comm_mpi(solo->group->comm)), "MPI_Allreduce"));
+                                       sg_comm_mpi(solo->group->comm)),
+                         "MPI_Allreduce"));
     SG_TRY(sg_h5_content_create(&content, "logits"));
     int status = SG_AT(sg_h5_add(content, "/logits", SG_H5_F32, 2, dims, logits));
     if (status == SG_OK) status = SG_AT(sg_h5_write(path, solo->group->comm, content));
@@ -31,14 +35,17 @@ static int score(const sg_solo *solo, const sg_cli *cli, sg_weights *weights, fl
     SG_TRY(sg_survivors_create(&survivors, weights));
     double density = sg_weights_density(weights);
     int status = SG_AT(sg_exec_set_survivors(solo->env.exec, survivors));
-    if (status == SG_OK) status = SG_AT(sg_stage_evaluate(&solo->env, weights, solo->env.test, logits, &plain));
-    if (status == SG_OK && logits != NULL) status = SG_AT(write_logits(solo, cli->logits, logits, solo->env.test->samples));
+    if (status == SG_OK)
+        status = SG_AT(sg_stage_evaluate(&solo->env, weights, solo->env.test, logits, &plain));
+    if (status == SG_OK && logits != NULL)
+        status = SG_AT(write_logits(solo, cli->logits, logits, solo->env.test->samples));
     if (status == SG_OK) status = SG_AT(sg_stage_recalibrate(&solo->env, weights));
-    if (status == SG_OK) status = SG_AT(sg_stage_evaluate(&solo->env, weights, solo->env.test, NULL, &recalibrated));
+    if (status == SG_OK)
+        status = SG_AT(sg_stage_evaluate(&solo->env, weights, solo->env.test, NULL, &recalibrated));
     if (status == SG_OK && sg_solo_leads(solo))
         printf("density %.4f\ntest_loss %.6f\ntest_accuracy %.4f\ntest_loss_recalibrated %.6f\n"
-               "test_accuracy_recalibrated %.4f\n", density, plain.loss, plain.accuracy, recalibrated.loss,
-               recalibrated.accuracy);
+               "test_accuracy_recalibrated %.4f\n",
+               density, plain.loss, plain.accuracy, recalibrated.loss, recalibrated.accuracy);
     sg_survivors_destroy(&survivors);
     return status;
 }

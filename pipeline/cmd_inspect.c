@@ -1,4 +1,5 @@
-/* signet inspect and signet verify: what files of ours hold, and whether every byte of them is as it was written. */
+/* signet inspect and signet verify: what files of ours hold, and whether every byte of them is as it was
+ * written. */
 #include <errno.h>
 #include <ftw.h>
 #include <stdio.h>
@@ -23,13 +24,17 @@ static int print_file(const char *path, bool digest_only) {
         int status = SG_AT(sg_h5_get_text(file, "digest", &digest));
         if (status == SG_OK) printf("%s\n", digest);
         sg_h5_close(&file);
-        return status == SG_OK ? SG_OK : SG_FAIL(SG_DATA, "%s: a %s has no digest; results have", path, sg_h5_kind(file));
+        return status == SG_OK
+                   ? SG_OK
+                   : SG_FAIL(SG_DATA, "%s: a %s has no digest; results have", path, sg_h5_kind(file));
     }
     printf("%s: %s\n", path, sg_h5_kind(file));
     for (size_t i = 0; i < sg_h5_attributes(file); i++) {
         const char *name = sg_h5_attribute_at(file, i, value, sizeof value);
-        if (strchr(value, '\n') != NULL) printf("  %s:\n%s\n", name, value);
-        else printf("  %s: %s\n", name, value);
+        if (strchr(value, '\n') != NULL)
+            printf("  %s:\n%s\n", name, value);
+        else
+            printf("  %s: %s\n", name, value);
     }
     for (size_t i = 0; i < sg_h5_entries(file); i++) {
         const sg_h5_entry *e = sg_h5_entry_at(file, i);
@@ -85,7 +90,8 @@ int sg_cmd_inspect(int argc, char **argv) {
     SG_TRY(sg_cli_parse(&cli, argc, argv));
     if (cli.help) return SG_OK;
     SG_TRY(look_at(cli.positional[0], &directory));
-    return directory ? SG_AT(print_directory(cli.positional[0], cli.digest)) : SG_AT(print_file(cli.positional[0], cli.digest));
+    return directory ? SG_AT(print_directory(cli.positional[0], cli.digest))
+                     : SG_AT(print_file(cli.positional[0], cli.digest));
 }
 
 /* ---- verify */
@@ -127,8 +133,11 @@ int sg_cmd_verify(int argc, char **argv) {
     int status = directory ? nftw(path, visit, 16, FTW_PHYS) : verify_file(path);
     SG_CHECK(status >= 0, SG_IO, "%s: cannot be listed: %s", path, strerror(errno));
     SG_TRY(status);
-    printf("%d file%s checked, %d damaged\n", verified.files, verified.files == 1 ? "" : "s", verified.damaged);
-    SG_CHECK(verified.damaged == 0, SG_DATA, "%d damaged file%s, the first: %s; `signet run` computes damaged results "
-                                             "again", verified.damaged, verified.damaged == 1 ? "" : "s", verified.first);
+    printf("%d file%s checked, %d damaged\n", verified.files, verified.files == 1 ? "" : "s",
+           verified.damaged);
+    SG_CHECK(verified.damaged == 0, SG_DATA,
+             "%d damaged file%s, the first: %s; `signet run` computes damaged results "
+             "again",
+             verified.damaged, verified.damaged == 1 ? "" : "s", verified.first);
     return SG_OK;
 }

@@ -1,5 +1,5 @@
-/* signet plan: what a configuration asks for, and with --out what of it a run directory has. Needs no MPI and no
- * data. */
+/* signet plan: what a configuration asks for, and with --out what of it a run directory has. Needs no MPI and
+ * no data. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

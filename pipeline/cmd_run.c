@@ -25,7 +25,7 @@ typedef struct run {
     sg_comm *world;
     sg_session *session;
     char dir[PATH_MAX - 64];
-    sg_lock *lock;  /* rank 0 */
+    sg_lock *lock;   /* rank 0 */
     sg_found *found; /* rank 0 */
 } run;
 
@@ -44,7 +44,8 @@ static int choose_directory(run *r) {
     return SG_OK;
 }
 
-/* ---- The directory's arithmetic: DIR/arithmetic holds BLIS's kernel set, then the line that keys contain. */
+/* ---- The directory's arithmetic: DIR/arithmetic holds BLIS's kernel set, then the line that keys contain.
+ */
 
 static int read_pin(run *r, char pin[256]) {
     int status = SG_OK;
@@ -63,13 +64,16 @@ static int check_pin(const run *r, const char *pin) {
     const sg_machine *machine = r->session->machine;
     sg_arithmetic_text(machine, arithmetic, sizeof arithmetic);
     snprintf(today, sizeof today, "%s\n%s\n", machine->ukernel.name, arithmetic);
-    if (pin[0] == '\0') return is_root(r) ? SG_AT(sg_file_write_text(sg_run_path(r->dir, "arithmetic").text, today)) : SG_OK;
+    if (pin[0] == '\0')
+        return is_root(r) ? SG_AT(sg_file_write_text(sg_run_path(r->dir, "arithmetic").text, today)) : SG_OK;
     SG_CHECK(strcmp(pin, today) == 0 || r->cli->recompute, SG_CONFIG,
-             "%s: begun with another arithmetic: %.*s, now %s; set kernels.* as it was, run where that micro-kernel runs, "
-             "choose another --out, or recompute with --recompute", r->dir,
-             (int)strcspn(strchr(pin, '\n') == NULL ? "" : strchr(pin, '\n') + 1, "\n"),
+             "%s: begun with another arithmetic: %.*s, now %s; set kernels.* as it was, run where that "
+             "micro-kernel runs, "
+             "choose another --out, or recompute with --recompute",
+             r->dir, (int)strcspn(strchr(pin, '\n') == NULL ? "" : strchr(pin, '\n') + 1, "\n"),
              strchr(pin, '\n') == NULL ? "" : strchr(pin, '\n') + 1, arithmetic);
-    if (strcmp(pin, today) != 0 && is_root(r)) return SG_AT(sg_file_write_text(sg_run_path(r->dir, "arithmetic").text, today));
+    if (strcmp(pin, today) != 0 && is_root(r))
+        return SG_AT(sg_file_write_text(sg_run_path(r->dir, "arithmetic").text, today));
     return SG_OK;
 }
 
@@ -85,7 +89,8 @@ static void remove_stage_files(const run *r, const sg_plan_stage *stage) {
 
 /* A result that cannot be believed is kept beside, under a name that nobody reads, and computed again. */
 static void set_aside(const run *r, const sg_plan_stage *stage, const char *why) {
-    sg_path_name path = sg_stage_path(r->dir, stage->id, "result.h5"), aside = sg_stage_path(r->dir, stage->id, "result.damaged");
+    sg_path_name path = sg_stage_path(r->dir, stage->id, "result.h5"),
+                 aside = sg_stage_path(r->dir, stage->id, "result.damaged");
     sg_log_warning("%s; kept as %s, this stage alone is computed again", why, aside.text);
     if (rename(path.text, aside.text) != 0) sg_log_warning("%s: cannot rename", path.text);
 }
@@ -101,9 +106,11 @@ static int refuse_stale(const run *r) {
                          r->found[i].note == NULL ? "" : r->found[i].note);
         if (n > 0 && used + (size_t)n < sizeof text) used += (size_t)n;
     }
-    return SG_FAIL(SG_CONFIG, "%s: %d finished stage%s made with something else:%s%s\nTo redo just those: --recompute; to "
-                              "leave them: another --out; or take the change back", r->dir, stale,
-                   stale == 1 ? " was" : "s were", text, stale > SHOWN ? "\n  ..." : "");
+    return SG_FAIL(
+        SG_CONFIG,
+        "%s: %d finished stage%s made with something else:%s%s\nTo redo just those: --recompute; to "
+        "leave them: another --out; or take the change back",
+        r->dir, stale, stale == 1 ? " was" : "s were", text, stale > SHOWN ? "\n  ..." : "");
 }
 
 static int settle(run *r) {
@@ -115,7 +122,9 @@ static int settle(run *r) {
         if (r->found[i].damaged) set_aside(r, stage, r->found[i].note);
         bool retry = stage->state == SG_STATE_FAILED && r->cli->retry_failed;
         bool redo = stage->state == SG_STATE_STALE && r->cli->recompute;
-        if (redo) sg_log_info("%s: computed again: %s", stage->id, r->found[i].note == NULL ? "" : r->found[i].note);
+        if (redo)
+            sg_log_info("%s: computed again: %s", stage->id,
+                        r->found[i].note == NULL ? "" : r->found[i].note);
         if (retry || redo) {
             remove_stage_files(r, stage);
             stage->state = SG_STATE_PENDING;
@@ -156,7 +165,8 @@ static int describe_run(const run *r) {
     sg_machine_describe(r->session->machine, machine, sizeof machine);
     sg_log_info("%s", machine);
     if (strcmp(r->session->machine->ukernel.name, "generic") == 0)
-        sg_log_warning("BLIS does not know this CPU and uses its generic kernels, many times slower; set kernels.blis (or "
+        sg_log_warning("BLIS does not know this CPU and uses its generic kernels, many times slower; set "
+                       "kernels.blis (or "
                        "BLIS_ARCH_TYPE) to \"haswell\" on a CPU with AVX2, \"skx\" with AVX-512");
     sg_plan_facts facts = {.cases = r->session->facts, .arithmetic = r->session->arithmetic};
     SG_TRY(sg_facts_write(r->dir, &facts, r->session->config->count));
@@ -173,19 +183,25 @@ static int compute(run *r) {
     char pin[256];
     SG_TRY(open_directory(r));
     SG_TRY(read_pin(r, pin));
-    const char *blis = strchr(pin, '\n') == NULL || strncmp(pin, "own\n", 4) == 0 ? NULL : (pin[strcspn(pin, "\n")] = '\0', pin);
-    SG_TRY(sg_session_open(&r->session, r->world, r->cli->positional[0], r->cli->overrides, r->cli->override_count, blis));
+    const char *blis = strchr(pin, '\n') == NULL || strncmp(pin, "own\n", 4) == 0
+                           ? NULL
+                           : (pin[strcspn(pin, "\n")] = '\0', pin);
+    SG_TRY(sg_session_open(&r->session, r->world, r->cli->positional[0], r->cli->overrides,
+                           r->cli->override_count, blis));
     if (blis != NULL) pin[strlen(pin)] = '\n';
     int status = SG_AT(check_pin(r, pin));
     if (status == SG_OK && is_root(r)) status = SG_AT(settle(r));
     if (status == SG_OK && is_root(r)) status = SG_AT(describe_run(r));
     SG_TRY(sg_comm_agree(r->world, status));
     SG_TRY(share_states(r));
-    double limit = r->cli->time_limit_minutes > 0.0 ? r->cli->time_limit_minutes : r->session->config->run.time_limit_minutes;
+    double limit = r->cli->time_limit_minutes > 0.0 ? r->cli->time_limit_minutes
+                                                    : r->session->config->run.time_limit_minutes;
     if (is_root(r)) sg_signals_limit(limit, STOP_MARGIN); /* one question to Slurm; rank 0 stops the others */
     if (is_root(r)) sg_progress_open(r->session->plan);
-    sg_schedule_options options = {.dir = r->dir, .ranks_per_stage = r->session->config->run.ranks_per_stage,
-                                   .stop = sg_stop_requested, .lock = r->lock};
+    sg_schedule_options options = {.dir = r->dir,
+                                   .ranks_per_stage = r->session->config->run.ranks_per_stage,
+                                   .stop = sg_stop_requested,
+                                   .lock = r->lock};
     status = all_done(r->session->plan) ? SG_OK : SG_AT(sg_schedule_run(r->session, &options));
     if (is_root(r)) sg_progress_close();
     return status;
@@ -195,7 +211,8 @@ static int finish(run *r, int status) {
     int collected = SG_OK;
     bool worth = status == SG_OK || status == SG_FAILED || status == SG_INTERRUPTED;
     if (is_root(r) && r->session != NULL && worth)
-        collected = SG_AT(sg_collect(r->dir, r->session->config, r->session->plan, status == SG_OK ? stdout : NULL));
+        collected =
+            SG_AT(sg_collect(r->dir, r->session->config, r->session->plan, status == SG_OK ? stdout : NULL));
     if (is_root(r) && sg_stop_requested() && status == SG_INTERRUPTED)
         sg_log_info("stopped by %s; start the same command again to go on", sg_stop_reason());
     return status != SG_OK ? status : collected;

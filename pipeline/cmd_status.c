@@ -17,7 +17,8 @@ enum { FRESH_SECONDS = 120 /* a progress file younger than this belongs to a sta
 
 static bool is_running(const char *dir, const sg_plan_stage *stage) {
     struct stat file;
-    return stage->state == SG_STATE_PENDING && stat(sg_stage_path(dir, stage->id, "progress").text, &file) == 0 &&
+    return stage->state == SG_STATE_PENDING &&
+           stat(sg_stage_path(dir, stage->id, "progress").text, &file) == 0 &&
            time(NULL) - file.st_mtime < FRESH_SECONDS;
 }
 
@@ -30,8 +31,10 @@ static void print_text(const char *dir, const sg_plan *plan, const sg_found *fou
         count[stage->state]++;
         flop += stage->flop;
         if (stage->state == SG_STATE_DONE) done += stage->flop;
-        if (stage->state == SG_STATE_RUNNING) sg_progress_read(dir, stage->id, line, sizeof line);
-        else if (found[i].note != NULL) snprintf(line, sizeof line, "%.*s", (int)strcspn(found[i].note, "\n"), found[i].note);
+        if (stage->state == SG_STATE_RUNNING)
+            sg_progress_read(dir, stage->id, line, sizeof line);
+        else if (found[i].note != NULL)
+            snprintf(line, sizeof line, "%.*s", (int)strcspn(found[i].note, "\n"), found[i].note);
         const char *text = strncmp(line, stage->id, strlen(stage->id)) == 0 ? line + strlen(stage->id) : line;
         printf("%-8s %s%s%s\n", found[i].damaged ? "damaged" : sg_stage_state_name(stage->state), stage->id,
                *text != '\0' && *text != ':' ? ": " : "", text);
@@ -39,17 +42,19 @@ static void print_text(const char *dir, const sg_plan *plan, const sg_found *fou
     printf("\n%s: %d of %d stages done, %.0f %% of the work", dir, count[SG_STATE_DONE], plan->count,
            flop > 0.0 ? 100.0 * done / flop : 100.0);
     for (int s = 0; s < SG_STATE_COUNT; s++)
-        if (s != SG_STATE_DONE && count[s] > 0) printf(", %d %s", count[s], sg_stage_state_name((enum sg_stage_state)s));
+        if (s != SG_STATE_DONE && count[s] > 0)
+            printf(", %d %s", count[s], sg_stage_state_name((enum sg_stage_state)s));
     printf("\n");
 }
 
 static void print_json(const char *dir, const sg_plan *plan, const sg_found *found) {
     for (int i = 0; i < plan->count; i++) {
         char note[2048], line[512] = "", progress[1100];
-        if (plan->stages[i].state == SG_STATE_RUNNING) sg_progress_read(dir, plan->stages[i].id, line, sizeof line);
-        printf("{\"stage\":\"%s\",\"state\":\"%s\",\"damaged\":%s,\"progress\":%s,\"note\":%s}\n", plan->stages[i].id,
-               sg_stage_state_name(plan->stages[i].state), found[i].damaged ? "true" : "false",
-               sg_log_escape(line, progress, sizeof progress),
+        if (plan->stages[i].state == SG_STATE_RUNNING)
+            sg_progress_read(dir, plan->stages[i].id, line, sizeof line);
+        printf("{\"stage\":\"%s\",\"state\":\"%s\",\"damaged\":%s,\"progress\":%s,\"note\":%s}\n",
+               plan->stages[i].id, sg_stage_state_name(plan->stages[i].state),
+               found[i].damaged ? "true" : "false", sg_log_escape(line, progress, sizeof progress),
                sg_log_escape(found[i].note == NULL ? "" : found[i].note, note, sizeof note));
     }
 }
@@ -66,8 +71,10 @@ int sg_cmd_status(int argc, char **argv) {
     int status = SG_AT(sg_scan(dir, plan, &found));
     for (int i = 0; i < plan->count && status == SG_OK; i++)
         if (is_running(dir, &plan->stages[i])) plan->stages[i].state = SG_STATE_RUNNING;
-    if (status == SG_OK && cli.json) print_json(dir, plan, found);
-    else if (status == SG_OK) print_text(dir, plan, found);
+    if (status == SG_OK && cli.json)
+        print_json(dir, plan, found);
+    else if (status == SG_OK)
+        print_text(dir, plan, found);
     sg_scan_free(&found, plan->count);
     sg_plan_destroy(&plan);
     sg_config_destroy(&config);

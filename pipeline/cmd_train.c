@@ -1,5 +1,6 @@
-/* signet train: one network outside a sweep, from its own initialisation or from given weights, dense or under a signed
- * mask. FILE.checkpoint holds its state until it is done; the same command goes on from there. */
+/* signet train: one network outside a sweep, from its own initialisation or from given weights, dense or
+ * under a signed mask. FILE.checkpoint holds its state until it is done; the same command goes on from there.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,7 @@ typedef struct single {
     const sg_cli *cli;
     sg_train_options options;
     sg_training *training;
-    char key[33];             /* of everything that the training depends on */
+    char key[33]; /* of everything that the training depends on */
     char checkpoint[PATH_MAX];
     double saved;
 } single;
@@ -39,11 +40,20 @@ static double now(void) {
 static void set_options(single *s) {
     const sg_config *c = &s->solo->session->config->cases[0];
     s->options = (sg_train_options){
-        .epochs = c->single.epochs, .schedule = c->single.schedule, .lr = c->train.lr,
-        .optimizer = {.kind = c->train.optimizer, .momentum = c->train.momentum, .beta1 = 0.9, .beta2 = 0.999,
-                      .epsilon = 1e-8, .weight_decay = c->train.weight_decay},
-        .alpha_low = c->single.alpha.low, .alpha_high = c->single.alpha.high,
-        .seed = s->cli->has_seed ? s->cli->seed : 1, .shuffle = c->train.shuffled, .max_steps = c->train.max_steps,
+        .epochs = c->single.epochs,
+        .schedule = c->single.schedule,
+        .lr = c->train.lr,
+        .optimizer = {.kind = c->train.optimizer,
+                      .momentum = c->train.momentum,
+                      .beta1 = 0.9,
+                      .beta2 = 0.999,
+                      .epsilon = 1e-8,
+                      .weight_decay = c->train.weight_decay},
+        .alpha_low = c->single.alpha.low,
+        .alpha_high = c->single.alpha.high,
+        .seed = s->cli->has_seed ? s->cli->seed : 1,
+        .shuffle = c->train.shuffled,
+        .max_steps = c->train.max_steps,
         .keep_epoch = -1,
     };
 }
@@ -55,14 +65,17 @@ static int set_key(single *s) {
     if (s->cli->init != NULL) SG_TRY(sg_plan_file_digest(s->cli->init, digest[0]));
     if (s->cli->mask != NULL) SG_TRY(sg_plan_file_digest(s->cli->mask, digest[1]));
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)s->options.seed);
-    const char *part[] = {session->config_text, session->facts[0].fingerprint, session->arithmetic, seed, digest[0], digest[1]};
+    const char *part[] = {
+        session->config_text, session->facts[0].fingerprint, session->arithmetic, seed, digest[0], digest[1]};
     XXH3_state_t *state = XXH3_createState();
     SG_CHECK(state != NULL, SG_NOMEM, "out of memory: a hash");
     XXH3_128bits_reset(state);
-    for (size_t i = 0; i < sizeof part / sizeof *part; i++) XXH3_128bits_update(state, part[i], strlen(part[i]) + 1);
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++)
+        XXH3_128bits_update(state, part[i], strlen(part[i]) + 1);
     XXH128_hash_t hash = XXH3_128bits_digest(state);
     XXH3_freeState(state);
-    snprintf(s->key, sizeof s->key, "%016llx%016llx", (unsigned long long)hash.high64, (unsigned long long)hash.low64);
+    snprintf(s->key, sizeof s->key, "%016llx%016llx", (unsigned long long)hash.high64,
+             (unsigned long long)hash.low64);
     return SG_OK;
 }
 
@@ -101,7 +114,8 @@ static int begin(single *s) {
 static int restore(single *s) {
     sg_h5_file *file;
     const char *key;
-    int status = s->cli->out == NULL ? SG_NOINPUT : SG_AT(sg_h5_open(&file, s->checkpoint, s->solo->group->comm));
+    int status =
+        s->cli->out == NULL ? SG_NOINPUT : SG_AT(sg_h5_open(&file, s->checkpoint, s->solo->group->comm));
     if (status != SG_OK) {
         if (status != SG_NOINPUT && sg_solo_leads(s->solo))
             sg_log_warning("checkpoint passed over, the training begins anew: %s", sg_error_message());
@@ -113,9 +127,11 @@ static int restore(single *s) {
     if (ours) status = SG_AT(sg_state_read_training(&s->training, file, s->solo->env.net, &s->options));
     sg_h5_close(&file);
     SG_CHECK(status != SG_OK || ours, SG_CONFIG,
-             "%s: left by a training with another configuration, seed or start; remove it, or choose another --out",
+             "%s: left by a training with another configuration, seed or start; remove it, or choose another "
+             "--out",
              s->checkpoint);
-    if (status == SG_OK && sg_solo_leads(s->solo)) sg_log_info("goes on from %s, epoch %d", s->checkpoint, s->training->epoch);
+    if (status == SG_OK && sg_solo_leads(s->solo))
+        sg_log_info("goes on from %s, epoch %d", s->checkpoint, s->training->epoch);
     return SG_AT(sg_comm_agree(s->solo->group->comm, status));
 }
 
@@ -138,18 +154,20 @@ static int save(single *s) {
 static int step(void *context, const sg_progress *progress) {
     single *s = context;
     double interval = 60.0 * s->solo->session->config->run.checkpoint_minutes;
-    int wish = sg_stop_requested() ? SG_WISH_STOP
-               : interval > 0.0 && now() - s->saved >= interval ? SG_WISH_CHECKPOINT : SG_WISH_NONE;
+    int wish = sg_stop_requested()                              ? SG_WISH_STOP
+               : interval > 0.0 && now() - s->saved >= interval ? SG_WISH_CHECKPOINT
+                                                                : SG_WISH_NONE;
     SG_TRY(sg_comm_max_int(s->solo->group->comm, &wish));
     if (strcmp(progress->phase, "test") == 0 && progress->step == progress->steps && sg_solo_leads(s->solo))
-        sg_log_info("epoch %d of %d: test loss %.4f, accuracy %.2f %%", s->training->epoch + 1, s->options.epochs,
-                    progress->loss, 100.0 * progress->accuracy);
+        sg_log_info("epoch %d of %d: test loss %.4f, accuracy %.2f %%", s->training->epoch + 1,
+                    s->options.epochs, progress->loss, 100.0 * progress->accuracy);
     if (wish == SG_WISH_NONE) return SG_OK;
     SG_TRY(save(s));
     if (wish != SG_WISH_STOP) return SG_OK;
-    return s->cli->out == NULL ? SG_FAIL(SG_INTERRUPTED, "stopped by %s; without --out nothing is saved", sg_stop_reason())
-                               : SG_FAIL(SG_INTERRUPTED, "stopped by %s; the same command goes on from %s",
-                                         sg_stop_reason(), s->checkpoint);
+    return s->cli->out == NULL
+               ? SG_FAIL(SG_INTERRUPTED, "stopped by %s; without --out nothing is saved", sg_stop_reason())
+               : SG_FAIL(SG_INTERRUPTED, "stopped by %s; the same command goes on from %s", sg_stop_reason(),
+                         s->checkpoint);
 }
 
 static int publish(single *s) {
@@ -163,8 +181,8 @@ static int publish(single *s) {
     if (status == SG_OK) status = SG_AT(sg_state_add_metrics(content, s->training));
     if (status == SG_OK) status = SG_AT(sg_h5_set_text(content, "digest", digest));
     if (status == SG_OK)
-        status = SG_AT(sg_provenance_add(content, s->solo->session->machine, sg_comm_size(s->solo->group->comm),
-                                         s->solo->session->config_text));
+        status = SG_AT(sg_provenance_add(content, s->solo->session->machine,
+                                         sg_comm_size(s->solo->group->comm), s->solo->session->config_text));
     if (status == SG_OK) status = SG_AT(sg_h5_write(s->cli->out, s->solo->group->comm, content));
     sg_h5_content_destroy(&content);
     if (status == SG_OK && sg_solo_leads(s->solo)) unlink(s->checkpoint);
@@ -188,8 +206,9 @@ static int train(single *s) {
     SG_TRY(publish(s));
     if (sg_solo_leads(s->solo) && s->training->epoch > 0) {
         const sg_epoch *last = &s->training->rows[s->training->epoch - 1];
-        printf("train_loss %.6f\ntrain_accuracy %.4f\ntest_loss %.6f\ntest_accuracy %.4f\nimages_per_s %.1f\n",
-               last->train_loss, last->train_accuracy, last->test_loss, last->test_accuracy, last->images_per_s);
+        printf(
+            "train_loss %.6f\ntrain_accuracy %.4f\ntest_loss %.6f\ntest_accuracy %.4f\nimages_per_s %.1f\n",
+            last->train_loss, last->train_accuracy, last->test_loss, last->test_accuracy, last->images_per_s);
     }
     return SG_OK;
 }

@@ -30,7 +30,8 @@ static void free_tables(tables *t, int stages) {
 
 static int read_path_points(sg_h5_file *file, sg_path **path) {
     const sg_h5_entry *e = sg_h5_find(file, "/path/points");
-    SG_CHECK(e != NULL && e->ndims == 2 && e->dims[0] >= 2 && e->dims[0] <= 100000, SG_DATA, "/path/points is no path");
+    SG_CHECK(e != NULL && e->ndims == 2 && e->dims[0] >= 2 && e->dims[0] <= 100000, SG_DATA,
+             "/path/points is no path");
     SG_TRY(sg_path_create(path, (int)e->dims[0]));
     return SG_AT(sg_state_read_path(file, *path));
 }
@@ -114,7 +115,8 @@ static void print_curves(FILE *out, const tables *t) {
         }
 }
 
-static int write_csv(const char *dir, const char *name, const tables *t, void (*print)(FILE *, const tables *)) {
+static int write_csv(const char *dir, const char *name, const tables *t,
+                     void (*print)(FILE *, const tables *)) {
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
@@ -129,8 +131,8 @@ static int write_csv(const char *dir, const char *name, const tables *t, void (*
 /* ---- HDF5: a group per table, a data set per column. */
 
 /* Gathers one column of a table; the block lives until the file is written. */
-static int add_column(sg_h5_content *content, const char *table, const sg_column *column, const char *rows, int count,
-                      size_t stride, void **block) {
+static int add_column(sg_h5_content *content, const char *table, const sg_column *column, const char *rows,
+                      int count, size_t stride, void **block) {
     char path[96];
     snprintf(path, sizeof path, "/%s/%s", table, column->name);
     if (column->type == SG_COLUMN_TEXT) {
@@ -144,9 +146,10 @@ static int add_column(sg_h5_content *content, const char *table, const sg_column
     if (values == NULL) return SG_NOMEM;
     *block = values;
     for (int i = 0; i < count; i++)
-        memcpy(values + (size_t)i * sizeof(double), rows + (size_t)i * stride + column->offset, sizeof(double));
-    return SG_AT(sg_h5_add_array(content, path, column->type == SG_COLUMN_INTEGER ? SG_H5_I64 : SG_H5_F64, (size_t)count,
-                                 values));
+        memcpy(values + (size_t)i * sizeof(double), rows + (size_t)i * stride + column->offset,
+               sizeof(double));
+    return SG_AT(sg_h5_add_array(content, path, column->type == SG_COLUMN_INTEGER ? SG_H5_I64 : SG_H5_F64,
+                                 (size_t)count, values));
 }
 
 enum { MAX_COLUMNS = 64 };
@@ -155,11 +158,12 @@ static int fill_h5(sg_h5_content *content, const tables *t, void *block[MAX_COLU
     int columns, links, used = 0;
     const sg_column *column = sg_row_columns(&columns);
     for (int c = 0; c < columns; c++)
-        SG_TRY(add_column(content, "results", &column[c], (const char *)t->row, t->rows, sizeof *t->row, &block[used++]));
+        SG_TRY(add_column(content, "results", &column[c], (const char *)t->row, t->rows, sizeof *t->row,
+                          &block[used++]));
     column = sg_link_columns(&links);
     for (int c = 0; c < links; c++)
-        SG_TRY(add_column(content, "connectivity", &column[c], (const char *)t->link, t->links, sizeof *t->link,
-                          &block[used++]));
+        SG_TRY(add_column(content, "connectivity", &column[c], (const char *)t->link, t->links,
+                          sizeof *t->link, &block[used++]));
     size_t count = 0, i = 0;
     for (int l = 0; l < t->links; l++) count += (size_t)t->path[l]->done;
     SG_TRY(SG_NEW(points, 4 * count));
@@ -191,15 +195,16 @@ static int write_h5(const char *dir, const tables *t) {
 static bool same_cell(const sg_row *a, const sg_row *b) {
     bool alphas = a->alpha_low == b->alpha_low && a->alpha_high == b->alpha_high;
     bool none = a->method[0] == '\0' && b->method[0] == '\0';
-    return strcmp(a->arch, b->arch) == 0 && strcmp(a->dataset, b->dataset) == 0 && strcmp(a->kind, b->kind) == 0 &&
-           strcmp(a->method, b->method) == 0 && (alphas || none) && a->round == b->round && strcmp(a->mode, b->mode) == 0;
+    return strcmp(a->arch, b->arch) == 0 && strcmp(a->dataset, b->dataset) == 0 &&
+           strcmp(a->kind, b->kind) == 0 && strcmp(a->method, b->method) == 0 && (alphas || none) &&
+           a->round == b->round && strcmp(a->mode, b->mode) == 0;
 }
 
 static void summarise_rows(FILE *out, const tables *t) {
     bool *seen = calloc((size_t)t->rows + 1, sizeof *seen);
     if (seen == NULL) return;
-    fprintf(out, "%-12s %-6s %-11s %5s %8s %-13s %3s %9s %15s %9s\n", "arch", "method", "alpha", "round", "density", "mode",
-            "n", "test acc", "recalibrated", "flips");
+    fprintf(out, "%-12s %-6s %-11s %5s %8s %-13s %3s %9s %15s %9s\n", "arch", "method", "alpha", "round",
+            "density", "mode", "n", "test acc", "recalibrated", "flips");
     for (int i = 0; i < t->rows; i++) {
         double sum = 0.0, recalibrated = 0.0, low = 2.0, high = -1.0, flips = 0.0;
         int n = 0;
@@ -230,7 +235,8 @@ static void summarise_rows(FILE *out, const tables *t) {
 static bool same_link(const sg_link *a, const sg_link *b) {
     return strcmp(a->kind, b->kind) == 0 && strcmp(a->method, b->method) == 0 && a->round == b->round &&
            strcmp(a->mode, b->mode) == 0 && strcmp(a->arch, b->arch) == 0 &&
-           (a->alpha_low == b->alpha_low || a->method[0] == '\0') && (a->alpha_high == b->alpha_high || a->method[0] == '\0');
+           (a->alpha_low == b->alpha_low || a->method[0] == '\0') &&
+           (a->alpha_high == b->alpha_high || a->method[0] == '\0');
 }
 
 static void summarise_links(FILE *out, const tables *t) {
@@ -239,8 +245,8 @@ static void summarise_links(FILE *out, const tables *t) {
         free(seen);
         return;
     }
-    fprintf(out, "\n%-22s %-13s %-6s %5s %8s %3s %15s %13s\n", "path", "mode", "method", "round", "density", "n",
-            "error barrier", "loss barrier");
+    fprintf(out, "\n%-22s %-13s %-6s %5s %8s %3s %15s %13s\n", "path", "mode", "method", "round", "density",
+            "n", "error barrier", "loss barrier");
     for (int i = 0; i < t->links; i++) {
         const sg_link *link = &t->link[i];
         double error = 0.0, loss = 0.0;
@@ -256,7 +262,8 @@ static void summarise_links(FILE *out, const tables *t) {
         }
         if (link->round >= 0) snprintf(round, sizeof round, "%lld", (long long)link->round);
         fprintf(out, "%-22s %-13s %-6s %5s %8.4f %3d %13.2f %% %13.4f\n", link->kind, link->mode,
-                link->method[0] == '\0' ? "-" : link->method, round, link->density, n, 100.0 * error / n, loss / n);
+                link->method[0] == '\0' ? "-" : link->method, round, link->density, n, 100.0 * error / n,
+                loss / n);
     }
     free(seen);
 }
@@ -290,7 +297,9 @@ int sg_collect(const char *dir, const sg_run_config *config, const sg_plan *plan
         summarise_rows(summary, &t);
         summarise_links(summary, &t);
         summarise_missing(summary, plan);
-        fprintf(summary, "\nresults: %s/results.csv, connectivity.csv, curves.csv, results.h5; report/index.html\n", dir);
+        fprintf(summary,
+                "\nresults: %s/results.csv, connectivity.csv, curves.csv, results.h5; report/index.html\n",
+                dir);
     }
     sg_gather_destroy(&gather);
     free_tables(&t, plan->count);

@@ -55,9 +55,12 @@ const sg_key sg_keys[] = {
     {"data.augment", SG_KEY_NAME, AT(config.data.augment), 0, 0, "\"crop_flip\"", ONE_OF(augmentations), "",
      "how training images are varied"},
     {"data.size", SG_KEY_INT, AT(config.data.size), 0, 0, "0", NUMBERS(0, 4096, false, false), "pixels",
-     "side of the images that the network sees (folder, packed folder); 0 = their own, 224 where they differ"},
-    {"data.memory_gb", SG_KEY_FLOAT, AT(config.data.memory_gb), 0, 0, "0.0", NUMBERS(0, 1e6, false, false), "GB",
-     "of samples that a node keeps in memory; more are read when needed (never changes a result); 0 = half of "
+     "side of the images that the network sees (folder, packed folder); 0 = their own, 224 where they "
+     "differ"},
+    {"data.memory_gb", SG_KEY_FLOAT, AT(config.data.memory_gb), 0, 0, "0.0", NUMBERS(0, 1e6, false, false),
+     "GB",
+     "of samples that a node keeps in memory; more are read when needed (never changes a result); 0 = half "
+     "of "
      "the node's"},
     {"data.seed", SG_KEY_SEED, AT(config.data.seed), 0, 0, "1",
      NUMBERS(0, 9223372036854775807.0, false, false), "", "of the procedural data set"},

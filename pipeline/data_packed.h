@@ -4,9 +4,11 @@
 
 #define SG_PACKED_KIND "data-set"
 #define SG_PACKED_IMAGES "/%s/images" /* uint8 [samples][height][width][channels]; %s: train, test */
-#define SG_PACKED_FILES "/%s/files" /* instead of images, where sizes differ: uint8, image files end to end  \
-                                     */
-#define SG_PACKED_STARTS "/%s/starts" /* uint64 [samples + 1]: where in files each begins and the last ends  \
+#define SG_PACKED_FILES                                                                                      \
+    "/%s/files" /* instead of images, where sizes differ: uint8, image files end to end                      \
+                 */
+#define SG_PACKED_STARTS                                                                                     \
+    "/%s/starts"                      /* uint64 [samples + 1]: where in files each begins and the last ends  \
                                        */
 #define SG_PACKED_LABELS "/%s/labels" /* int32 [samples] */
 #define SG_PACKED_CLASSES "/class_names"     /* text [classes] */

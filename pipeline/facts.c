@@ -18,8 +18,8 @@ int sg_facts_write(const char *dir, const sg_plan_facts *facts, int cases) {
     fprintf(out, "%s\n", facts->arithmetic);
     for (int c = 0; c < cases; c++) {
         const sg_plan_case_facts *f = &facts->cases[c];
-        fprintf(out, "%s %d %d %d %zu %zu %s\n", f->fingerprint, f->channels, f->height, f->width, f->train_samples,
-                f->test_samples, f->mask_digest[0] == '\0' ? "-" : f->mask_digest);
+        fprintf(out, "%s %d %d %d %zu %zu %s\n", f->fingerprint, f->channels, f->height, f->width,
+                f->train_samples, f->test_samples, f->mask_digest[0] == '\0' ? "-" : f->mask_digest);
     }
     fclose(out);
     int status = SG_AT(sg_file_write_text(sg_run_path(dir, "facts").text, text));
@@ -49,19 +49,22 @@ static bool parse_case(char *line, sg_plan_case_facts *f) {
     f->width = (int)parse_number(&rest, SG_DATA_MAX_SIDE);
     f->train_samples = parse_number(&rest, UINT32_MAX);
     f->test_samples = parse_number(&rest, UINT32_MAX);
-    bool sized = f->channels > 0 && f->height > 0 && f->width > 0 && f->train_samples > 0 && f->test_samples > 0;
+    bool sized =
+        f->channels > 0 && f->height > 0 && f->width > 0 && f->train_samples > 0 && f->test_samples > 0;
     return sized && parse_word(strtok_r(NULL, " ", &rest), f->mask_digest, sizeof f->mask_digest) &&
            strtok_r(NULL, " ", &rest) == NULL;
 }
 
 static int parse(const char *dir, char *text, int cases, sg_plan_case_facts *facts, char *arithmetic) {
     char *rest, *line = strtok_r(text, "\n", &rest);
-    SG_CHECK(line != NULL && strlen(line) < LINE, SG_DATA, "%s/facts: the arithmetic is missing in line 1", dir);
+    SG_CHECK(line != NULL && strlen(line) < LINE, SG_DATA, "%s/facts: the arithmetic is missing in line 1",
+             dir);
     strcpy(arithmetic, line);
     for (int c = 0; c < cases; c++) {
         line = strtok_r(NULL, "\n", &rest);
         SG_CHECK(line != NULL && parse_case(line, &facts[c]), SG_DATA,
-                 "%s/facts: line %d does not describe a case of config.cfg; start the run again to mend it", dir, c + 2);
+                 "%s/facts: line %d does not describe a case of config.cfg; start the run again to mend it",
+                 dir, c + 2);
     }
     return SG_OK;
 }
@@ -92,7 +95,8 @@ int sg_facts_open(const char *dir, sg_run_config **config, sg_plan **plan) {
     sg_path_name path = sg_run_path(dir, "config.cfg");
     int status = SG_AT(sg_config_load(config, path.text, NULL, 0));
     if (status == SG_NOINPUT)
-        return SG_FAIL(SG_NOINPUT, "%s: no run directory: config.cfg is not there; `signet run` makes one", dir);
+        return SG_FAIL(SG_NOINPUT, "%s: no run directory: config.cfg is not there; `signet run` makes one",
+                       dir);
     if (status == SG_OK) status = SG_AT(open_plan(dir, *config, plan));
     if (status != SG_OK) sg_config_destroy(config);
     return status;

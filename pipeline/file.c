@@ -170,7 +170,9 @@ int sg_file_make_directories(const char *path) {
     return status;
 }
 
-int sg_file_write_text(const char *path, const char *text) { return SG_AT(sg_file_write(path, text, strlen(text))); }
+int sg_file_write_text(const char *path, const char *text) {
+    return SG_AT(sg_file_write(path, text, strlen(text)));
+}
 
 int sg_file_read_text(const char *path, char *text, size_t size) {
     FILE *file = fopen(path, "re");

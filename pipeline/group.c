@@ -8,7 +8,12 @@ int sg_group_create(sg_group **group, sg_comm *comm, const sg_machine *machine, 
     *group = NULL;
     sg_group *made;
     SG_TRY(SG_NEW(&made, 1));
-    *made = (sg_group){.comm = comm, .machine = machine, .config = config, .plan = plan, .data = data, .dir = dir,
+    *made = (sg_group){.comm = comm,
+                       .machine = machine,
+                       .config = config,
+                       .plan = plan,
+                       .data = data,
+                       .dir = dir,
                        .config_text = config_text};
     int status = SG_AT(SG_NEW(&made->tools, (size_t)config->count));
     if (status == SG_OK) status = SG_AT(sg_comm_reduce(comm, &made->reduce));
@@ -49,10 +54,11 @@ static void make_source(const sg_group *group, int config, sg_shared_loader *sha
     source->get = get_together;
 }
 
-static int make_loader(const sg_group *group, int config, enum sg_data_split split, sg_shared_loader *shared) {
+static int make_loader(const sg_group *group, int config, enum sg_data_split split,
+                       sg_shared_loader *shared) {
     const sg_config *c = &group->config->cases[config];
-    return SG_AT(sg_loader_create(&shared->loader, group->data[config], split, c->train.batch, group->reduce.rank,
-                                  group->reduce.size, group->machine->lanes,
+    return SG_AT(sg_loader_create(&shared->loader, group->data[config], split, c->train.batch,
+                                  group->reduce.rank, group->reduce.size, group->machine->lanes,
                                   sg_exec_input_halo(group->plan->nets[config]), group->machine->threads,
                                   c->data.augment));
 }
@@ -79,10 +85,18 @@ int sg_group_run(sg_group *group, const sg_plan_stage *stage) {
         switch (stage->kind) {
         case SG_STAGE_WARMUP:
         case SG_STAGE_ROUND:
-        case SG_STAGE_TRANSFER: status = SG_AT(sg_task_train(&task)); break;
-        case SG_STAGE_EXTRACT: status = SG_AT(sg_task_extract(&task)); break;
-        case SG_STAGE_CONNECT: status = SG_AT(sg_task_connect(&task)); break;
-        case SG_STAGE_KIND_COUNT: status = SG_FAIL(SG_INTERNAL, "%s: a stage of no kind", stage->id); break;
+        case SG_STAGE_TRANSFER:
+            status = SG_AT(sg_task_train(&task));
+            break;
+        case SG_STAGE_EXTRACT:
+            status = SG_AT(sg_task_extract(&task));
+            break;
+        case SG_STAGE_CONNECT:
+            status = SG_AT(sg_task_connect(&task));
+            break;
+        case SG_STAGE_KIND_COUNT:
+            status = SG_FAIL(SG_INTERNAL, "%s: a stage of no kind", stage->id);
+            break;
         }
     }
     sg_task_end(&task);

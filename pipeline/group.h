@@ -1,5 +1,6 @@
-/* A group of ranks that works on one stage at a time: restores what is there, runs the stage, saves checkpoints,
- * publishes the result. Everything here is collective over group->comm, and all ranks return the same status. */
+/* A group of ranks that works on one stage at a time: restores what is there, runs the stage, saves
+ * checkpoints, publishes the result. Everything here is collective over group->comm, and all ranks return the
+ * same status. */
 #ifndef SG_GROUP_H
 #define SG_GROUP_H
 
@@ -27,20 +28,22 @@ typedef struct sg_case_tools {
 } sg_case_tools;
 
 typedef struct sg_group {
-    sg_comm *comm;                 /* owned */
+    sg_comm *comm; /* owned */
     sg_reduce reduce;
-    const sg_machine *machine;     /* borrowed, like all below */
+    const sg_machine *machine; /* borrowed, like all below */
     const sg_run_config *config;
     const sg_plan *plan;
-    sg_data *const *data;          /* [cases] */
-    const char *dir;               /* run directory */
-    const char *config_text;       /* resolved configuration, for provenance */
-    sg_case_tools *tools;          /* [cases], owned, filled on demand */
-    /* Called between minibatches on every rank; a rank's wish counts for the whole group, the strongest wins. */
+    sg_data *const *data;    /* [cases] */
+    const char *dir;         /* run directory */
+    const char *config_text; /* resolved configuration, for provenance */
+    sg_case_tools *tools;    /* [cases], owned, filled on demand */
+    /* Called between minibatches on every rank; a rank's wish counts for the whole group, the strongest wins.
+     */
     enum sg_wish (*watch)(void *context, const sg_plan_stage *stage, const sg_progress *progress);
-    /* Called by the group's leader before a result is published: SG_BUSY when the run directory is no longer ours. */
+    /* Called by the group's leader before a result is published: SG_BUSY when the run directory is no longer
+     * ours. */
     int (*may_publish)(void *context);
-    void *context;                 /* of both */
+    void *context; /* of both */
 } sg_group;
 
 /* comm is taken over. */
@@ -51,8 +54,8 @@ void sg_group_destroy(sg_group **group);
 /* Executor and loaders of one case, made at the first call. */
 int sg_group_tools(sg_group *group, int config, sg_case_tools **tools);
 
-/* Runs one stage to its published result. SG_INTERRUPTED: a checkpoint is written. SG_FAILED: the stage itself failed
- * (diverged). Anything else is an error of the surroundings. */
+/* Runs one stage to its published result. SG_INTERRUPTED: a checkpoint is written. SG_FAILED: the stage
+ * itself failed (diverged). Anything else is an error of the surroundings. */
 int sg_group_run(sg_group *group, const sg_plan_stage *stage);
 
 #endif

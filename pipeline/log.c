@@ -29,7 +29,8 @@ void sg_log_open(const char *dir, bool quiet) {
     if (dir == NULL) return;
     sg_path_name path = sg_run_path(dir, "log.jsonl");
     the_log.events = open(path.text, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (the_log.events < 0) sg_log_warning("%s: cannot open: %s; events are not recorded", path.text, strerror(errno));
+    if (the_log.events < 0)
+        sg_log_warning("%s: cannot open: %s; events are not recorded", path.text, strerror(errno));
 }
 
 void sg_log_close(void) {
@@ -73,7 +74,8 @@ static void append_event(char *line, size_t length) {
     if (write(the_log.events, line, length) == (ssize_t)length) return;
     int failed = the_log.events;
     the_log.events = -1;
-    fprintf(stderr, "signet: log.jsonl: cannot write: %s; events are not recorded from here on\n", strerror(errno));
+    fprintf(stderr, "signet: log.jsonl: cannot write: %s; events are not recorded from here on\n",
+            strerror(errno));
     close(failed);
 }
 
@@ -81,7 +83,8 @@ void sg_log_event(const char *name, const char *format, ...) {
     char line[8192], date[40];
     if (!the_log.open || the_log.events < 0) return;
     stamp(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ");
-    int used = snprintf(line, sizeof line, "{\"time\":\"%s\",\"event\":\"%s\"%s", date, name, *format == '\0' ? "" : ",");
+    int used = snprintf(line, sizeof line, "{\"time\":\"%s\",\"event\":\"%s\"%s", date, name,
+                        *format == '\0' ? "" : ",");
     va_list arguments;
     va_start(arguments, format);
     int more = vsnprintf(line + used, sizeof line - (size_t)used - 2, format, arguments);

@@ -22,18 +22,10 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"run", sg_cmd_run},
-    {"plan", sg_cmd_plan},
-    {"status", sg_cmd_status},
-    {"collect", sg_cmd_collect},
-    {"train", sg_cmd_train},
-    {"eval", sg_cmd_eval},
-    {"connect", sg_cmd_connect},
-    {"inspect", sg_cmd_inspect},
-    {"verify", sg_cmd_verify},
-    {"data", sg_cmd_data},
-    {"bench", sg_cmd_bench},
-    {"doctor", sg_cmd_doctor},
+    {"run", sg_cmd_run},         {"plan", sg_cmd_plan},       {"status", sg_cmd_status},
+    {"collect", sg_cmd_collect}, {"train", sg_cmd_train},     {"eval", sg_cmd_eval},
+    {"connect", sg_cmd_connect}, {"inspect", sg_cmd_inspect}, {"verify", sg_cmd_verify},
+    {"data", sg_cmd_data},       {"bench", sg_cmd_bench},     {"doctor", sg_cmd_doctor},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

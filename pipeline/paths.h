@@ -12,15 +12,17 @@
 
 #include "kernels/error.h"
 
-typedef struct sg_path_name { char text[PATH_MAX]; } sg_path_name;
+typedef struct sg_path_name {
+    char text[PATH_MAX];
+} sg_path_name;
 
 /* DIR/stages/<id>/<name>; ids come from the plan and never leave the run directory. */
 sg_path_name sg_stage_path(const char *dir, const char *id, const char *name);
 sg_path_name sg_checkpoint_path(const char *dir, const char *id, int generation);
 sg_path_name sg_run_path(const char *dir, const char *name);
 
-/* The generations of a stage's checkpoints, newest first; *count at most room. A directory that is not there has
- * none. SG_IO. Local. */
+/* The generations of a stage's checkpoints, newest first; *count at most room. A directory that is not there
+ * has none. SG_IO. Local. */
 int sg_list_checkpoints(const char *dir, const char *id, int *generation, int room, int *count);
 
 #endif

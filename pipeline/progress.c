@@ -28,8 +28,8 @@ typedef struct running {
 static struct {
     const sg_plan *plan;
     bool terminal;
-    int window;            /* a descriptor that knows the terminal's width */
-    int drawn;             /* lines on the screen now */
+    int window; /* a descriptor that knows the terminal's width */
+    int drawn;  /* lines on the screen now */
     double redrawn;
     running line[LINES];
     int lines;
@@ -92,11 +92,13 @@ static void bar(char *text, size_t size) {
     memset(blocks, '.', 30);
     memset(blocks, '#', (size_t)filled);
     blocks[30] = '\0';
-    snprintf(text, size, "[%s] %d of %d stages, %.0f %%", blocks, done, total, all > 0.0 ? 100.0 * flop / all : 100.0);
+    snprintf(text, size, "[%s] %d of %d stages, %.0f %%", blocks, done, total,
+             all > 0.0 ? 100.0 * flop / all : 100.0);
 }
 
-/* mpirun passes ranks a pipe for stderr and copies what comes out of it to its own: where that is a terminal, so is
- * ours. Its descriptor is seen through /proc when mpirun is this process's parent, that is, on its own node. */
+/* mpirun passes ranks a pipe for stderr and copies what comes out of it to its own: where that is a terminal,
+ * so is ours. Its descriptor is seen through /proc when mpirun is this process's parent, that is, on its own
+ * node. */
 static int find_terminal(void) {
     char link[64], target[64];
     if (isatty(STDERR_FILENO)) return STDERR_FILENO;
@@ -111,7 +113,8 @@ static int find_terminal(void) {
 
 static void draw(void) {
     struct winsize window;
-    int columns = ioctl(display.window, TIOCGWINSZ, &window) == 0 && window.ws_col > 20 ? window.ws_col - 1 : 79;
+    int columns =
+        ioctl(display.window, TIOCGWINSZ, &window) == 0 && window.ws_col > 20 ? window.ws_col - 1 : 79;
     char text[512];
     if (!display.terminal || display.plan == NULL) return;
     for (int l = 0; l < display.lines; l++) {
@@ -140,23 +143,24 @@ static int line_of(const char *id) {
     return display.lines++;
 }
 
-/* A training's test ends an epoch: its figures are worth an event, and a line where there are no live ones. So are a
- * path's points. */
+/* A training's test ends an epoch: its figures are worth an event, and a line where there are no live ones.
+ * So are a path's points. */
 static void log_milestone(const running *before, const running *r, int *epochs_seen) {
     char text[512];
     if (strcmp(r->phase, "train") == 0) *epochs_seen = r->epoch + 1;
     if (strcmp(r->phase, "path") == 0) {
         describe(r, text, sizeof text);
         if (!display.terminal) sg_log_info("%s", text);
-        sg_log_event("point", "\"stage\":\"%s\",\"point\":%d,\"points\":%d,\"test_loss\":%.9g,\"test_accuracy\":%.9g",
+        sg_log_event("point",
+                     "\"stage\":\"%s\",\"point\":%d,\"points\":%d,\"test_loss\":%.9g,\"test_accuracy\":%.9g",
                      r->id, r->epoch, r->epochs, r->loss, r->accuracy);
     } else if (strcmp(before->phase, "test") == 0 && strcmp(r->phase, "test") != 0 && *epochs_seen > 0) {
         int epoch = strcmp(r->phase, "train") == 0 ? r->epoch : *epochs_seen;
         if (!display.terminal)
             sg_log_info("%s: epoch %d: test loss %.4f, accuracy %.2f %%", r->id, epoch, before->loss,
                         100.0 * before->accuracy);
-        sg_log_event("epoch", "\"stage\":\"%s\",\"epoch\":%d,\"test_loss\":%.9g,\"test_accuracy\":%.9g", r->id, epoch,
-                     before->loss, before->accuracy);
+        sg_log_event("epoch", "\"stage\":\"%s\",\"epoch\":%d,\"test_loss\":%.9g,\"test_accuracy\":%.9g",
+                     r->id, epoch, before->loss, before->accuracy);
         if (strcmp(r->phase, "train") != 0) *epochs_seen = 0;
     }
 }
@@ -195,7 +199,8 @@ static void write_file(const char *dir, const running *r) {
     if (sg_file_write_text(sg_stage_path(dir, r->id, "progress").text, text) != SG_OK) sg_error_clear();
 }
 
-void sg_progress_show(sg_comm *world, const char *dir, const sg_plan_stage *stage, const sg_progress *progress) {
+void sg_progress_show(sg_comm *world, const char *dir, const sg_plan_stage *stage,
+                      const sg_progress *progress) {
     double time = now();
     if (strcmp(own.id, stage->id) != 0) {
         snprintf(own.id, sizeof own.id, "%s", stage->id);
@@ -205,8 +210,13 @@ void sg_progress_show(sg_comm *world, const char *dir, const sg_plan_stage *stag
     bool boundary = progress->step == progress->steps;
     if (!boundary && time - own.sent < 0.2) return;
     own.sent = time;
-    running r = {.epoch = progress->epoch, .epochs = progress->epochs, .step = progress->step, .steps = progress->steps,
-                 .loss = progress->loss, .accuracy = progress->accuracy, .images_per_s = progress->images_per_s,
+    running r = {.epoch = progress->epoch,
+                 .epochs = progress->epochs,
+                 .step = progress->step,
+                 .steps = progress->steps,
+                 .loss = progress->loss,
+                 .accuracy = progress->accuracy,
+                 .images_per_s = progress->images_per_s,
                  .elapsed = time - own.began};
     snprintf(r.id, sizeof r.id, "%s", stage->id);
     snprintf(r.phase, sizeof r.phase, "%s", progress->phase);
@@ -214,8 +224,10 @@ void sg_progress_show(sg_comm *world, const char *dir, const sg_plan_stage *stag
         write_file(dir, &r);
         own.written = time;
     }
-    if (sg_comm_rank(world) == 0) update(&r);
-    else if (sg_comm_send(world, &r, sizeof r, 0, SG_TAG_PROGRESS) != SG_OK) sg_error_clear();
+    if (sg_comm_rank(world) == 0)
+        update(&r);
+    else if (sg_comm_send(world, &r, sizeof r, 0, SG_TAG_PROGRESS) != SG_OK)
+        sg_error_clear();
 }
 
 int sg_progress_receive(sg_comm *world) {

@@ -15,8 +15,8 @@ enum { SELECTOR_VERSION = 1 };
 
 void sg_arithmetic_text(const sg_machine *machine, char *text, size_t size) {
     snprintf(text, size, "%s %dx%d lanes %d winograd %d sparse %d selector %d%s", machine->ukernel.name,
-             machine->ukernel.rows, machine->ukernel.lanes, machine->lanes, machine->winograd, machine->sparse,
-             SELECTOR_VERSION, strcmp(machine->isa, "portable") == 0 ? " portable" : "");
+             machine->ukernel.rows, machine->ukernel.lanes, machine->lanes, machine->winograd,
+             machine->sparse, SELECTOR_VERSION, strcmp(machine->isa, "portable") == 0 ? " portable" : "");
 }
 
 int sg_provenance_add(sg_h5_content *content, const sg_machine *machine, int ranks, const char *config_text) {

@@ -5,7 +5,8 @@
 #include "kernels/machine.h"
 #include "pipeline/h5.h"
 
-/* git revision, compiler, MPI, HDF5, arithmetic, host, ranks, threads, date, resolved configuration. Local. */
+/* git revision, compiler, MPI, HDF5, arithmetic, host, ranks, threads, date, resolved configuration. Local.
+ */
 int sg_provenance_add(sg_h5_content *content, const sg_machine *machine, int ranks, const char *config_text);
 
 /* The arithmetic that every key depends on: "BLIS zen3 6x16 lanes 16 winograd 1 sparse 1 selector 1". */

@@ -42,7 +42,7 @@ struct sg_reduction {
     MPI_Comm mpi;
     int rank, size, levels;
     size_t long_bytes, message_bytes;
-    uint64_t sent; /* bytes, since its creation */
+    uint64_t sent;  /* bytes, since its creation */
     unsigned begun; /* counts operations; gives each its tag */
     int outstanding;
     operation *active, *idle; /* active in the order of their beginning */

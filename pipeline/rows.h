@@ -1,6 +1,6 @@
-/* The rows of the result tables: one per trained network, one per connected pair. A stage fills its row when it
- * finishes and stores it as attributes of its result file; collect reads rows back and writes CSV and HDF5. One table
- * of columns drives all of that. */
+/* The rows of the result tables: one per trained network, one per connected pair. A stage fills its row when
+ * it finishes and stores it as attributes of its result file; collect reads rows back and writes CSV and
+ * HDF5. One table of columns drives all of that. */
 #ifndef SG_ROWS_H
 #define SG_ROWS_H
 

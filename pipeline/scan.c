@@ -65,7 +65,8 @@ static int read_result(const sg_plan *plan, sg_plan_stage *stage, const sg_h5_fi
     return SG_OK;
 }
 
-/* DIR/stages/<id>/failed holds the key, a newline, the reason; another key means that the cause has changed. */
+/* DIR/stages/<id>/failed holds the key, a newline, the reason; another key means that the cause has changed.
+ */
 static int read_failure(const char *dir, sg_plan_stage *stage, sg_found *own) {
     char text[NOTE];
     size_t key = strlen(stage->key);
@@ -78,7 +79,8 @@ static int read_failure(const char *dir, sg_plan_stage *stage, sg_found *own) {
     return note(own, "%s", text + key + 1);
 }
 
-static int scan_stage(const char *dir, const sg_plan *plan, sg_plan_stage *stage, const sg_found *all, sg_found *own) {
+static int scan_stage(const char *dir, const sg_plan *plan, sg_plan_stage *stage, const sg_found *all,
+                      sg_found *own) {
     sg_path_name path = sg_stage_path(dir, stage->id, "result.h5");
     sg_h5_file *file;
     stage->state = SG_STATE_PENDING;
@@ -100,7 +102,8 @@ static int scan_stage(const char *dir, const sg_plan *plan, sg_plan_stage *stage
 
 int sg_scan(const char *dir, sg_plan *plan, sg_found **found) {
     SG_TRY(SG_NEW(found, (size_t)plan->count));
-    for (int i = 0; i < plan->count; i++) SG_TRY(scan_stage(dir, plan, &plan->stages[i], *found, &(*found)[i]));
+    for (int i = 0; i < plan->count; i++)
+        SG_TRY(scan_stage(dir, plan, &plan->stages[i], *found, &(*found)[i]));
     sg_scan_block(plan);
     return SG_OK;
 }

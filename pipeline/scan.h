@@ -5,14 +5,16 @@
 #include "pipeline/plan.h"
 
 typedef struct sg_found {
-    char digest[33];   /* of a finished result; "" otherwise */
-    char *note;        /* stale: what changed, a line each; failed: why; damaged: what is wrong. NULL: nothing to say */
-    bool damaged;      /* a result file is there and cannot be believed */
+    char digest[33]; /* of a finished result; "" otherwise */
+    char *note; /* stale: what changed, a line each; failed: why; damaged: what is wrong. NULL: nothing to say
+                 */
+    bool damaged; /* a result file is there and cannot be believed */
 } sg_found;
 
-/* Sets stage->state of every stage (pending, done, stale, failed, blocked) from the files below dir, whose hashes are
- * all checked, and fills found[plan->count] (owned, sg_scan_free). A stage is stale when its key differs, when a parent's
- * result is another one than it was made from, or when a parent is stale. Local. SG_NOMEM. */
+/* Sets stage->state of every stage (pending, done, stale, failed, blocked) from the files below dir, whose
+ * hashes are all checked, and fills found[plan->count] (owned, sg_scan_free). A stage is stale when its key
+ * differs, when a parent's result is another one than it was made from, or when a parent is stale. Local.
+ * SG_NOMEM. */
 int sg_scan(const char *dir, sg_plan *plan, sg_found **found);
 void sg_scan_free(sg_found **found, int count);
 

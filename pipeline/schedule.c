@@ -14,7 +14,8 @@
 /* Task numbers that are no stages. */
 enum { TASK_WAIT = -1, TASK_LEAVE = -2, TASK_ABSENT = -3 };
 
-/* From a group's leader to rank 0: it is free; stage and status are those of what it did last (stage -1: nothing). */
+/* From a group's leader to rank 0: it is free; stage and status are those of what it did last (stage -1:
+ * nothing). */
 typedef struct report {
     int stage, status;
     char message[1024];
@@ -28,13 +29,13 @@ typedef struct crew { /* one group, as rank 0 sees it */
 typedef struct scheduler {
     sg_session *session;
     const sg_schedule_options *options;
-    sg_group *group;    /* this rank's; NULL when it has none */
-    int members;        /* ranks of a group */
-    bool stopping;      /* rank 0: no more work is handed out */
-    bool told_to_stop;  /* leaders: rank 0 said so */
-    int status;         /* rank 0: the worst so far */
+    sg_group *group;   /* this rank's; NULL when it has none */
+    int members;       /* ranks of a group */
+    bool stopping;     /* rank 0: no more work is handed out */
+    bool told_to_stop; /* leaders: rank 0 said so */
+    int status;        /* rank 0: the worst so far */
     char message[1024];
-    crew *crews;        /* rank 0 only */
+    crew *crews; /* rank 0 only */
     int crew_count;
 } scheduler;
 
@@ -81,7 +82,8 @@ static int next_stage(const scheduler *s) {
     const sg_plan *plan = s->session->plan;
     int best = TASK_WAIT;
     for (int i = 0; i < plan->count && !s->stopping; i++)
-        if (ready(plan, &plan->stages[i]) && (best < 0 || plan->stages[i].chain > plan->stages[best].chain)) best = i;
+        if (ready(plan, &plan->stages[i]) && (best < 0 || plan->stages[i].chain > plan->stages[best].chain))
+            best = i;
     return best;
 }
 
@@ -91,7 +93,8 @@ static bool anyone_away(const scheduler *s) {
     return false;
 }
 
-/* A status is worse the more it says about the surroundings: interruption, then a failed stage, then the rest. */
+/* A status is worse the more it says about the surroundings: interruption, then a failed stage, then the
+ * rest. */
 static int severity(int status) {
     return status == SG_OK ? 0 : status == SG_FAILED ? 1 : status == SG_INTERRUPTED ? 2 : 3;
 }
@@ -172,14 +175,18 @@ static void note_failed_stages(scheduler *s) {
         if (plan->stages[i].state != SG_STATE_FAILED) continue;
         failed++;
         int n = snprintf(list + used, sizeof list - used, "\n  %s", plan->stages[i].id);
-        if (n > 0 && used + (size_t)n < sizeof list) used += (size_t)n;
-        else list[used] = '\0';
+        if (n > 0 && used + (size_t)n < sizeof list)
+            used += (size_t)n;
+        else
+            list[used] = '\0';
     }
     if (failed == 0 || severity(s->status) > severity(SG_FAILED)) return;
     s->status = SG_FAILED;
     snprintf(s->message, sizeof s->message,
-             "%d stage%s failed and %d could not begin for that; all else is done. Reasons: `signet status %.60s`; to try "
-             "again: --retry-failed%s", failed, failed == 1 ? "" : "s", blocked, s->options->dir, list);
+             "%d stage%s failed and %d could not begin for that; all else is done. Reasons: `signet status "
+             "%.60s`; to try "
+             "again: --retry-failed%s",
+             failed, failed == 1 ? "" : "s", blocked, s->options->dir, list);
 }
 
 static int send_home(scheduler *s) {
@@ -298,7 +305,8 @@ static int coordinate(scheduler *s) {
             bool arrived;
             int from;
             size_t bytes;
-            SG_TRY(sg_comm_wait_quietly(s->session->world, MPI_ANY_SOURCE, SG_TAG_REPORT, 0.2, &arrived, &from, &bytes));
+            SG_TRY(sg_comm_wait_quietly(s->session->world, MPI_ANY_SOURCE, SG_TAG_REPORT, 0.2, &arrived,
+                                        &from, &bytes));
         } else {
             break;
         }
@@ -323,8 +331,8 @@ static int make_group(scheduler *s) {
     SG_TRY(sg_comm_split(&comm, world, spare ? -1 : rank / s->members, rank));
     int status = SG_OK;
     if (!spare)
-        status = SG_AT(sg_group_create(&s->group, comm, session->machine, session->config, session->plan, session->data,
-                                       s->options->dir, session->config_text));
+        status = SG_AT(sg_group_create(&s->group, comm, session->machine, session->config, session->plan,
+                                       session->data, s->options->dir, session->config_text));
     if (status == SG_OK && s->group != NULL) {
         s->group->watch = watch;
         s->group->may_publish = may_publish;
@@ -352,9 +360,12 @@ int sg_schedule_run(sg_session *session, const sg_schedule_options *options) {
     scheduler s = {.session = session, .options = options};
     SG_TRY(make_group(&s));
     int status = SG_OK;
-    if (sg_comm_rank(session->world) == 0) status = SG_AT(coordinate(&s));
-    else if (s.group != NULL) status = sg_comm_rank(s.group->comm) == 0 ? SG_AT(lead(&s)) : SG_AT(follow(&s));
-    if (status != SG_OK) sg_comm_abort(session->world, status); /* messages between ranks failed: nobody would agree */
+    if (sg_comm_rank(session->world) == 0)
+        status = SG_AT(coordinate(&s));
+    else if (s.group != NULL)
+        status = sg_comm_rank(s.group->comm) == 0 ? SG_AT(lead(&s)) : SG_AT(follow(&s));
+    if (status != SG_OK)
+        sg_comm_abort(session->world, status); /* messages between ranks failed: nobody would agree */
     status = share_status(&s);
     sg_group_destroy(&s.group);
     free(s.crews);

@@ -27,7 +27,8 @@ static bool overlap(const seat *a, const seat *b) {
     return strcmp(a->host, b->host) == 0 && CPU_COUNT(&both) > 0;
 }
 
-/* Ranks that mpirun bound have cores of their own. Others share: all of a node's, or those of a batch job's part of it. */
+/* Ranks that mpirun bound have cores of their own. Others share: all of a node's, or those of a batch job's
+ * part of it. */
 int sg_session_threads(sg_comm *world, int configured, int *threads) {
     seat mine, *all;
     int sharing = 0, ranks = sg_comm_size(world);
@@ -49,11 +50,13 @@ static int check_same_arithmetic(sg_session *s) {
     memcpy(first, s->arithmetic, sizeof first);
     SG_TRY(sg_comm_broadcast(s->world, first, sizeof first, 0));
     gethostname(host, sizeof host - 1);
-    int status = strcmp(first, s->arithmetic) == 0
-                     ? SG_OK
-                     : SG_FAIL(SG_CONFIG, "rank %d on %s would compute with %s and rank 0 with %s; choose kernels that all "
-                                          "nodes have, such as kernels.blis = \"haswell\" on CPUs with AVX2",
-                               sg_comm_rank(s->world), host, s->arithmetic, first);
+    int status =
+        strcmp(first, s->arithmetic) == 0
+            ? SG_OK
+            : SG_FAIL(SG_CONFIG,
+                      "rank %d on %s would compute with %s and rank 0 with %s; choose kernels that all "
+                      "nodes have, such as kernels.blis = \"haswell\" on CPUs with AVX2",
+                      sg_comm_rank(s->world), host, s->arithmetic, first);
     return SG_AT(sg_comm_agree(s->world, status));
 }
 
@@ -67,9 +70,9 @@ static int print_config(sg_session *s) {
 }
 
 static bool same_data(const sg_data_config *a, const sg_data_config *b, int classes_a, int classes_b) {
-    return strcmp(a->kind, b->kind) == 0 && strcmp(a->path, b->path) == 0 && a->train_limit == b->train_limit &&
-           a->test_limit == b->test_limit && a->seed == b->seed && a->size == b->size &&
-           a->memory_gb == b->memory_gb && classes_a == classes_b;
+    return strcmp(a->kind, b->kind) == 0 && strcmp(a->path, b->path) == 0 &&
+           a->train_limit == b->train_limit && a->test_limit == b->test_limit && a->seed == b->seed &&
+           a->size == b->size && a->memory_gb == b->memory_gb && classes_a == classes_b;
 }
 
 static int open_data(sg_session *s) {
@@ -77,13 +80,18 @@ static int open_data(sg_session *s) {
     for (int c = 0; c < s->config->count; c++) {
         const sg_config *one = &s->config->cases[c];
         for (int d = 0; d < c && s->data[c] == NULL; d++)
-            if (same_data(&one->data, &s->config->cases[d].data, one->net.classes, s->config->cases[d].net.classes))
+            if (same_data(&one->data, &s->config->cases[d].data, one->net.classes,
+                          s->config->cases[d].net.classes))
                 s->data[c] = s->data[d];
         if (s->data[c] != NULL) continue;
-        sg_data_options options = {.kind = one->data.kind, .path = one->data.path, .classes = one->net.classes,
+        sg_data_options options = {.kind = one->data.kind,
+                                   .path = one->data.path,
+                                   .classes = one->net.classes,
                                    .train_limit = (uint32_t)one->data.train_limit,
-                                   .test_limit = (uint32_t)one->data.test_limit, .seed = one->data.seed,
-                                   .size = one->data.size, .memory_gb = one->data.memory_gb,
+                                   .test_limit = (uint32_t)one->data.test_limit,
+                                   .seed = one->data.seed,
+                                   .size = one->data.size,
+                                   .memory_gb = one->data.memory_gb,
                                    .threads = s->machine->threads};
         SG_TRY(sg_data_open(&s->data[c], &options, sg_comm_mpi(s->world)));
     }
@@ -98,10 +106,13 @@ static int make_plan(sg_session *s) {
     for (int c = 0; c < s->config->count && status == SG_OK; c++) {
         const sg_data *data = s->data[c];
         const sg_config *one = &s->config->cases[c];
-        facts[c] = (sg_plan_case_facts){.channels = data->channels, .height = data->height, .width = data->width,
+        facts[c] = (sg_plan_case_facts){.channels = data->channels,
+                                        .height = data->height,
+                                        .width = data->width,
                                         .train_samples = data->part[SG_SPLIT_TRAIN].samples,
                                         .test_samples = data->part[SG_SPLIT_TEST].samples};
-        snprintf(facts[c].fingerprint, sizeof facts[c].fingerprint, "%016llx", (unsigned long long)data->fingerprint);
+        snprintf(facts[c].fingerprint, sizeof facts[c].fingerprint, "%016llx",
+                 (unsigned long long)data->fingerprint);
         if (one->transfer.mask_file[0] != '\0')
             status = SG_AT(sg_plan_file_digest(one->transfer.mask_file, facts[c].mask_digest));
     }
@@ -110,7 +121,8 @@ static int make_plan(sg_session *s) {
     return SG_AT(sg_comm_agree(s->world, status));
 }
 
-static int open_parts(sg_session *s, const char *config, const char *const *overrides, int count, const char *blis) {
+static int open_parts(sg_session *s, const char *config, const char *const *overrides, int count,
+                      const char *blis) {
     int threads;
     int status = SG_AT(sg_config_load(&s->config, config, overrides, count));
     if (status == SG_OK) status = SG_AT(print_config(s));

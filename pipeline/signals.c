@@ -36,7 +36,8 @@ static double now(void) {
 static double slurm_seconds(void) {
     const char *job = getenv("SLURM_JOB_ID");
     char command[128], text[64] = "";
-    if (job == NULL || *job == '\0' || strspn(job, "0123456789") != strlen(job) || strlen(job) > 20) return -1.0;
+    if (job == NULL || *job == '\0' || strspn(job, "0123456789") != strlen(job) || strlen(job) > 20)
+        return -1.0;
     snprintf(command, sizeof command, "timeout 20 squeue -h -j %s -o %%L 2>/dev/null", job);
     FILE *answer = popen(command, "re");
     if (answer == NULL) return -1.0;
@@ -46,9 +47,12 @@ static double slurm_seconds(void) {
     if (!read || !digits) return -1.0;
     double days = 0.0, seconds = 0.0;
     char *clock = strchr(text, '-');
-    if (clock != NULL) days = atof(text), clock++;
-    else clock = text;
-    for (char *part = strtok(clock, ":"); part != NULL; part = strtok(NULL, ":")) seconds = 60.0 * seconds + atof(part);
+    if (clock != NULL)
+        days = atof(text), clock++;
+    else
+        clock = text;
+    for (char *part = strtok(clock, ":"); part != NULL; part = strtok(NULL, ":"))
+        seconds = 60.0 * seconds + atof(part);
     return 86400.0 * days + seconds;
 }
 
@@ -63,10 +67,15 @@ bool sg_stop_requested(void) { return signal_seen != 0 || (deadline > 0.0 && now
 
 const char *sg_stop_reason(void) {
     switch (signal_seen) {
-    case 0: return sg_stop_requested() ? "the time limit" : "";
-    case SIGUSR1: return "SIGUSR1";
-    case SIGUSR2: return "SIGUSR2";
-    case SIGTERM: return "SIGTERM";
-    default: return "SIGINT";
+    case 0:
+        return sg_stop_requested() ? "the time limit" : "";
+    case SIGUSR1:
+        return "SIGUSR1";
+    case SIGUSR2:
+        return "SIGUSR2";
+    case SIGTERM:
+        return "SIGTERM";
+    default:
+        return "SIGINT";
     }
 }

@@ -1,5 +1,5 @@
-/* Requests to stop: SIGUSR1, SIGUSR2, SIGTERM, SIGINT, and an approaching time limit. The first sets a flag that stages
- * look at between minibatches; a second changes nothing. Local. */
+/* Requests to stop: SIGUSR1, SIGUSR2, SIGTERM, SIGINT, and an approaching time limit. The first sets a flag
+ * that stages look at between minibatches; a second changes nothing. Local. */
 #ifndef SG_SIGNALS_H
 #define SG_SIGNALS_H
 
@@ -9,8 +9,8 @@
 
 int sg_signals_install(void);
 
-/* minutes > 0: a request comes `margin` seconds before they are over (counted from now), at the latest when half of
- * them have passed. minutes 0: Slurm's end of this job (squeue), where there is one. */
+/* minutes > 0: a request comes `margin` seconds before they are over (counted from now), at the latest when
+ * half of them have passed. minutes 0: Slurm's end of this job (squeue), where there is one. */
 void sg_signals_limit(double minutes, double margin);
 
 bool sg_stop_requested(void);

@@ -16,15 +16,21 @@ static int step(void *context, const sg_progress *progress) {
 static int open_group(sg_solo *solo) {
     sg_session *s = solo->session;
     sg_comm *comm;
-    int lanes = s->machine->lanes, blocks = (s->config->cases[0].train.batch + lanes - 1) / lanes, members = 1;
+    int lanes = s->machine->lanes, blocks = (s->config->cases[0].train.batch + lanes - 1) / lanes,
+        members = 1;
     while (2 * members <= sg_comm_size(solo->world) && 2 * members <= blocks) members *= 2;
     int rank = sg_comm_rank(solo->world);
     SG_TRY(sg_comm_split(&comm, solo->world, rank < members ? 0 : -1, rank));
     if (comm == NULL) return SG_OK;
     SG_TRY(sg_group_create(&solo->group, comm, s->machine, s->config, s->plan, s->data, ".", s->config_text));
     SG_TRY(sg_group_tools(solo->group, 0, &solo->tools));
-    solo->env = (sg_env){.machine = s->machine, .net = s->plan->nets[0], .exec = solo->tools->exec,
-                         .train = &solo->tools->train, .test = &solo->tools->test, .context = solo, .step = step};
+    solo->env = (sg_env){.machine = s->machine,
+                         .net = s->plan->nets[0],
+                         .exec = solo->tools->exec,
+                         .train = &solo->tools->train,
+                         .test = &solo->tools->test,
+                         .context = solo,
+                         .step = step};
     return SG_OK;
 }
 
@@ -34,8 +40,9 @@ int sg_solo_open(sg_solo *solo, const char *config, const char *const *overrides
     if (sg_solo_leads(solo)) sg_log_open(NULL, false);
     SG_TRY(sg_session_open(&solo->session, solo->world, config, overrides, override_count, NULL));
     SG_CHECK(solo->session->config->count == 1, SG_CONFIG,
-             "%s has %d cases (architectures or sweeps) and this command takes one; choose with --set net.arch=...", config,
-             solo->session->config->count);
+             "%s has %d cases (architectures or sweeps) and this command takes one; choose with --set "
+             "net.arch=...",
+             config, solo->session->config->count);
     return SG_AT(open_group(solo));
 }
 

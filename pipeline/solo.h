@@ -1,5 +1,5 @@
-/* What commands outside a sweep work with: a session and one group of all ranks (the largest power of two of them, at
- * most the blocks of a minibatch; the others have no part in it). */
+/* What commands outside a sweep work with: a session and one group of all ranks (the largest power of two of
+ * them, at most the blocks of a minibatch; the others have no part in it). */
 #ifndef SG_SOLO_H
 #define SG_SOLO_H
 
@@ -7,11 +7,11 @@
 #include "pipeline/session.h"
 
 typedef struct sg_solo {
-    sg_comm *world;     /* owned, like all here */
+    sg_comm *world; /* owned, like all here */
     sg_session *session;
-    sg_group *group;    /* NULL on ranks that have no part */
+    sg_group *group; /* NULL on ranks that have no part */
     sg_case_tools *tools;
-    sg_env env;         /* of the only case; env.step stops on request and does nothing else */
+    sg_env env; /* of the only case; env.step stops on request and does nothing else */
 } sg_solo;
 
 /* Starts MPI, reads the configuration (which must have one case), opens the data. Collective. */
@@ -22,8 +22,8 @@ int sg_solo_close(sg_solo *solo, int status);
 
 bool sg_solo_leads(const sg_solo *solo); /* world rank 0 */
 
-/* Weights of a file of ours or of another origin into weights (and its mask, where it has one). Collective over the
- * group. */
+/* Weights of a file of ours or of another origin into weights (and its mask, where it has one). Collective
+ * over the group. */
 int sg_solo_read_weights(const sg_solo *solo, const char *path, sg_weights *weights);
 
 #endif

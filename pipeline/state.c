@@ -9,7 +9,9 @@
 
 enum { PATH_LENGTH = SG_NAME_LENGTH + 48, PROBLEMS = 1500 };
 
-typedef struct entry_name { char text[PATH_LENGTH]; } entry_name;
+typedef struct entry_name {
+    char text[PATH_LENGTH];
+} entry_name;
 
 static entry_name entry(const char *group, const char *name, const char *suffix) {
     entry_name p;
@@ -26,8 +28,8 @@ static bool is_classifier(const sg_param *param) {
 static int add_values(sg_h5_content *content, const char *group, const sg_net *net, const float *values) {
     for (int p = 0; p < net->params; p++) {
         const sg_param *param = &net->param[p];
-        SG_TRY(sg_h5_add(content, entry(group, param->name, "").text, SG_H5_F32, param->dimensions, param->shape,
-                         values + param->offset));
+        SG_TRY(sg_h5_add(content, entry(group, param->name, "").text, SG_H5_F32, param->dimensions,
+                         param->shape, values + param->offset));
     }
     return SG_OK;
 }
@@ -53,8 +55,8 @@ int sg_state_add_weights(sg_h5_content *content, const sg_weights *weights) {
     for (int p = 0; p < net->params; p++) {
         const sg_param *param = &net->param[p];
         if (param->role != SG_ROLE_WEIGHT) continue;
-        SG_TRY(sg_h5_add(content, entry("masks", param->name, "").text, SG_H5_U8, param->dimensions, param->shape,
-                         weights->mask + param->offset));
+        SG_TRY(sg_h5_add(content, entry("masks", param->name, "").text, SG_H5_U8, param->dimensions,
+                         param->shape, weights->mask + param->offset));
     }
     return SG_OK;
 }
@@ -80,11 +82,13 @@ static bool shaped(const sg_h5_entry *e, enum sg_h5_type type, int ndims, const 
     return true;
 }
 
-static void check_entry(const sg_h5_file *file, const entry_name *p, enum sg_h5_type type, int ndims, const size_t *dims,
-                        problems *found) {
+static void check_entry(const sg_h5_file *file, const entry_name *p, enum sg_h5_type type, int ndims,
+                        const size_t *dims, problems *found) {
     const sg_h5_entry *e = sg_h5_find(file, p->text);
-    if (e == NULL) complain(found, "missing", p->text);
-    else if (!shaped(e, type, ndims, dims)) complain(found, "misshapen", p->text);
+    if (e == NULL)
+        complain(found, "missing", p->text);
+    else if (!shaped(e, type, ndims, dims))
+        complain(found, "misshapen", p->text);
 }
 
 static const char *const statistics_suffix[] = {".running_mean", ".running_var", ".num_batches_tracked"};
@@ -123,7 +127,8 @@ static void check_network(const sg_h5_file *file, const sg_net *net, const char 
     size_t prefix = strlen(group) + 2;
     for (size_t i = 0; i < sg_h5_entries(file); i++) {
         const char *name = sg_h5_entry_at(file, i)->path;
-        if (strncmp(name + 1, group, prefix - 2) == 0 && name[prefix - 1] == '/' && !known_entry(net, name + prefix))
+        if (strncmp(name + 1, group, prefix - 2) == 0 && name[prefix - 1] == '/' &&
+            !known_entry(net, name + prefix))
             complain(found, "extra", name);
     }
 }
@@ -137,15 +142,15 @@ static int read_network(sg_h5_file *file, const char *group, sg_weights *weights
     for (int p = 0; p < net->params; p++) {
         const sg_param *param = &net->param[p];
         if (excused(file, group, param, classifier_free)) continue;
-        SG_TRY(sg_h5_read(file, entry(group, param->name, "").text, SG_H5_F32, param->dimensions, param->shape,
-                          weights->values + param->offset));
+        SG_TRY(sg_h5_read(file, entry(group, param->name, "").text, SG_H5_F32, param->dimensions,
+                          param->shape, weights->values + param->offset));
     }
     for (int s = 0; s < net->statistics_count; s++) {
         const sg_statistics *tracked = &net->statistics[s];
-        SG_TRY(sg_h5_read_array(file, entry(group, tracked->name, ".running_mean").text, SG_H5_F32, tracked->channels,
-                                weights->mean + tracked->offset));
-        SG_TRY(sg_h5_read_array(file, entry(group, tracked->name, ".running_var").text, SG_H5_F32, tracked->channels,
-                                weights->variance + tracked->offset));
+        SG_TRY(sg_h5_read_array(file, entry(group, tracked->name, ".running_mean").text, SG_H5_F32,
+                                tracked->channels, weights->mean + tracked->offset));
+        SG_TRY(sg_h5_read_array(file, entry(group, tracked->name, ".running_var").text, SG_H5_F32,
+                                tracked->channels, weights->variance + tracked->offset));
         SG_TRY(sg_h5_read_scalar(file, entry(group, tracked->name, ".num_batches_tracked").text, SG_H5_I64,
                                  &weights->batches));
     }
@@ -181,8 +186,8 @@ int sg_state_add_signs(sg_h5_content *content, const sg_net *net, const int8_t *
     for (int p = 0; p < net->params; p++) {
         const sg_param *param = &net->param[p];
         if (param->role == SG_ROLE_GAMMA || param->role == SG_ROLE_BETA) continue;
-        SG_TRY(sg_h5_add(content, entry("signs", param->name, "").text, SG_H5_I8, param->dimensions, param->shape,
-                         signs + param->offset));
+        SG_TRY(sg_h5_add(content, entry("signs", param->name, "").text, SG_H5_I8, param->dimensions,
+                         param->shape, signs + param->offset));
     }
     return SG_OK;
 }
@@ -195,8 +200,10 @@ int sg_state_read_signs(sg_h5_file *file, const sg_net *net, int8_t *signs, bool
         const sg_param *param = &net->param[p];
         if (param->role == SG_ROLE_GAMMA || param->role == SG_ROLE_BETA) continue;
         entry_name at = entry("signs", param->name, "");
-        if (excused(file, "signs", param, true)) *classifier_matches = false;
-        else check_entry(file, &at, SG_H5_I8, param->dimensions, param->shape, &found);
+        if (excused(file, "signs", param, true))
+            *classifier_matches = false;
+        else
+            check_entry(file, &at, SG_H5_I8, param->dimensions, param->shape, &found);
     }
     SG_CHECK(found.count == 0, SG_DATA, "%d entr%s of /signs do not fit network %s: %s", found.count,
              found.count == 1 ? "y" : "ies", net->arch, found.text);
@@ -215,7 +222,11 @@ int sg_state_read_signs(sg_h5_file *file, const sg_net *net, int8_t *signs, bool
 
 /* ---- Trainings. */
 
-static const struct { const char *name; size_t offset; bool clock; } metric[] = {
+static const struct {
+    const char *name;
+    size_t offset;
+    bool clock;
+} metric[] = {
     {"learning_rate", offsetof(sg_epoch, lr), false},
     {"train_loss", offsetof(sg_epoch, train_loss), false},
     {"train_accuracy", offsetof(sg_epoch, train_accuracy), false},
@@ -238,7 +249,8 @@ int sg_state_add_metrics(sg_h5_content *content, const sg_training *training) {
 
 int sg_state_share_clocks(sg_training *training, sg_comm *comm) {
     SG_TRY(sg_comm_broadcast(comm, &training->seconds, sizeof training->seconds, 0));
-    return SG_AT(sg_comm_broadcast(comm, training->rows, (size_t)training->epoch * sizeof *training->rows, 0));
+    return SG_AT(
+        sg_comm_broadcast(comm, training->rows, (size_t)training->epoch * sizeof *training->rows, 0));
 }
 
 static void expand(const sg_net *net, const sg_survivors *survivors, const float *compact, float *full) {
@@ -247,7 +259,8 @@ static void expand(const sg_net *net, const sg_survivors *survivors, const float
         const sg_support *support = &survivors->support[p];
         const float *from = compact + survivors->offset[p];
         float *to = full + net->param[p].offset;
-        for (size_t i = 0; i < support->count; i++) to[support->index == NULL ? i : support->index[i]] = from[i];
+        for (size_t i = 0; i < support->count; i++)
+            to[support->index == NULL ? i : support->index[i]] = from[i];
     }
 }
 
@@ -256,7 +269,8 @@ static void contract(const sg_net *net, const sg_survivors *survivors, const flo
         const sg_support *support = &survivors->support[p];
         const float *from = full + net->param[p].offset;
         float *to = compact + survivors->offset[p];
-        for (size_t i = 0; i < support->count; i++) to[i] = from[support->index == NULL ? i : support->index[i]];
+        for (size_t i = 0; i < support->count; i++)
+            to[i] = from[support->index == NULL ? i : support->index[i]];
     }
 }
 
@@ -286,8 +300,8 @@ int sg_state_add_training(sg_h5_content *content, const sg_training *t, float **
 static int read_values(sg_h5_file *file, const char *group, const sg_net *net, float *values) {
     for (int p = 0; p < net->params; p++) {
         const sg_param *param = &net->param[p];
-        SG_TRY(sg_h5_read(file, entry(group, param->name, "").text, SG_H5_F32, param->dimensions, param->shape,
-                          values + param->offset));
+        SG_TRY(sg_h5_read(file, entry(group, param->name, "").text, SG_H5_F32, param->dimensions,
+                          param->shape, values + param->offset));
     }
     return SG_OK;
 }
@@ -312,8 +326,8 @@ static int read_counters(sg_h5_file *file, sg_training *t, int epochs) {
     SG_TRY(sg_h5_get_integer(file, "training.epoch", &epoch));
     SG_TRY(sg_h5_get_integer(file, "training.minibatch", &minibatch));
     SG_CHECK(epoch >= 0 && epoch <= epochs && minibatch >= 0 && minibatch <= UINT32_MAX, SG_DATA,
-             "the checkpoint stands at epoch %lld, minibatch %lld of a training of %d epochs", (long long)epoch,
-             (long long)minibatch, epochs);
+             "the checkpoint stands at epoch %lld, minibatch %lld of a training of %d epochs",
+             (long long)epoch, (long long)minibatch, epochs);
     t->epoch = (int)epoch;
     t->minibatch = (uint32_t)minibatch;
     SG_TRY(sg_h5_get_integer(file, "training.steps", &t->steps));
@@ -330,7 +344,8 @@ bool sg_state_has_kept(const sg_h5_file *file, const sg_net *net) {
 }
 
 /* The frozen signs and the flips count from the weights that the training began with, so those come first. */
-static int read_parts(sg_training **training, sg_h5_file *file, sg_weights *start, const sg_train_options *options) {
+static int read_parts(sg_training **training, sg_h5_file *file, sg_weights *start,
+                      const sg_train_options *options) {
     const sg_net *net = start->net;
     SG_TRY(read_masks(file, start));
     SG_TRY(read_values(file, "start", net, start->values));
@@ -361,7 +376,9 @@ int sg_state_add_kept(sg_h5_content *content, const sg_weights *kept) {
     return SG_AT(add_network(content, "kept", kept));
 }
 
-int sg_state_read_kept(sg_h5_file *file, sg_weights *kept) { return SG_AT(read_network(file, "kept", kept, false)); }
+int sg_state_read_kept(sg_h5_file *file, sg_weights *kept) {
+    return SG_AT(read_network(file, "kept", kept, false));
+}
 
 /* ---- Paths. */
 
@@ -405,7 +422,8 @@ void sg_state_digest(const sg_training *training, const sg_score *recalibrated, 
     for (int e = 0; e < training->epoch; e++)
         for (int m = 0; m < METRICS; m++)
             if (!metric[m].clock)
-                XXH3_128bits_update(&state, (const char *)&training->rows[e] + metric[m].offset, sizeof(double));
+                XXH3_128bits_update(&state, (const char *)&training->rows[e] + metric[m].offset,
+                                    sizeof(double));
     if (recalibrated != NULL) {
         XXH3_128bits_update(&state, &recalibrated->loss, sizeof recalibrated->loss);
         XXH3_128bits_update(&state, &recalibrated->accuracy, sizeof recalibrated->accuracy);

@@ -1,8 +1,7 @@
 /* Networks and trainings as files (architecture: checkpoints): what stands where in an HDF5 file of ours.
  *
- *   /weights/<name>            float32, names and shapes of the PyTorch state_dict, running statistics included;
- *                              <norm>.num_batches_tracked int64
- *   /masks/<name>              uint8, prunable parameters only
+ *   /weights/<name>            float32, names and shapes of the PyTorch state_dict, running statistics
+ * included; <norm>.num_batches_tracked int64 /masks/<name>              uint8, prunable parameters only
  *   /signs/<name>              int8, signed-mask files only
  *   /kept/<name>, /start/<name> the weights to rewind to, and those the training began with
  *   /path/points               float64 [points][lambda, error, loss]
@@ -20,12 +19,13 @@
 /* Adds what borrows from weights until the content is written. */
 int sg_state_add_weights(sg_h5_content *content, const sg_weights *weights);
 
-/* Reads /weights and, where the file has them, /masks. Missing, extra or misshapen entries: SG_DATA that lists all of
- * them. classifier_free: entries of the classifier may be absent or of another shape; they keep their values. */
+/* Reads /weights and, where the file has them, /masks. Missing, extra or misshapen entries: SG_DATA that
+ * lists all of them. classifier_free: entries of the classifier may be absent or of another shape; they keep
+ * their values. */
 int sg_state_read_weights(sg_h5_file *file, sg_weights *weights, bool classifier_free);
 
-/* signs[net->values] as sg_extract_signs makes them. read: *classifier_matches false when the classifier has another
- * shape than the network's; its signs are then 0. */
+/* signs[net->values] as sg_extract_signs makes them. read: *classifier_matches false when the classifier has
+ * another shape than the network's; its signs are then 0. */
 int sg_state_add_signs(sg_h5_content *content, const sg_net *net, const int8_t *signs);
 int sg_state_read_signs(sg_h5_file *file, const sg_net *net, int8_t *signs, bool *classifier_matches);
 
@@ -40,12 +40,13 @@ int sg_state_read_kept(sg_h5_file *file, sg_weights *kept);
 int sg_state_add_path(sg_h5_content *content, const sg_path *path);
 int sg_state_read_path(sg_h5_file *file, sg_path *path);
 
-/* Gives all ranks the first one's clocks, in the metrics and of the epoch under way. Every rank writes a slice of a file
- * and all must hold the same values, so this comes before a training or its metrics are written. Collective over comm. */
+/* Gives all ranks the first one's clocks, in the metrics and of the epoch under way. Every rank writes a
+ * slice of a file and all must hold the same values, so this comes before a training or its metrics are
+ * written. Collective over comm. */
 int sg_state_share_clocks(sg_training *training, sg_comm *comm);
 
-/* A training at a step boundary. scratch receives memory that must live until the content is written; release it with
- * free(). training was made with the same options, from the same weights' mask. */
+/* A training at a step boundary. scratch receives memory that must live until the content is written; release
+ * it with free(). training was made with the same options, from the same weights' mask. */
 int sg_state_add_training(sg_h5_content *content, const sg_training *training, float **scratch);
 int sg_state_read_training(sg_training **training, sg_h5_file *file, const sg_net *net,
                            const sg_train_options *options);
@@ -53,8 +54,8 @@ int sg_state_read_training(sg_training **training, sg_h5_file *file, const sg_ne
 /* Metrics alone, for results. */
 int sg_state_add_metrics(sg_h5_content *content, const sg_training *training);
 
-/* A hash of all that a training's result says but clocks: weights, statistics, mask, the weights to rewind to, metrics,
- * and the score after recalibration (NULL: none was taken). 32 hexadecimal digits. Local. */
+/* A hash of all that a training's result says but clocks: weights, statistics, mask, the weights to rewind
+ * to, metrics, and the score after recalibration (NULL: none was taken). 32 hexadecimal digits. Local. */
 void sg_state_digest(const sg_training *training, const sg_score *recalibrated, char digest[33]);
 void sg_state_digest_signs(const sg_net *net, const int8_t *signs, char digest[33]);
 void sg_state_digest_path(const sg_path *path, char digest[33]);

@@ -30,8 +30,10 @@ static int step(void *context, const sg_progress *progress) {
     SG_TRY(sg_task_save_checkpoint(task));
     task->saved = now();
     if (wish != SG_WISH_STOP) return SG_OK;
-    return SG_FAIL(SG_INTERRUPTED, "%s: stopped on request, a checkpoint is written; start the same command again to "
-                                   "go on", task->stage->id);
+    return SG_FAIL(SG_INTERRUPTED,
+                   "%s: stopped on request, a checkpoint is written; start the same command again to "
+                   "go on",
+                   task->stage->id);
 }
 
 int sg_task_begin(sg_task *task) {
@@ -41,8 +43,13 @@ int sg_task_begin(sg_task *task) {
     task->began = task->saved = now();
     task->generation = -1;
     SG_TRY(sg_group_tools(group, task->stage->config, &task->tools));
-    task->env = (sg_env){.machine = group->machine, .net = task->net, .exec = task->tools->exec,
-                         .train = &task->tools->train, .test = &task->tools->test, .context = task, .step = step};
+    task->env = (sg_env){.machine = group->machine,
+                         .net = task->net,
+                         .exec = task->tools->exec,
+                         .train = &task->tools->train,
+                         .test = &task->tools->test,
+                         .context = task,
+                         .step = step};
     sg_path_name directory = sg_stage_path(group->dir, task->stage->id, "");
     int status = sg_comm_rank(group->comm) == 0 ? SG_AT(sg_file_make_directories(directory.text)) : SG_OK;
     return SG_AT(sg_comm_agree(group->comm, status));
@@ -112,10 +119,12 @@ static void fill_link(const sg_task *task, const sg_weights *one, sg_link *link)
     snprintf(link->a, sizeof link->a, "%s", stages[stage->parents[0]].id);
     if (stage->pair == SG_PAIR_NORM_REINIT)
         snprintf(link->b, sizeof link->b, "%.170s+norm-reinit", stages[stage->parents[0]].id);
-    else snprintf(link->b, sizeof link->b, "%s", stages[stage->parents[1]].id);
+    else
+        snprintf(link->b, sizeof link->b, "%s", stages[stage->parents[1]].id);
     snprintf(link->stage, sizeof link->stage, "%s", stage->id);
     if (!dense) snprintf(link->method, sizeof link->method, "%s", sg_method_name(stage->method));
-    if (stage->pair != SG_PAIR_NORM_REINIT) snprintf(link->mode, sizeof link->mode, "%s", sg_mode_name(stage->mode));
+    if (stage->pair != SG_PAIR_NORM_REINIT)
+        snprintf(link->mode, sizeof link->mode, "%s", sg_mode_name(stage->mode));
     snprintf(link->arch, sizeof link->arch, "%s", task->net->arch);
     snprintf(link->dataset, sizeof link->dataset, "%s", task->group->data[stage->config]->name);
 }

@@ -14,14 +14,14 @@ typedef struct sg_task {
     const sg_net *net;
     sg_case_tools *tools;
     sg_env env;
-    double began, before;     /* seconds: this launch's start; spent by earlier launches */
-    double saved;             /* when the last checkpoint was written */
-    int generation;           /* of the newest checkpoint, -1: none */
+    double began, before; /* seconds: this launch's start; spent by earlier launches */
+    double saved;         /* when the last checkpoint was written */
+    int generation;       /* of the newest checkpoint, -1: none */
     char parent_digest[3][33];
     /* What a checkpoint saves: one of the two. */
     sg_training *training;
     sg_path *path;
-    int path_saved;           /* points in the newest checkpoint */
+    int path_saved; /* points in the newest checkpoint */
 } sg_task;
 
 int sg_task_begin(sg_task *task);
@@ -39,13 +39,13 @@ int sg_task_read_parent(sg_task *task, int parent, sg_weights **weights);
 /* The same, of the weights that a warm-up kept for imp; its end where it ended before or at that epoch. */
 int sg_task_read_kept(sg_task *task, int parent, sg_weights **weights);
 
-/* The newest good checkpoint of this stage and key, or *file NULL. Damaged and foreign generations are named in the
- * log and passed over. */
+/* The newest good checkpoint of this stage and key, or *file NULL. Damaged and foreign generations are named
+ * in the log and passed over. */
 int sg_task_open_checkpoint(sg_task *task, sg_h5_file **file);
 int sg_task_save_checkpoint(sg_task *task);
 
-/* Adds key, provenance and parents to content, writes DIR/stages/<id>/result.h5, removes the checkpoints. status: how
- * filling content ended on this rank; all ranks agree on it first, so that none writes alone. */
+/* Adds key, provenance and parents to content, writes DIR/stages/<id>/result.h5, removes the checkpoints.
+ * status: how filling content ended on this rank; all ranks agree on it first, so that none writes alone. */
 int sg_task_publish(sg_task *task, sg_h5_content *content, const char *digest, int status);
 
 /* Seconds spent on this stage, over all launches. */

@@ -21,8 +21,9 @@ static int read_file(sg_task *task, int parent, const char *path, bool kept, sg_
     int status = SG_AT(sg_h5_get_text(file, "digest", &digest));
     if (status == SG_OK) {
         snprintf(task->parent_digest[parent], sizeof task->parent_digest[parent], "%s", digest);
-        status = kept && sg_state_has_kept(file, task->net) ? SG_AT(sg_state_read_kept(file, weights))
-                                                            : SG_AT(sg_state_read_weights(file, weights, false));
+        status = kept && sg_state_has_kept(file, task->net)
+                     ? SG_AT(sg_state_read_kept(file, weights))
+                     : SG_AT(sg_state_read_weights(file, weights, false));
     }
     sg_h5_close(&file);
     return status == SG_OK ? SG_OK : sg_error_prefix(status, "%s: ", path);

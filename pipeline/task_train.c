@@ -17,9 +17,14 @@ static sg_train_options options_of(const sg_task *task) {
     const sg_plan_stage *stage = task->stage;
     sg_train_options options = {
         .lr = c->train.lr,
-        .optimizer = {.kind = c->train.optimizer, .momentum = c->train.momentum, .beta1 = 0.9, .beta2 = 0.999,
-                      .epsilon = 1e-8, .weight_decay = c->train.weight_decay},
-        .alpha_low = 1.0, .alpha_high = 1.0,
+        .optimizer = {.kind = c->train.optimizer,
+                      .momentum = c->train.momentum,
+                      .beta1 = 0.9,
+                      .beta2 = 0.999,
+                      .epsilon = 1e-8,
+                      .weight_decay = c->train.weight_decay},
+        .alpha_low = 1.0,
+        .alpha_high = 1.0,
         .shuffle = c->train.shuffled,
         .max_steps = c->train.max_steps,
         .keep_epoch = -1,
@@ -38,7 +43,8 @@ static sg_train_options options_of(const sg_task *task) {
     options.alpha_low = stage->alpha.low;
     options.alpha_high = stage->alpha.high;
     if (!warmup)
-        options.first_epoch = (uint32_t)(c->search.warmup_epochs + (stage->round - 1) * c->search.round_epochs);
+        options.first_epoch =
+            (uint32_t)(c->search.warmup_epochs + (stage->round - 1) * c->search.round_epochs);
     if (warmup && stage->method == SG_METHOD_IMP) options.keep_epoch = c->search.imp_rewind_epoch;
     return options;
 }
@@ -47,16 +53,19 @@ static int begin_round(sg_task *task, sg_weights **weights) {
     SG_TRY(sg_task_read_parent(task, 0, weights));
     sg_weights *rewind = NULL;
     int status = SG_OK;
-    if (task->stage->method == SG_METHOD_IMP) /* the warm-up is the last parent, and the only one of round 1 */
+    if (task->stage->method ==
+        SG_METHOD_IMP) /* the warm-up is the last parent, and the only one of round 1 */
         status = SG_AT(sg_task_read_kept(task, task->stage->parent_count - 1, &rewind));
     if (status == SG_OK)
-        status = SG_AT(sg_round_begin(*weights, task->stage->method, task->config->search.prune_fraction, rewind, NULL));
+        status = SG_AT(
+            sg_round_begin(*weights, task->stage->method, task->config->search.prune_fraction, rewind, NULL));
     sg_weights_destroy(&rewind);
     return status;
 }
 
 /* Signs and, from a search, the trained state behind a transfer. */
-static int read_transfer_source(sg_task *task, sg_transfer_source *source, sg_weights **trained, int8_t *signs) {
+static int read_transfer_source(sg_task *task, sg_transfer_source *source, sg_weights **trained,
+                                int8_t *signs) {
     *source = (sg_transfer_source){.classifier_matches = true, .search_seed = task->stage->search_seed};
     if (task->stage->mode == SG_MODE_DENSE) return SG_OK;
     source->signs = signs;
@@ -132,8 +141,10 @@ static void fill_row(const sg_task *task, const sg_training *t, const sg_score *
         .density = sg_weights_density(t->weights),
         .transfer_seed = transfer ? (int64_t)stage->transfer_seed : -1,
         .order_seed = transfer ? (int64_t)stage->order_seed : (int64_t)stage->search_seed,
-        .train_loss = last->train_loss, .train_accuracy = last->train_accuracy,
-        .test_loss = last->test_loss, .test_accuracy = last->test_accuracy,
+        .train_loss = last->train_loss,
+        .train_accuracy = last->train_accuracy,
+        .test_loss = last->test_loss,
+        .test_accuracy = last->test_accuracy,
         .test_accuracy_recalibrated = recalibrated->accuracy,
         .sign_flips = (int64_t)sg_count_sign_flips(t->start, t->weights),
         .negative_gammas = (int64_t)sg_count_negative_gammas(t->weights),

@@ -7,7 +7,8 @@
 /* Starts MPI (without mpirun: one rank) and installs the handlers of stop requests. One per process. */
 int sg_world_open(sg_comm **world);
 
-/* Agrees on the status, ends MPI. Returns the worst status of all ranks; nothing but returning it is left to do. */
+/* Agrees on the status, ends MPI. Returns the worst status of all ranks; nothing but returning it is left to
+ * do. */
 int sg_world_close(sg_comm **world, int status);
 
 #endif

@@ -25,10 +25,12 @@ void sg_path_destroy(sg_path **path) {
     SG_FREE(*path);
 }
 
-static void interpolate_statistics(sg_weights *out, const sg_weights *one, const sg_weights *two, double lambda) {
+static void interpolate_statistics(sg_weights *out, const sg_weights *one, const sg_weights *two,
+                                   double lambda) {
     for (size_t i = 0; i < one->net->channels_tracked; i++) {
         out->mean[i] = (float)(lambda * (double)one->mean[i] + (1.0 - lambda) * (double)two->mean[i]);
-        out->variance[i] = (float)(lambda * (double)one->variance[i] + (1.0 - lambda) * (double)two->variance[i]);
+        out->variance[i] =
+            (float)(lambda * (double)one->variance[i] + (1.0 - lambda) * (double)two->variance[i]);
     }
     out->batches = one->batches;
 }
@@ -39,11 +41,17 @@ static int measure_points(const sg_env *env, const sg_weights *one, const sg_wei
         double lambda = (double)path->done / (path->points - 1);
         sg_score score;
         sg_weights_interpolate(between, one, two, lambda);
-        if (recalibrate) SG_TRY(sg_stage_recalibrate(env, between));
-        else interpolate_statistics(between, one, two, lambda);
+        if (recalibrate)
+            SG_TRY(sg_stage_recalibrate(env, between));
+        else
+            interpolate_statistics(between, one, two, lambda);
         SG_TRY(sg_stage_evaluate(env, between, env->test, NULL, &score));
-        path->point[path->done++] = (sg_point){.lambda = lambda, .error = 1.0 - score.accuracy, .loss = score.loss};
-        sg_progress progress = {.phase = "path", .epoch = path->done, .epochs = path->points, .loss = score.loss,
+        path->point[path->done++] =
+            (sg_point){.lambda = lambda, .error = 1.0 - score.accuracy, .loss = score.loss};
+        sg_progress progress = {.phase = "path",
+                                .epoch = path->done,
+                                .epochs = path->points,
+                                .loss = score.loss,
                                 .accuracy = score.accuracy};
         SG_TRY(env->step(env->context, &progress));
     }
@@ -65,7 +73,8 @@ int sg_stage_connect(const sg_env *env, const sg_weights *one, const sg_weights 
     return status;
 }
 
-/* The larger of barrier and the height of a point above the line between the ends; not a number once a height is not. */
+/* The larger of barrier and the height of a point above the line between the ends; not a number once a height
+ * is not. */
 static double raise_barrier(double barrier, double value, double lambda, double one, double two) {
     double above = value - (lambda * one + (1.0 - lambda) * two);
     if (isnan(barrier)) return barrier;

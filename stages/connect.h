@@ -19,14 +19,14 @@ typedef struct sg_path {
 int sg_path_create(sg_path **path, int points);
 void sg_path_destroy(sg_path **path);
 
-/* Measures the points that are missing. Every trainable parameter is interpolated; at each point running statistics
- * are re-estimated when recalibrate (otherwise interpolated like the weights). SG_CONFIG: masks differ.
- * SG_INTERRUPTED: path->done points are finished. Collective. */
+/* Measures the points that are missing. Every trainable parameter is interpolated; at each point running
+ * statistics are re-estimated when recalibrate (otherwise interpolated like the weights). SG_CONFIG: masks
+ * differ. SG_INTERRUPTED: path->done points are finished. Collective. */
 int sg_stage_connect(const sg_env *env, const sg_weights *one, const sg_weights *two, bool recalibrate,
                      sg_path *path);
 
-/* max over lambda of value(lambda) - (lambda value_1 + (1 - lambda) value_2), of errors or losses; never negative,
- * since both ends give 0. Not a number when a point's value is none (a loss that overflowed). */
+/* max over lambda of value(lambda) - (lambda value_1 + (1 - lambda) value_2), of errors or losses; never
+ * negative, since both ends give 0. Not a number when a point's value is none (a loss that overflowed). */
 double sg_barrier_error(const sg_path *path);
 double sg_barrier_loss(const sg_path *path);
 

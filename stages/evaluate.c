@@ -14,7 +14,9 @@ int sg_stage_evaluate(const sg_env *env, const sg_weights *weights, const sg_sou
         sum.loss_sum += one.loss_sum;
         sum.correct += one.correct;
         sum.samples += one.samples;
-        sg_progress progress = {.phase = "test", .step = i + 1, .steps = source->minibatches,
+        sg_progress progress = {.phase = "test",
+                                .step = i + 1,
+                                .steps = source->minibatches,
                                 .loss = sum.loss_sum / (double)sum.samples,
                                 .accuracy = (double)sum.correct / (double)sum.samples};
         SG_TRY(env->step(env->context, &progress));
@@ -25,8 +27,8 @@ int sg_stage_evaluate(const sg_env *env, const sg_weights *weights, const sg_sou
 }
 
 int sg_stage_recalibrate(const sg_env *env, sg_weights *weights) {
-    const sg_order order = {.seed = SG_STATISTICS_SEED, .shuffle = true, .augment = true,
-                            .augment_seed = SG_STATISTICS_SEED};
+    const sg_order order = {
+        .seed = SG_STATISTICS_SEED, .shuffle = true, .augment = true, .augment_seed = SG_STATISTICS_SEED};
     sg_weights_reset_statistics(weights);
     SG_TRY(sg_exec_load(env->exec, weights));
     for (uint32_t i = 0; i < env->train->minibatches; i++) {

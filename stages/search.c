@@ -18,8 +18,8 @@ static void rewind_under_mask(sg_weights *weights, const sg_weights *rewind) {
     sg_weights_apply_mask(weights);
 }
 
-int sg_round_begin(sg_weights *weights, enum sg_method method, double prune_fraction, const sg_weights *rewind,
-                   size_t *kept) {
+int sg_round_begin(sg_weights *weights, enum sg_method method, double prune_fraction,
+                   const sg_weights *rewind, size_t *kept) {
     SG_TRY(sg_prune_global(weights, prune_fraction, kept));
     if (method == SG_METHOD_IMP) {
         SG_CHECK(rewind != NULL, SG_INTERNAL, "a round of imp began without the state to rewind to");

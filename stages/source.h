@@ -22,8 +22,8 @@ typedef struct sg_source {
     int classes;
     /* Minibatch `index` of epoch `epoch`, the local rank's blocks of it. Random access: nothing is remembered
      * that could change a result. *batch stays valid until the next call. Every rank that works on
-     * the network calls it for the same minibatch, and all return the same status. SG_NOMEM, SG_INTERNAL; SG_DATA,
-     * SG_NOINPUT, SG_IO where samples are read when they are needed. */
+     * the network calls it for the same minibatch, and all return the same status. SG_NOMEM, SG_INTERNAL;
+     * SG_DATA, SG_NOINPUT, SG_IO where samples are read when they are needed. */
     int (*get)(void *context, const sg_order *order, uint32_t epoch, uint32_t index, const sg_batch **batch);
 } sg_source;
 

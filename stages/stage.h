@@ -1,6 +1,7 @@
-/* What a stage of the method is given: a network, something that computes it, data, and a way to be interrupted and
- * watched. A stage knows nothing of ranks, files or other stages; all its functions are collective over the
- * ranks behind the executor's reduction, and all ranks leave them with the same status. */
+/* What a stage of the method is given: a network, something that computes it, data, and a way to be
+ * interrupted and watched. A stage knows nothing of ranks, files or other stages; all its functions are
+ * collective over the ranks behind the executor's reduction, and all ranks leave them with the same status.
+ */
 #ifndef SG_STAGE_H
 #define SG_STAGE_H
 
@@ -11,10 +12,10 @@
 
 /* Where a stage stands, for people. */
 typedef struct sg_progress {
-    const char *phase;      /* "train", "test", "statistics", "path" */
-    int epoch, epochs;      /* or points of a path */
-    uint32_t step, steps;   /* minibatches of the phase */
-    double loss, accuracy;  /* of the phase so far; accuracy in 0..1 */
+    const char *phase;     /* "train", "test", "statistics", "path" */
+    int epoch, epochs;     /* or points of a path */
+    uint32_t step, steps;  /* minibatches of the phase */
+    double loss, accuracy; /* of the phase so far; accuracy in 0..1 */
     double images_per_s;
 } sg_progress;
 
@@ -24,8 +25,8 @@ typedef struct sg_env {
     sg_exec *exec;
     const sg_source *train, *test;
     void *context; /* borrowed by step */
-    /* Called between minibatches. May save the stage's state, which is consistent then. SG_INTERRUPTED: leave at
-     * once with this status; everything needed to go on is saved. Collective. */
+    /* Called between minibatches. May save the stage's state, which is consistent then. SG_INTERRUPTED: leave
+     * at once with this status; everything needed to go on is saved. Collective. */
     int (*step)(void *context, const sg_progress *progress);
 } sg_env;
 

@@ -28,7 +28,8 @@ int sg_training_create(sg_training **training, sg_weights *weights, const sg_tra
     if ((status = SG_AT(sg_weights_create(&made->start, weights->net)))) goto failed;
     sg_weights_copy(made->start, weights);
     if ((status = SG_AT(sg_survivors_create(&made->survivors, weights)))) goto failed;
-    if ((status = SG_AT(sg_optimizer_create(&made->optimizer, &options->optimizer, made->survivors)))) goto failed;
+    if ((status = SG_AT(sg_optimizer_create(&made->optimizer, &options->optimizer, made->survivors))))
+        goto failed;
     if ((status = SG_AT(SG_NEW(&made->rows, (size_t)options->epochs)))) goto failed;
     if (options->frozen && (status = SG_AT(make_frozen_signs(made)))) goto failed;
     made->weights = weights;
@@ -68,18 +69,20 @@ static bool steps_exhausted(const sg_train_options *options, const sg_training *
     return options->max_steps > 0 && t->steps >= options->max_steps;
 }
 
-static int train_minibatch(const sg_env *env, const sg_train_options *options, sg_training *t, float *gradient) {
-    const sg_order order = {.seed = options->seed, .shuffle = options->shuffle, .augment = true,
-                            .augment_seed = options->seed};
+static int train_minibatch(const sg_env *env, const sg_train_options *options, sg_training *t,
+                           float *gradient) {
+    const sg_order order = {
+        .seed = options->seed, .shuffle = options->shuffle, .augment = true, .augment_seed = options->seed};
     uint32_t epoch = options->first_epoch + (uint32_t)t->epoch;
     const sg_batch *batch;
     sg_result result;
     double began = now();
     SG_TRY(env->train->get(env->train->context, &order, epoch, t->minibatch, &batch));
-    SG_TRY(sg_exec_train(env->exec, t->weights, batch, sg_train_alpha(options, epoch, t->minibatch), options->seed,
-                         epoch * env->train->minibatches + t->minibatch, gradient, &result));
+    SG_TRY(sg_exec_train(env->exec, t->weights, batch, sg_train_alpha(options, epoch, t->minibatch),
+                         options->seed, epoch * env->train->minibatches + t->minibatch, gradient, &result));
     sg_optimizer_step(t->optimizer, env->machine, t->weights, t->survivors, gradient,
-                      sg_learning_rate(options->schedule, options->lr, t->epoch, options->epochs), t->frozen_sign);
+                      sg_learning_rate(options->schedule, options->lr, t->epoch, options->epochs),
+                      t->frozen_sign);
     t->seconds += now() - began;
     t->loss_sum += result.loss_sum;
     t->correct += result.correct;
@@ -93,12 +96,14 @@ static int finish_epoch(const sg_env *env, const sg_train_options *options, sg_t
     sg_score score;
     SG_TRY(sg_stage_evaluate(env, t->weights, env->test, NULL, &score));
     double samples = t->samples > 0 ? (double)t->samples : 1.0;
-    t->rows[t->epoch] = (sg_epoch){.lr = sg_learning_rate(options->schedule, options->lr, t->epoch, options->epochs),
-                                   .train_loss = t->loss_sum / samples,
-                                   .train_accuracy = (double)t->correct / samples,
-                                   .test_loss = score.loss, .test_accuracy = score.accuracy,
-                                   .seconds = t->seconds,
-                                   .images_per_s = t->seconds > 0.0 ? (double)t->samples / t->seconds : 0.0};
+    t->rows[t->epoch] =
+        (sg_epoch){.lr = sg_learning_rate(options->schedule, options->lr, t->epoch, options->epochs),
+                   .train_loss = t->loss_sum / samples,
+                   .train_accuracy = (double)t->correct / samples,
+                   .test_loss = score.loss,
+                   .test_accuracy = score.accuracy,
+                   .seconds = t->seconds,
+                   .images_per_s = t->seconds > 0.0 ? (double)t->samples / t->seconds : 0.0};
     t->epoch++;
     t->minibatch = 0;
     t->loss_sum = t->seconds = 0.0;
@@ -116,8 +121,12 @@ static int train_epoch(const sg_env *env, const sg_train_options *options, sg_tr
     if (t->minibatch == 0 && t->epoch == options->keep_epoch && t->kept == NULL) SG_TRY(keep(t));
     while (t->minibatch < env->train->minibatches && !steps_exhausted(options, t)) {
         SG_TRY(train_minibatch(env, options, t, gradient));
-        sg_progress progress = {.phase = "train", .epoch = t->epoch, .epochs = options->epochs, .step = t->minibatch,
-                                .steps = env->train->minibatches, .loss = t->loss_sum / (double)t->samples,
+        sg_progress progress = {.phase = "train",
+                                .epoch = t->epoch,
+                                .epochs = options->epochs,
+                                .step = t->minibatch,
+                                .steps = env->train->minibatches,
+                                .loss = t->loss_sum / (double)t->samples,
                                 .accuracy = (double)t->correct / (double)t->samples,
                                 .images_per_s = (double)t->samples / t->seconds};
         SG_TRY(env->step(env->context, &progress));
@@ -129,7 +138,8 @@ int sg_stage_train(const sg_env *env, const sg_train_options *options, sg_traini
     float *gradient;
     SG_TRY(SG_NEW(&gradient, t->survivors->total));
     int status = SG_AT(sg_exec_set_survivors(env->exec, t->survivors));
-    while (status == SG_OK && t->epoch < options->epochs && !(t->minibatch == 0 && steps_exhausted(options, t)))
+    while (status == SG_OK && t->epoch < options->epochs &&
+           !(t->minibatch == 0 && steps_exhausted(options, t)))
         status = SG_AT(train_epoch(env, options, t, gradient));
     /* The end of the last epoch, or of a training that max_steps cut short before it. */
     if (status == SG_OK && options->keep_epoch >= 0 && t->kept == NULL) status = SG_AT(keep(t));
@@ -142,7 +152,8 @@ size_t sg_count_sign_flips(const sg_weights *start, const sg_weights *weights) {
     for (int p = 0; p < weights->net->params; p++) {
         const sg_param *param = &weights->net->param[p];
         for (size_t i = param->offset; i < param->offset + param->count && param->role == SG_ROLE_WEIGHT; i++)
-            flips += weights->mask[i] && (start->values[i] < 0.0f ? weights->values[i] > 0.0f : weights->values[i] < 0.0f);
+            flips += weights->mask[i] &&
+                     (start->values[i] < 0.0f ? weights->values[i] > 0.0f : weights->values[i] < 0.0f);
     }
     return flips;
 }

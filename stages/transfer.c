@@ -8,8 +8,8 @@
 
 /* Where the values of a group of parameters come from. */
 enum origin {
-    INIT,        /* fresh initialisation */
-    SIGNED,      /* abs(init) * sign(trained) */
+    INIT,   /* fresh initialisation */
+    SIGNED, /* abs(init) * sign(trained) */
     TRAINED,
     RANDOM_SIGN, /* abs(trained) * random sign */
     SEARCH_SIGN  /* abs(trained) * sign of the search's own initialisation */
@@ -42,13 +42,17 @@ bool sg_transfer_needs_trained(enum sg_mode mode) {
 
 static enum origin origin_of(const struct mode_row *row, enum sg_role role, bool classifier_matches) {
     switch (role) {
-    case SG_ROLE_WEIGHT: return row->weights;
+    case SG_ROLE_WEIGHT:
+        return row->weights;
     case SG_ROLE_GAMMA:
-    case SG_ROLE_BETA: return row->norms;
+    case SG_ROLE_BETA:
+        return row->norms;
     case SG_ROLE_CLASSIFIER_WEIGHT:
-    case SG_ROLE_CLASSIFIER_BIAS: return classifier_matches ? row->head : INIT;
+    case SG_ROLE_CLASSIFIER_BIAS:
+        return classifier_matches ? row->head : INIT;
     case SG_ROLE_BIAS:
-    case SG_ROLE_EMBEDDING: break;
+    case SG_ROLE_EMBEDDING:
+        break;
     }
     return row->head;
 }
@@ -74,14 +78,17 @@ static void take_over(sg_weights *out, int p, enum origin origin, const sg_trans
     }
 }
 
-int sg_transfer_begin(sg_weights *out, enum sg_mode mode, const sg_transfer_source *source, uint64_t transfer_seed) {
+int sg_transfer_begin(sg_weights *out, enum sg_mode mode, const sg_transfer_source *source,
+                      uint64_t transfer_seed) {
     const sg_net *net = out->net;
     const struct mode_row *row = &table[mode];
     SG_CHECK(!row->masked || source->signs != NULL, SG_INTERNAL, "mode %s began without a signed mask",
              sg_mode_name(mode));
     SG_CHECK(source->trained != NULL || !sg_transfer_needs_trained(mode), SG_CONFIG,
-             "transfer.modes: \"%s\" needs the trained weights of a search, and a signed-mask file has only signs; "
-             "use \"signed\", \"mask\", \"frozen\" or \"dense\"", sg_mode_name(mode));
+             "transfer.modes: \"%s\" needs the trained weights of a search, and a signed-mask file has only "
+             "signs; "
+             "use \"signed\", \"mask\", \"frozen\" or \"dense\"",
+             sg_mode_name(mode));
     memset(out->mask, 1, net->values);
     if (row->masked) sg_signs_mask(net, source->signs, out->mask);
     sg_weights_init(out, transfer_seed);

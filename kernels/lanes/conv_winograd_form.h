@@ -1,5 +1,6 @@
-/* The two-dimensional transforms of one Winograd form, out of its one-dimensional ones. Included once by each form's file,
- * after it has defined TILE, SIZE and the lines input_line, gradient_line, output_line, weights_line and taps_line. */
+/* The two-dimensional transforms of one Winograd form, out of its one-dimensional ones. Included once by each
+ * form's file, after it has defined TILE, SIZE and the lines input_line, gradient_line, output_line,
+ * weights_line and taps_line. */
 #ifndef SG_CONV_WINOGRAD_FORM_H
 #define SG_CONV_WINOGRAD_FORM_H
 

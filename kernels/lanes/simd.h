@@ -3,8 +3,8 @@
  * The Makefile passes -DSG_ISA=portable|avx2|avx512 and -DSG_LANES=16|32; SG_VARIANT(name) appends both.
  * A lane row (SG_LANES floats) is SG_ROW native vectors. All files here are compiled with
  * -ffp-contract=off: products and sums fuse only where sg_fma says so, which makes AVX2 and AVX-512 give the
- * same bits (every operation is per lane and in source order). Lane sums go through sg_row_sum, whose order is
- * fixed too. Loads and stores assume 64-byte alignment of lane rows. */
+ * same bits (every operation is per lane and in source order). Lane sums go through sg_row_sum, whose order
+ * is fixed too. Loads and stores assume 64-byte alignment of lane rows. */
 #ifndef SG_SIMD_H
 #define SG_SIMD_H
 

@@ -1,5 +1,5 @@
-/* What each file of this directory contributes to its instruction set's table (variant.c): initialisers of the
- * members of sg_variant. A pass that does not exist stays {0}. */
+/* What each file of this directory contributes to its instruction set's table (variant.c): initialisers of
+ * the members of sg_variant. A pass that does not exist stays {0}. */
 #ifndef SG_TABLES_H
 #define SG_TABLES_H
 

@@ -10,8 +10,8 @@ enum { OWN_ROWS = 6 };
 
 /* The micro-kernel where BLIS's register block does not fit the lanes: the same sums, p ascending, one
  * multiply-add at a time. */
-static void own_ukernel(const sg_ukernel *u, int m, int k, const float *a, const float *b, float *c, size_t c_stride,
-                        bool accumulate) {
+static void own_ukernel(const sg_ukernel *u, int m, int k, const float *a, const float *b, float *c,
+                        size_t c_stride, bool accumulate) {
     (void)u;
     for (int i = 0; i < m; i++) {
         sg_vec sum[SG_ROW];

@@ -315,9 +315,10 @@ static void data_without_a_path(void **state) {
 
 static void size_needs_image_files(void **state) {
     (void)state;
-    refuses("data = { kind = \"cifar10\"; path = \"x\";\n size = 64; };",
-            "test.cfg:2: key `data.size` = 64, but images of data.kind = \"cifar10\" have a size of their own; "
-            "leave it 0");
+    refuses(
+        "data = { kind = \"cifar10\"; path = \"x\";\n size = 64; };",
+        "test.cfg:2: key `data.size` = 64, but images of data.kind = \"cifar10\" have a size of their own; "
+        "leave it 0");
 }
 
 static void size_needs_an_augmentation_that_resizes(void **state) {

@@ -9,7 +9,8 @@
 #include "pipeline/state.h"
 
 static sg_weights *make(sg_net **net, const char *arch) {
-    const sg_net_options options = {.arch = arch, .classes = 10, .channels = 3, .height = 32, .width_pixels = 32};
+    const sg_net_options options = {
+        .arch = arch, .classes = 10, .channels = 3, .height = 32, .width_pixels = 32};
     sg_weights *weights;
     assert_int_equal(sg_net_create(net, &options), SG_OK);
     assert_int_equal(sg_weights_create(&weights, *net), SG_OK);
@@ -48,7 +49,8 @@ static void test_digest_covers_the_whole_result(void **state) {
     char before[33];
     sg_epoch row = {.test_loss = 1.0};
     sg_score score = {.loss = 1.0, .accuracy = 0.5};
-    sg_training training = {.weights = make(&net, "resnet20"), .kept = make(&twin, "resnet20"), .rows = &row, .epoch = 1};
+    sg_training training = {
+        .weights = make(&net, "resnet20"), .kept = make(&twin, "resnet20"), .rows = &row, .epoch = 1};
     sg_state_digest(&training, &score, before);
     row.seconds = 5.0; /* a clock */
     assert_true(same_after(&training, &score, before));

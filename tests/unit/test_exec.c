@@ -1,7 +1,8 @@
-/* The float executor against the double reference of the same network table: logits, loss, running statistics, every
- * parameter's gradient; with masks, an interpolation of the norms, and minibatches that do not fill their blocks. A
- * ReLU whose input is a rounding error away from zero moves the whole gradient, so gradients are held to 2e-2 of the
- * whole gradient's norm on networks with ReLU (typical: 1e-4), and to 1e-4 on the one without kinks. */
+/* The float executor against the double reference of the same network table: logits, loss, running
+ * statistics, every parameter's gradient; with masks, an interpolation of the norms, and minibatches that do
+ * not fill their blocks. A ReLU whose input is a rounding error away from zero moves the whole gradient, so
+ * gradients are held to 2e-2 of the whole gradient's norm on networks with ReLU (typical: 1e-4), and to 1e-4
+ * on the one without kinks. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -48,9 +49,11 @@ static void make_weights(fixture *f, double density) {
         const sg_param *param = &f->net->param[p];
         for (size_t i = param->offset; i < param->offset + param->count; i++) {
             /* Norms that are not at their initial values, so that the interpolation has something to do. */
-            if (param->role == SG_ROLE_GAMMA) f->weights->values[i] = 1.0f + 0.3f * (float)uniform(1, (uint32_t)i);
+            if (param->role == SG_ROLE_GAMMA)
+                f->weights->values[i] = 1.0f + 0.3f * (float)uniform(1, (uint32_t)i);
             if (param->role == SG_ROLE_BETA) f->weights->values[i] = 0.2f * (float)uniform(2, (uint32_t)i);
-            if (param->role == SG_ROLE_WEIGHT) f->weights->mask[i] = uniform(3, (uint32_t)i) < 2.0 * density - 1.0;
+            if (param->role == SG_ROLE_WEIGHT)
+                f->weights->mask[i] = uniform(3, (uint32_t)i) < 2.0 * density - 1.0;
         }
     }
     sg_weights_apply_mask(f->weights);
@@ -85,8 +88,13 @@ static void make_batch(fixture *f, int samples) {
 static void setup(fixture *f, const char *arch, int width, int size, int samples, double density) {
     *f = (fixture){0};
     must(sg_machine_create(&f->machine, "auto", "auto", 2));
-    sg_net_options options = {.arch = arch, .classes = CLASSES, .width = width, .channels = 3, .height = size,
-                              .width_pixels = size, .dropout = -1.0};
+    sg_net_options options = {.arch = arch,
+                              .classes = CLASSES,
+                              .width = width,
+                              .channels = 3,
+                              .height = size,
+                              .width_pixels = size,
+                              .dropout = -1.0};
     must(sg_net_create(&f->net, &options));
     make_weights(f, density);
     make_batch(f, samples);
@@ -131,7 +139,8 @@ static double statistics_error(const fixture *f) {
     double worst = 0.0;
     for (size_t i = 0; i < f->net->channels_tracked; i++) {
         worst = fmax(worst, fabs(f->weights->mean[i] - f->ref->mean[i]));
-        worst = fmax(worst, fabs(f->weights->variance[i] - f->ref->variance[i]) / (1.0 + f->ref->variance[i]));
+        worst =
+            fmax(worst, fabs(f->weights->variance[i] - f->ref->variance[i]) / (1.0 + f->ref->variance[i]));
     }
     return worst;
 }
@@ -150,7 +159,8 @@ static void check_training(const char *arch, int width, int size, int samples, d
     must(sg_ref_net_backward(f.ref, f.batch.label));
     double got = f.result.loss_sum / samples, error = gradient_error(&f), statistics = statistics_error(&f);
     if (fabs(got - loss) > 1e-4 * (1.0 + loss)) fail_msg("%s: loss %.9g, expected %.9g", arch, got, loss);
-    if (!(error < tolerance)) fail_msg("%s: gradient is off by %.3g of its norm, allowed %.3g", arch, error, tolerance);
+    if (!(error < tolerance))
+        fail_msg("%s: gradient is off by %.3g of its norm, allowed %.3g", arch, error, tolerance);
     if (!(statistics < 1e-4)) fail_msg("%s: running statistics are off by %.3g", arch, statistics);
     print_message("%-16s density %.1f alpha %.2f: gradient error %.1e\n", arch, density, alpha, error);
     teardown(&f);
@@ -216,7 +226,8 @@ static void refuses_a_minibatch_that_is_too_large(void **state) {
     fixture f;
     setup(&f, "mlp", 4, 8, 4, 1.0);
     f.batch.samples = 5;
-    assert_int_equal(sg_exec_train(f.exec, f.weights, &f.batch, 1.0, 0, 0, f.gradient, &f.result), SG_INTERNAL);
+    assert_int_equal(sg_exec_train(f.exec, f.weights, &f.batch, 1.0, 0, 0, f.gradient, &f.result),
+                     SG_INTERNAL);
     assert_string_equal(sg_error_message(), "a minibatch of 5 samples for an executor of 4");
     teardown(&f);
 }

@@ -13,11 +13,19 @@
 
 static void test_facts_come_back(void **state) {
     (void)state;
-    const sg_plan_case_facts cases[2] = {
-        {.fingerprint = "00ff00ff00ff00ff", .channels = 3, .height = 32, .width = 24, .train_samples = 50000,
-         .test_samples = 10000},
-        {.fingerprint = "1", .channels = 1, .height = 28, .width = 28, .train_samples = 1, .test_samples = 2,
-         .mask_digest = "0123456789abcdef0123456789abcdef"}};
+    const sg_plan_case_facts cases[2] = {{.fingerprint = "00ff00ff00ff00ff",
+                                          .channels = 3,
+                                          .height = 32,
+                                          .width = 24,
+                                          .train_samples = 50000,
+                                          .test_samples = 10000},
+                                         {.fingerprint = "1",
+                                          .channels = 1,
+                                          .height = 28,
+                                          .width = 28,
+                                          .train_samples = 1,
+                                          .test_samples = 2,
+                                          .mask_digest = "0123456789abcdef0123456789abcdef"}};
     const sg_plan_facts facts = {.cases = cases, .arithmetic = "haswell 6x16 lanes 16"};
     sg_plan_case_facts read[2];
     char arithmetic[256], *directory = temporary_create();
@@ -40,9 +48,16 @@ static void test_facts_come_back(void **state) {
 static void test_impossible_facts_are_refused(void **state) {
     (void)state;
     static const char *const lines[] = {
-        "", "f 3 32 32 100 100", "f 3 32 32 100 100 - more", "f -3 32 32 100 100 -", "f 3 0 32 100 100 -",
-        "f 3 32 99999 100 100 -", "f 3 32 32 4294967296 100 -", "f 3 32 32 100 99999999999999999999 -",
-        "f 3 32 32 1e3 100 -", "f 3000000 32 32 100 100 -",
+        "",
+        "f 3 32 32 100 100",
+        "f 3 32 32 100 100 - more",
+        "f -3 32 32 100 100 -",
+        "f 3 0 32 100 100 -",
+        "f 3 32 99999 100 100 -",
+        "f 3 32 32 4294967296 100 -",
+        "f 3 32 32 100 99999999999999999999 -",
+        "f 3 32 32 1e3 100 -",
+        "f 3000000 32 32 100 100 -",
         "f 3 32 32 100 100 0123456789abcdef0123456789abcdef0",
         "0123456789012345678901234567890123456789012345678901234567890123 3 32 32 100 100 -"};
     char *directory = temporary_create();

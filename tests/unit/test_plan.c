@@ -556,8 +556,8 @@ static void folders_are_reckoned_by_their_size(void **state) {
         const char *text;
         int side;
         size_t train, test;
-    } expected[] = {{"data = { kind = \"folder\"; path = \"x\"; augment = \"resized_crop\"; size = 224; };", 224,
-                     1281167, 50000},
+    } expected[] = {{"data = { kind = \"folder\"; path = \"x\"; augment = \"resized_crop\"; size = 224; };",
+                     224, 1281167, 50000},
                     {"data = { kind = \"folder\"; path = \"x\"; };", 64, 100000, 10000}};
     for (int i = 0; i < 2; i++) {
         sg_run_config *config;

@@ -22,8 +22,13 @@ static void must(int status) {
 
 static sg_net *make_net(const char *arch, int width) {
     sg_net *net;
-    sg_net_options options = {.arch = arch, .classes = 5, .width = width, .channels = 3, .height = 32,
-                              .width_pixels = 32, .dropout = -1.0};
+    sg_net_options options = {.arch = arch,
+                              .classes = 5,
+                              .width = width,
+                              .channels = 3,
+                              .height = 32,
+                              .width_pixels = 32,
+                              .dropout = -1.0};
     must(sg_net_create(&net, &options));
     return net;
 }
@@ -59,12 +64,16 @@ static void expect_rate(enum sg_schedule schedule, int epoch, int epochs, double
 /* x0.1 from ceil(E/2), x0.01 from ceil(3E/4), epochs from 0. */
 static void test_step_drops_at_the_protocols_epochs(void **state) {
     (void)state;
-    static const struct { int epochs, tenth, hundredth; } drop[] = {
-        {1, 1, 1}, {2, 1, 2}, {3, 2, 3}, {4, 2, 3}, {5, 3, 4}, {7, 4, 6}, {10, 5, 8}, {100, 50, 75}, {101, 51, 76}};
+    static const struct {
+        int epochs, tenth, hundredth;
+    } drop[] = {{1, 1, 1}, {2, 1, 2},  {3, 2, 3},     {4, 2, 3},    {5, 3, 4},
+                {7, 4, 6}, {10, 5, 8}, {100, 50, 75}, {101, 51, 76}};
     for (size_t i = 0; i < sizeof drop / sizeof *drop; i++)
         for (int e = 0; e < drop[i].epochs; e++)
             expect_rate(SG_SCHEDULE_STEP, e, drop[i].epochs,
-                        e >= drop[i].hundredth ? 0.001 : e >= drop[i].tenth ? 0.01 : 0.1);
+                        e >= drop[i].hundredth ? 0.001
+                        : e >= drop[i].tenth   ? 0.01
+                                               : 0.1);
 }
 
 static void test_cosine_falls_from_lr_to_a_thousandth(void **state) {
@@ -96,8 +105,8 @@ static void test_alpha_stays_in_its_range(void **state) {
             assert_true(alpha >= range[r][0] && alpha < range[r][1]);
             sum += alpha, low = alpha < low ? alpha : low, high = alpha > high ? alpha : high;
         }
-        /* Of 10000 uniform draws the mean is off by 0.0029 (one sigma) of the width: five sigma are allowed; the
-         * chance that the outer hundredth of the range stays empty is e^-100. */
+        /* Of 10000 uniform draws the mean is off by 0.0029 (one sigma) of the width: five sigma are allowed;
+         * the chance that the outer hundredth of the range stays empty is e^-100. */
         double width = range[r][1] - range[r][0];
         assert_true(fabs(sum / 10000.0 - range[r][0] - width / 2.0) < 0.015 * width);
         assert_true(low < range[r][0] + 0.01 * width && high > range[r][1] - 0.01 * width);
@@ -120,7 +129,8 @@ static void test_alpha_differs_between_minibatches_and_epochs(void **state) {
     }
 }
 
-/* Only seed, epoch and minibatch count: not the optimiser, the schedule, the order or where a training stands. */
+/* Only seed, epoch and minibatch count: not the optimiser, the schedule, the order or where a training
+ * stands. */
 static void test_alpha_depends_on_seed_epoch_and_minibatch_alone(void **state) {
     (void)state;
     sg_train_options plain = {.alpha_low = 0.0, .alpha_high = 1.0, .seed = 7};

@@ -1,5 +1,6 @@
-/* Trainings and paths as stages, on a data set of noise that needs no files: interruption at every step, frozen
- * signs, the rewinding point, step limits; barriers by hand-made curves, the ends and the direction of a path. */
+/* Trainings and paths as stages, on a data set of noise that needs no files: interruption at every step,
+ * frozen signs, the rewinding point, step limits; barriers by hand-made curves, the ends and the direction of
+ * a path. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -44,7 +45,8 @@ static int get(void *context, const sg_order *order, uint32_t epoch, uint32_t in
     f->batch.samples = (int)count;
     f->batch.blocks = ((int)count + f->machine->lanes - 1) / f->machine->lanes;
     f->batch.input.blocks = f->batch.blocks;
-    for (int i = 0; i < f->batch.blocks * f->machine->lanes; i++) f->batch.label[i] = -1, f->batch.sample[i] = 0;
+    for (int i = 0; i < f->batch.blocks * f->machine->lanes; i++)
+        f->batch.label[i] = -1, f->batch.sample[i] = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t sample = (first + i + shift) % SAMPLES;
         f->batch.label[i] = (int32_t)(sample % CLASSES);
@@ -66,18 +68,30 @@ static int step(void *context, const sg_progress *progress) {
 
 static void fixture_create(fixture *f, const char *arch) {
     memset(f, 0, sizeof *f);
-    sg_net_options options = {.arch = arch, .classes = CLASSES, .width = strcmp(arch, "mlp") == 0 ? 12 : 4, .channels = 3,
-                              .height = PIXELS, .width_pixels = PIXELS, .dropout = -1.0};
+    sg_net_options options = {.arch = arch,
+                              .classes = CLASSES,
+                              .width = strcmp(arch, "mlp") == 0 ? 12 : 4,
+                              .channels = 3,
+                              .height = PIXELS,
+                              .width_pixels = PIXELS,
+                              .dropout = -1.0};
     must(sg_machine_create(&f->machine, "auto", "auto", 1));
     must(sg_net_create(&f->net, &options));
     must(sg_exec_create(&f->exec, f->machine, f->net, &sg_reduce_alone, BATCH, true));
     int room = (BATCH + f->machine->lanes - 1) / f->machine->lanes;
-    must(sg_tensor_init(&f->batch.input, f->machine->lanes, room, 3, PIXELS, PIXELS, sg_exec_input_halo(f->net)));
+    must(sg_tensor_init(&f->batch.input, f->machine->lanes, room, 3, PIXELS, PIXELS,
+                        sg_exec_input_halo(f->net)));
     must(SG_NEW(&f->batch.label, (size_t)(room * f->machine->lanes)));
     must(SG_NEW(&f->batch.sample, (size_t)(room * f->machine->lanes)));
-    f->source = (sg_source){.context = f, .samples = SAMPLES, .minibatches = MINIBATCHES, .classes = CLASSES, .get = get};
-    f->env = (sg_env){.machine = f->machine, .net = f->net, .exec = f->exec, .train = &f->source, .test = &f->source,
-                      .context = f, .step = step};
+    f->source = (sg_source){
+        .context = f, .samples = SAMPLES, .minibatches = MINIBATCHES, .classes = CLASSES, .get = get};
+    f->env = (sg_env){.machine = f->machine,
+                      .net = f->net,
+                      .exec = f->exec,
+                      .train = &f->source,
+                      .test = &f->source,
+                      .context = f,
+                      .step = step};
     f->steps_left = -1;
 }
 
@@ -90,9 +104,15 @@ static void fixture_destroy(fixture *f) {
     sg_machine_destroy(&f->machine);
 }
 
-static const sg_train_options usual = {
-    .epochs = 3, .schedule = SG_SCHEDULE_STEP, .lr = 0.1, .optimizer = {.kind = SG_SGD, .momentum = 0.9, .weight_decay = 5e-4},
-    .alpha_low = 0.0, .alpha_high = 1.0, .seed = 5, .shuffle = true, .keep_epoch = -1};
+static const sg_train_options usual = {.epochs = 3,
+                                       .schedule = SG_SCHEDULE_STEP,
+                                       .lr = 0.1,
+                                       .optimizer = {.kind = SG_SGD, .momentum = 0.9, .weight_decay = 5e-4},
+                                       .alpha_low = 0.0,
+                                       .alpha_high = 1.0,
+                                       .seed = 5,
+                                       .shuffle = true,
+                                       .keep_epoch = -1};
 
 static sg_weights *make_weights(const fixture *f, uint64_t seed, double pruned) {
     sg_weights *weights;
@@ -108,7 +128,9 @@ static sg_training *begin_pruned(const fixture *f, const sg_train_options *optio
     return training;
 }
 
-static sg_training *begin(const fixture *f, const sg_train_options *options) { return begin_pruned(f, options, 0.5); }
+static sg_training *begin(const fixture *f, const sg_train_options *options) {
+    return begin_pruned(f, options, 0.5);
+}
 
 static void expect_same_weights(const sg_weights *came, const sg_weights *expected) {
     for (size_t i = 0; i < expected->net->values; i++)
@@ -212,8 +234,10 @@ static void test_alpha_zero_never_trains_norms(void **state) {
     for (int p = 0; p < f.net->params; p++) {
         const sg_param *param = &f.net->param[p];
         for (size_t i = 0; i < param->count; i++) {
-            if (param->role == SG_ROLE_GAMMA) assert_true(training->weights->values[param->offset + i] == 1.0f);
-            if (param->role == SG_ROLE_BETA) assert_true(training->weights->values[param->offset + i] == 0.0f);
+            if (param->role == SG_ROLE_GAMMA)
+                assert_true(training->weights->values[param->offset + i] == 1.0f);
+            if (param->role == SG_ROLE_BETA)
+                assert_true(training->weights->values[param->offset + i] == 0.0f);
         }
     }
     assert_true(sg_count_sign_flips(training->start, training->weights) > 0);
@@ -240,7 +264,8 @@ static void test_frozen_signs_never_cross(void **state) {
         for (size_t i = param->offset; i < param->offset + param->count; i++) {
             float start = frozen->start->values[i], end = frozen->weights->values[i];
             if (param->role == SG_ROLE_WEIGHT && frozen->weights->mask[i]) {
-                if (start < 0.0f ? end > 0.0f : end < 0.0f) fail_msg("%s crossed: %a to %a", param->name, (double)start, (double)end);
+                if (start < 0.0f ? end > 0.0f : end < 0.0f)
+                    fail_msg("%s crossed: %a to %a", param->name, (double)start, (double)end);
                 zeros += end == 0.0f;
             }
             bool given = param->role == SG_ROLE_WEIGHT && frozen->weights->mask[i];
@@ -315,17 +340,18 @@ static void expect_barrier(const double *error, int points, double expected) {
         path->point[i] = (sg_point){(double)i / (points - 1), error[i], 10.0 * error[i]};
     double came = sg_barrier_error(path), loss = sg_barrier_loss(path);
     if (fabs(came - expected) > 1e-15) fail_msg("barrier %.17g, expected %.17g", came, expected);
-    if (fabs(loss - 10.0 * expected) > 1e-14) fail_msg("loss barrier %.17g, expected %.17g", loss, 10.0 * expected);
+    if (fabs(loss - 10.0 * expected) > 1e-14)
+        fail_msg("loss barrier %.17g, expected %.17g", loss, 10.0 * expected);
     sg_path_destroy(&path);
 }
 
 static void test_barrier_is_the_height_above_the_line(void **state) {
     (void)state;
-    expect_barrier((double[]){0.1, 0.5, 0.3}, 3, 0.3);              /* line 0.1, 0.2, 0.3 */
-    expect_barrier((double[]){0.3, 0.5, 0.1}, 3, 0.3);              /* line 0.3, 0.2, 0.1 */
-    expect_barrier((double[]){0.0, 0.3, 0.3, 0.4, 0.4}, 5, 0.2);    /* largest at a quarter of 0 to 0.4 */
-    expect_barrier((double[]){0.4, 0.1, 0.5, 0.35, 0.0}, 5, 0.3);   /* at a half of 0.4 to 0 */
-    expect_barrier((double[]){0.4, 0.1, 0.1, 0.35, 0.0}, 5, 0.25);  /* at three quarters */
+    expect_barrier((double[]){0.1, 0.5, 0.3}, 3, 0.3);             /* line 0.1, 0.2, 0.3 */
+    expect_barrier((double[]){0.3, 0.5, 0.1}, 3, 0.3);             /* line 0.3, 0.2, 0.1 */
+    expect_barrier((double[]){0.0, 0.3, 0.3, 0.4, 0.4}, 5, 0.2);   /* largest at a quarter of 0 to 0.4 */
+    expect_barrier((double[]){0.4, 0.1, 0.5, 0.35, 0.0}, 5, 0.3);  /* at a half of 0.4 to 0 */
+    expect_barrier((double[]){0.4, 0.1, 0.1, 0.35, 0.0}, 5, 0.25); /* at three quarters */
 }
 
 /* Were the ends exchanged, the line at a quarter would be 0.75 and this path would have no barrier. */
@@ -355,7 +381,8 @@ static void test_ends_of_an_interpolation_copy_bits(void **state) {
     (void)state;
     fixture f;
     fixture_create(&f, "resnet20");
-    sg_weights *one = make_weights(&f, 1, 0.5), *two = make_weights(&f, 2, 0.0), *out = make_weights(&f, 3, 0.0);
+    sg_weights *one = make_weights(&f, 1, 0.5), *two = make_weights(&f, 2, 0.0),
+               *out = make_weights(&f, 3, 0.0);
     memcpy(two->mask, one->mask, f.net->values);
     sg_weights_apply_mask(two);
     one->values[0] = -0.0f, two->values[0] = 1e-44f; /* neither survives arithmetic */
@@ -376,12 +403,14 @@ static void test_interpolation_is_linear_in_every_parameter(void **state) {
     (void)state;
     fixture f;
     fixture_create(&f, "resnet20");
-    sg_weights *one = make_weights(&f, 1, 0.5), *two = make_weights(&f, 2, 0.0), *out = make_weights(&f, 3, 0.0);
+    sg_weights *one = make_weights(&f, 1, 0.5), *two = make_weights(&f, 2, 0.0),
+               *out = make_weights(&f, 3, 0.0);
     memcpy(two->mask, one->mask, f.net->values);
     sg_weights_apply_mask(two);
     for (int p = 0; p < f.net->params; p++)
         if (f.net->param[p].role == SG_ROLE_GAMMA || f.net->param[p].role == SG_ROLE_BETA)
-            for (size_t i = 0; i < f.net->param[p].count; i++) one->values[f.net->param[p].offset + i] = 3.0f + (float)i;
+            for (size_t i = 0; i < f.net->param[p].count; i++)
+                one->values[f.net->param[p].offset + i] = 3.0f + (float)i;
     sg_weights_interpolate(out, one, two, 0.3);
     for (size_t i = 0; i < f.net->values; i++) {
         double expected = 0.3 * (double)one->values[i] + 0.7 * (double)two->values[i];
@@ -406,7 +435,9 @@ static void test_reinit_norms_touches_norms_alone(void **state) {
     for (int p = 0; p < f.net->params; p++) {
         const sg_param *param = &f.net->param[p];
         for (size_t i = param->offset; i < param->offset + param->count; i++) {
-            float expected = param->role == SG_ROLE_GAMMA ? 1.0f : param->role == SG_ROLE_BETA ? 0.0f : before->values[i];
+            float expected = param->role == SG_ROLE_GAMMA  ? 1.0f
+                             : param->role == SG_ROLE_BETA ? 0.0f
+                                                           : before->values[i];
             assert_true(weights->values[i] == expected);
         }
     }
@@ -495,8 +526,9 @@ static void test_path_between_masks_is_refused(void **state) {
     sg_weights *one = make_weights(&f, 1, 0.5), *two = make_weights(&f, 2, 0.5);
     must(sg_path_create(&path, 2));
     assert_int_equal(sg_stage_connect(&f.env, one, two, true, path), SG_CONFIG);
-    assert_string_equal(sg_error_message(),
-                        "the two networks of a path have different masks; connect networks of one signed mask");
+    assert_string_equal(
+        sg_error_message(),
+        "the two networks of a path have different masks; connect networks of one signed mask");
     sg_path_destroy(&path);
     sg_weights_destroy(&one);
     sg_weights_destroy(&two);

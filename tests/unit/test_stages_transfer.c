@@ -1,5 +1,5 @@
-/* The eight ways in which a transfer starts, value by value against the protocol's table, on networks with biases
- * (lenet), batch norm (resnet20), both (shufflenet), layer norm and embeddings (vit). */
+/* The eight ways in which a transfer starts, value by value against the protocol's table, on networks with
+ * biases (lenet), batch norm (resnet20), both (shufflenet), layer norm and embeddings (vit). */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,8 +18,10 @@
 
 enum { SEARCH_SEED = 1, TRANSFER_SEED = 2 };
 
-static const struct { const char *arch; int width; } network[] = {
-    {"lenet", 0}, {"resnet20", 4}, {"shufflenet", 0}, {"vit", 0}};
+static const struct {
+    const char *arch;
+    int width;
+} network[] = {{"lenet", 0}, {"resnet20", 4}, {"shufflenet", 0}, {"vit", 0}};
 enum { NETWORKS = sizeof network / sizeof *network };
 
 typedef struct fixture {
@@ -42,8 +44,13 @@ static sg_weights *make_weights(const sg_net *net, uint64_t seed) {
 
 /* A stand-in for a search state: other values, norms and statistics than any initialisation, half pruned. */
 static void fixture_create(fixture *f, const char *arch, int width) {
-    sg_net_options options = {.arch = arch, .classes = 5, .width = width, .channels = 3, .height = 32,
-                              .width_pixels = 32, .dropout = -1.0};
+    sg_net_options options = {.arch = arch,
+                              .classes = 5,
+                              .width = width,
+                              .channels = 3,
+                              .height = 32,
+                              .width_pixels = 32,
+                              .dropout = -1.0};
     must(sg_net_create(&f->net, &options));
     f->trained = make_weights(f->net, 77);
     f->search_init = make_weights(f->net, SEARCH_SEED);
@@ -53,8 +60,10 @@ static void fixture_create(fixture *f, const char *arch, int width) {
         const sg_param *param = &f->net->param[p];
         for (size_t i = 0; i < param->count; i++) {
             float *v = &f->trained->values[param->offset + i];
-            if (param->role == SG_ROLE_GAMMA) *v = i % 5 == 0 ? -0.5f : 1.25f + 0.01f * (float)i;
-            else if (param->role != SG_ROLE_WEIGHT) *v += i % 2 == 0 ? 0.125f : -0.125f;
+            if (param->role == SG_ROLE_GAMMA)
+                *v = i % 5 == 0 ? -0.5f : 1.25f + 0.01f * (float)i;
+            else if (param->role != SG_ROLE_WEIGHT)
+                *v += i % 2 == 0 ? 0.125f : -0.125f;
         }
     }
     for (size_t i = 0; i < f->net->channels_tracked; i++) {
@@ -68,8 +77,8 @@ static void fixture_create(fixture *f, const char *arch, int width) {
             f->trained->values[i] = zeros++ == 0 ? 0.0f : -0.0f;
     must(SG_NEW(&f->signs, f->net->values));
     sg_extract_signs(f->trained, f->signs);
-    f->source = (sg_transfer_source){.trained = f->trained, .signs = f->signs, .classifier_matches = true,
-                                     .search_seed = SEARCH_SEED};
+    f->source = (sg_transfer_source){
+        .trained = f->trained, .signs = f->signs, .classifier_matches = true, .search_seed = SEARCH_SEED};
 }
 
 static void fixture_destroy(fixture *f) {
@@ -81,7 +90,8 @@ static void fixture_destroy(fixture *f) {
     sg_net_destroy(&f->net);
 }
 
-/* The protocol's table in words of its own. ANY_SIGN: the magnitude of the trained value, a sign from elsewhere. */
+/* The protocol's table in words of its own. ANY_SIGN: the magnitude of the trained value, a sign from
+ * elsewhere. */
 enum what { INIT, STAMPED, TRAINED, ANY_SIGN, SEARCH_INIT_SIGN };
 
 typedef struct expectation {
@@ -95,11 +105,16 @@ typedef struct expectation {
 static float expected_value(const fixture *f, enum what what, size_t i) {
     float init = f->init->values[i], trained = f->trained->values[i];
     switch (what) {
-    case INIT: return init;
-    case STAMPED: return trained < 0.0f ? -fabsf(init) : fabsf(init);
-    case TRAINED: return trained;
-    case ANY_SIGN: return f->out->values[i] < 0.0f ? -fabsf(trained) : fabsf(trained);
-    case SEARCH_INIT_SIGN: return f->search_init->values[i] < 0.0f ? -fabsf(trained) : fabsf(trained);
+    case INIT:
+        return init;
+    case STAMPED:
+        return trained < 0.0f ? -fabsf(init) : fabsf(init);
+    case TRAINED:
+        return trained;
+    case ANY_SIGN:
+        return f->out->values[i] < 0.0f ? -fabsf(trained) : fabsf(trained);
+    case SEARCH_INIT_SIGN:
+        return f->search_init->values[i] < 0.0f ? -fabsf(trained) : fabsf(trained);
     }
     return NAN;
 }
@@ -112,13 +127,15 @@ static enum what what_of(const expectation *e, enum sg_role role) {
 static void expect_entry(const fixture *f, const expectation *e, const sg_param *param, size_t k) {
     size_t i = param->offset + k;
     bool survives = !e->masked || param->role != SG_ROLE_WEIGHT || f->trained->mask[i];
-    float expected = survives ? expected_value(f, what_of(e, param->role), i) : 0.0f, came = f->out->values[i];
+    float expected = survives ? expected_value(f, what_of(e, param->role), i) : 0.0f,
+          came = f->out->values[i];
     if (f->out->mask[i] != survives)
-        fail_msg("%s, %s[%zu]: mask %d, expected %d", sg_mode_name(e->mode), param->name, k, f->out->mask[i], survives);
+        fail_msg("%s, %s[%zu]: mask %d, expected %d", sg_mode_name(e->mode), param->name, k, f->out->mask[i],
+                 survives);
     bool same = came == expected && (expected == 0.0f || signbit(came) == signbit(expected));
     if (!same)
-        fail_msg("%s, %s, %s[%zu]: %a, expected %a", f->net->arch, sg_mode_name(e->mode), param->name, k, (double)came,
-                 (double)expected);
+        fail_msg("%s, %s, %s[%zu]: %a, expected %a", f->net->arch, sg_mode_name(e->mode), param->name, k,
+                 (double)came, (double)expected);
 }
 
 static void expect_all(const fixture *f, const expectation *e) {
@@ -203,9 +220,11 @@ static void test_same_seed_same_bits_other_seed_other_values(void **state) {
         assert_memory_equal(f.out->values, again->values, f.net->values * sizeof(float));
         must(sg_transfer_begin(again, mode, &f.source, 3));
         bool same = memcmp(f.out->values, again->values, f.net->values * sizeof(float)) == 0;
-        /* These two take everything from the search, but norms, whose initialisation is the same for all seeds. */
+        /* These two take everything from the search, but norms, whose initialisation is the same for all
+         * seeds. */
         if (same != (mode == SG_MODE_RETRAIN || mode == SG_MODE_MAGNITUDE))
-            fail_msg("mode %s: seeds 2 and 3 give %s values", sg_mode_name(mode), same ? "the same" : "other");
+            fail_msg("mode %s: seeds 2 and 3 give %s values", sg_mode_name(mode),
+                     same ? "the same" : "other");
         sg_weights_destroy(&again);
         fixture_destroy(&f);
     }
@@ -227,8 +246,10 @@ static void test_random_signs_are_half_negative(void **state) {
             as_trained += (f.out->values[i] < 0.0f) == (f.trained->values[i] < 0.0f);
         }
     double allowed = 2.5 / sqrt((double)n);
-    if (fabs((double)negative / (double)n - 0.5) > allowed || fabs((double)as_trained / (double)n - 0.5) > allowed)
-        fail_msg("of %zu signs %zu are negative and %zu as trained, expected half of each", n, negative, as_trained);
+    if (fabs((double)negative / (double)n - 0.5) > allowed ||
+        fabs((double)as_trained / (double)n - 0.5) > allowed)
+        fail_msg("of %zu signs %zu are negative and %zu as trained, expected half of each", n, negative,
+                 as_trained);
     fixture_destroy(&f);
 }
 
@@ -267,15 +288,18 @@ static void test_signs_alone_serve_the_modes_that_need_no_more(void **state) {
 
 static void test_signs_alone_are_refused_by_the_modes_that_need_more(void **state) {
     (void)state;
-    static const enum sg_mode mode[] = {SG_MODE_SIGNED_NORMS, SG_MODE_RETRAIN, SG_MODE_RANDOM_SIGNS, SG_MODE_MAGNITUDE};
+    static const enum sg_mode mode[] = {SG_MODE_SIGNED_NORMS, SG_MODE_RETRAIN, SG_MODE_RANDOM_SIGNS,
+                                        SG_MODE_MAGNITUDE};
     fixture f;
     fixture_create(&f, "lenet", 0);
     f.source.trained = NULL;
     for (int m = 0; m < 4; m++) {
         char expected[300];
         snprintf(expected, sizeof expected,
-                 "transfer.modes: \"%s\" needs the trained weights of a search, and a signed-mask file has only signs; use "
-                 "\"signed\", \"mask\", \"frozen\" or \"dense\"", sg_mode_name(mode[m]));
+                 "transfer.modes: \"%s\" needs the trained weights of a search, and a signed-mask file has "
+                 "only signs; use "
+                 "\"signed\", \"mask\", \"frozen\" or \"dense\"",
+                 sg_mode_name(mode[m]));
         assert_true(sg_transfer_needs_trained(mode[m]));
         assert_int_equal(sg_transfer_begin(f.out, mode[m], &f.source, TRANSFER_SEED), SG_CONFIG);
         assert_string_equal(sg_error_message(), expected);
