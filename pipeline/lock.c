@@ -78,8 +78,8 @@ static bool process(long pid, long *parent, unsigned long long *start) {
     const char *at = strrchr(text, ')');
     char state = 'X';
     if (at == NULL || sscanf(at + 1, " %c %ld", &state, parent) != 2) return false;
-    at++;
-    for (int field = 2; field < 22 && at != NULL; field++) at = strchr(at + 1, ' ');
+    at++; /* the space before field 3 */
+    for (int field = 3; field < 22 && at != NULL; field++) at = strchr(at + 1, ' ');
     *start = at == NULL ? 0 : strtoull(at, NULL, 10);
     return state != 'Z' && state != 'X';
 }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -55,6 +56,22 @@ static void assert_clean(bool held) {
     char command[128];
     snprintf(command, sizeof command, "test \"$(ls -A '%s')\" = '%s'", dir, held ? "lock" : "");
     if (system(command) != 0) fail_msg("%s has other files than %s", dir, held ? "lock" : "none");
+}
+
+/* A process that maps memory after it took the lock is still the same process. */
+static void a_holder_that_grows_keeps_the_lock(void **state) {
+    (void)state;
+    sg_lock *lock, *second = NULL;
+    assert_ok(sg_lock_acquire(&lock, dir, false));
+    void *more = mmap(NULL, 64u << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(more != MAP_FAILED);
+    int status = sg_lock_acquire(&second, dir, false);
+    munmap(more, 64u << 20);
+    assert_error(status, SG_BUSY, "is in use by host");
+    assert_null(second);
+    assert_ok(sg_lock_check(lock));
+    sg_lock_release(&lock);
+    assert_clean(false);
 }
 
 static void a_lock_is_taken_and_released(void **state) {
@@ -298,6 +315,7 @@ static int remove_folder(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lock_is_taken_and_released),
+        cmocka_unit_test(a_holder_that_grows_keeps_the_lock),
         cmocka_unit_test(a_live_holder_is_named),
         cmocka_unit_test(a_dead_holder_loses_it),
         cmocka_unit_test(a_dying_holder_is_waited_for),
