@@ -236,6 +236,14 @@ install: signet
 	$(Q)install -m 644 README.md LICENSE docs/*.md '$(SHARE)/doc/signet'
 	@echo "installed to $(DESTDIR)$(PREFIX)"
 
+# Longer than `make test` does it: random kills of a run, random damage to files.
+KILLS ?= 100
+FLIPS ?= 1000
+.PHONY: fault
+fault: signet
+	$(Q)SIGNET='$(abspath $(BUILD))/signet' tests/fault/kill.sh $(KILLS)
+	$(Q)SIGNET='$(abspath $(BUILD))/signet' tests/fault/flips.sh $(FLIPS)
+
 .PHONY: clean
 clean:
 	$(Q)rm -rf build build-asan build-ubsan $(BUILD) signet

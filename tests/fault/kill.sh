@@ -13,7 +13,7 @@ reference=$(digest_of "$work/reference")
 counts=(1 2 4)
 resumed=0 round=0 sequence=0
 
-steps() { find "$1/stages" -name 'result.h5' -o -name 'checkpoint-*.h5' 2>/dev/null | xargs -r stat -c '%n %Y %s' | md5sum; }
+steps() { find "$1/stages" -name 'result.h5' -o -name 'checkpoint-*.h5' 2>/dev/null | xargs -r stat -c '%n %Y %s' 2>/dev/null | md5sum; }
 
 # Until the run directory moves on, so that each launch gets somewhere however slow the machine is; then a random
 # moment, which at these sizes often lies in the writing of a checkpoint.
