@@ -28,7 +28,7 @@ static const option run_options[] = {
     {"out", TEXT, AT(out), "DIR", "run directory; without it, runs/ and the configuration's name"},
     SET,
     {"retry-failed", FLAG, AT(retry_failed), NULL, "runs failed stages again"},
-    {"recompute", FLAG, AT(recompute), NULL, "moves stale results aside and computes them again"},
+    {"recompute", FLAG, AT(recompute), NULL, "removes stale results and computes them again"},
     {"time-limit", NUMBER, AT(time_limit_minutes), "MINUTES",
      "writes checkpoints and stops in time, with exit code 75"},
     {"wait", FLAG, AT(wait), NULL, "waits while another job holds the run directory"},

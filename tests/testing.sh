@@ -1,3 +1,4 @@
+#!/bin/bash
 # For the shell tests of the program (source it): a temporary directory $work, runs with a time limit, and lines of
 # `ok NAME` and `not ok NAME: why`. End a test with `finish`.
 # shellcheck shell=bash
