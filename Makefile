@@ -170,6 +170,8 @@ test: setup
 
 # `make asan` and `make ubsan`: the unit tests in a build of their own.
 SANITIZED = $(MAKE) --no-print-directory -j$(JOBS) OPTIMIZE='-O1 -g -fno-omit-frame-pointer'
+# A test asks for more memory than there is, and wants to be told so.
+export ASAN_OPTIONS ?= allocator_may_return_null=1
 export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/leaks.supp:print_suppressions=0
 export UBSAN_OPTIONS ?= print_stacktrace=1
 

@@ -63,7 +63,14 @@ missing() {
 unit() {
     for source in tests/unit/test_*.c; do
         name=${source%.c}
-        if [ -x "$BUILD/$name" ]; then run "$name" "$BUILD/$name"; else missing "$name" "is not built"; fi
+        # What MPI's plugins keep has no name any more once they are unloaded: no leaks are looked for there.
+        leaks=1
+        if grep -q MPI_Init "$source"; then leaks=0; fi
+        if [ -x "$BUILD/$name" ]; then
+            run "$name" env ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=$leaks" "$BUILD/$name"
+        else
+            missing "$name" "is not built"
+        fi
     done
 }
 
