@@ -71,8 +71,9 @@ const char *sg_bench_kind(const sg_layer *layer); /* "conv", "batch_norm" ... */
 double sg_bench_now(void);
 double sg_bench_median(double *seconds, int count); /* sorts them */
 
-/* The two benchmarks. Rank 0 prints. Collective over comm. */
+/* The benchmarks. Rank 0 prints. Collective over comm; sg_bench_algorithms takes one rank. */
 int sg_bench_layers(sg_bench *bench, const sg_cli *cli);
 int sg_bench_train(sg_bench *bench, const sg_cli *cli);
+int sg_bench_algorithms(sg_bench *bench, const sg_cli *cli);
 
 #endif

@@ -92,7 +92,7 @@ static const struct command {
     {"inspect", "FILE|DIR", "shows what a file or a run directory holds", 1, 1, inspect_options},
     {"verify", "DIR|FILE", "checks every checksum and names each damaged file", 1, 1, no_options},
     {"data", "check|pack [CONFIG]", "validates a data set, or packs it into one file", 1, 2, data_options},
-    {"bench", "[train]", "measures layers, or training steps, against this machine's peak", 0, 1,
+    {"bench", "[train|algorithms]", "measures layers, or training steps, against this machine's peak", 0, 1,
      bench_options},
     {"doctor", "", "checks MPI, HDF5, BLIS, pinning and file system", 0, 0, doctor_options},
 };
