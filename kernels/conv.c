@@ -1,22 +1,33 @@
 #include "kernels/conv.h"
 
+#include <math.h>
+
 #include "kernels/memory.h"
 #include "kernels/variant.h"
 
-/* Where one algorithm overtakes another. Results depend on these numbers through rounding, so a changed
- * number is a changed arithmetic. Measured per core on AVX2 and AVX-512: sparse sums run at 45 to 75 GFLOP/s
- * on the surviving weights alone, direct sums at 70 to 110 on all of them, Winograd at the equivalent of 150
- * to 350. */
-static const double SPARSE_BELOW_WINOGRAD = 0.2, SPARSE_BELOW_DIRECT = 0.5;
-/* F(4x4,3x3) makes 36 products where direct sums make 144. It loses its lead on images of few tiles, where
- * the transformed weights stream from memory, and where the last tiles are mostly waste. */
-enum { WINOGRAD4_PIXELS = 8 };
+/* Where one algorithm overtakes another: below which density sparse sums win against depthwise, direct and
+ * Winograd. Results depend on these numbers through rounding, so a changed number is a changed arithmetic.
+ * They stand where `signet bench algorithms` sees the curves cross. */
+static const double SPARSE_BELOW_DEPTHWISE = 0.4, SPARSE_BELOW_DIRECT = 0.5;
+/* Winograd's transforms cost as much per channel as some channels of products, so with few of them it loses
+ * its lead sooner. */
+static const double SPARSE_BELOW_WINOGRAD[SG_CONV_PASSES] = {0.25, 0.25, 0.2};
+static const double TRANSFORM_CHANNELS[SG_CONV_PASSES] = {8.0, 8.0, 32.0};
+/* With this few input channels a direct sum is too short for the micro-kernel: sparse at every density. */
+enum { FEW_CHANNELS = 4 };
+/* The direct weight gradient transposes both tensors first; below so many products per value transposed, that
+ * costs more than the products: sparse at every density, unless there are so few pixels that adding up the
+ * lanes of each weight's sum costs as much. */
+static const double WEIGHT_PRODUCTS = 56.0;
+enum { WEIGHT_PIXELS = 64 };
+/* F(4x4,3x3) makes 36 products where direct sums make 144. It loses its lead where the last tiles are mostly
+ * waste. */
+enum { WINOGRAD4_PIXELS = 4 };
 static const double WINOGRAD4_WASTE = 1.3;
 /* F(2x2,3x3) makes 16 products of 36: it must save more than its transforms cost, which a single pixel does
  * not. */
 static const double WINOGRAD2_GAIN = 1.25;
-/* Transforms cost as much per channel as this many channels of products. */
-enum { WINOGRAD_CHANNELS = 8 };
+enum { WINOGRAD_CHANNELS = 8 }; /* of input and output, at least */
 
 struct sg_conv {
     const sg_machine *machine;
@@ -81,6 +92,27 @@ static bool suits_winograd2(const sg_conv_shape *s) {
     return WINOGRAD2_GAIN * 16.0 * tiles <= 9.0 * (double)s->out_height * (double)s->out_width;
 }
 
+/* Products of the weight gradient per value of x and dy that is transposed for them. */
+static double weight_products(const sg_conv_shape *s) {
+    double in = (double)s->in_channels / s->groups, out = (double)s->out_channels / s->groups;
+    return 2.0 * in * out / (in + out) * s->kernel_height * s->kernel_width;
+}
+
+/* The density below which sparse sums win against `dense`. */
+static double sparse_below(const sg_variant *v, const sg_conv_algorithm *dense, const sg_conv_shape *s,
+                           enum sg_conv_pass_kind kind) {
+    if (dense == &v->depthwise[kind]) return SPARSE_BELOW_DEPTHWISE;
+    if (dense != &v->direct[kind]) {
+        int channels = s->in_channels < s->out_channels ? s->in_channels : s->out_channels;
+        return SPARSE_BELOW_WINOGRAD[kind] * (1.0 + TRANSFORM_CHANNELS[kind] / channels);
+    }
+    bool forward = kind == SG_CONV_FORWARD, weight = kind == SG_CONV_WEIGHT_GRADIENT;
+    if (forward && s->groups == 1 && s->in_channels <= FEW_CHANNELS) return INFINITY;
+    if (weight && s->out_height * s->out_width >= WEIGHT_PIXELS && weight_products(s) < WEIGHT_PRODUCTS)
+        return INFINITY;
+    return SPARSE_BELOW_DIRECT;
+}
+
 const sg_conv_algorithm *sg_conv_choose(const sg_machine *machine, const sg_conv_shape *shape,
                                         const sg_support *support, enum sg_conv_pass_kind kind) {
     const sg_variant *v = machine->variant;
@@ -90,17 +122,17 @@ const sg_conv_algorithm *sg_conv_choose(const sg_machine *machine, const sg_conv
 
     bool depthwise =
         shape->groups > 1 && shape->groups == shape->in_channels && shape->groups == shape->out_channels;
-    if (depthwise && usable(&v->depthwise[kind], machine, shape)) return &v->depthwise[kind];
-
     const sg_conv_algorithm *dense = &v->direct[kind];
-    if (machine->winograd && suits_winograd(shape)) {
+    if (depthwise && usable(&v->depthwise[kind], machine, shape)) {
+        dense = &v->depthwise[kind];
+    } else if (machine->winograd && suits_winograd(shape)) {
         if (suits_winograd4(shape) && usable(&v->winograd4[kind], machine, shape))
             dense = &v->winograd4[kind];
         else if (suits_winograd2(shape) && usable(&v->winograd2[kind], machine, shape))
             dense = &v->winograd2[kind];
     }
-    double below = dense == &v->direct[kind] ? SPARSE_BELOW_DIRECT : SPARSE_BELOW_WINOGRAD;
-    if (machine->sparse && density < below && usable(&v->sparse[kind], machine, shape))
+    if (machine->sparse && density < sparse_below(v, dense, shape, kind) &&
+        usable(&v->sparse[kind], machine, shape))
         return &v->sparse[kind];
     return dense;
 }

@@ -36,13 +36,18 @@ static sg_machine machine_of(const sg_variant *v) {
     return (sg_machine){.variant = v, .lanes = 16, .threads = 1, .winograd = true, .sparse = true};
 }
 
-/* The choice must be the same for all three passes unless the variant says otherwise. */
+static void expect_pass(const sg_machine *m, const sg_conv_shape *shape, const sg_support *support,
+                        enum sg_conv_pass_kind kind, const char *name) {
+    assert_string_equal(sg_conv_choose(m, shape, support, kind)->name, name);
+}
+
+/* All three passes. */
 static void expect(const sg_machine *m, const sg_conv_shape *shape, double density, const char *name) {
     static const uint32_t somewhere[1];
     sg_support support = {.count = (size_t)(density * (double)sg_conv_weights(shape)),
                           .index = density < 1.0 ? somewhere : NULL};
     for (int kind = 0; kind < SG_CONV_PASSES; kind++)
-        assert_string_equal(sg_conv_choose(m, shape, &support, (enum sg_conv_pass_kind)kind)->name, name);
+        expect_pass(m, shape, &support, (enum sg_conv_pass_kind)kind, name);
 }
 
 static sg_conv_shape three(int channels, int size) {
@@ -53,7 +58,7 @@ static void large_images_take_the_large_winograd_tile(void **state) {
     (void)state;
     sg_variant v = all_algorithms();
     sg_machine m = machine_of(&v);
-    static const int sizes[] = {8, 16, 32, 56, 27, 15};
+    static const int sizes[] = {4, 8, 16, 32, 56, 27, 15};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         sg_conv_shape shape = three(64, sizes[i]);
         expect(&m, &shape, 1.0, "winograd4");
@@ -64,7 +69,7 @@ static void small_images_take_the_small_winograd_tile(void **state) {
     (void)state;
     sg_variant v = all_algorithms();
     sg_machine m = machine_of(&v);
-    static const int sizes[] = {2, 3, 4, 7, 9};
+    static const int sizes[] = {2, 3, 5, 9};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         sg_conv_shape shape = three(512, sizes[i]);
         expect(&m, &shape, 1.0, "winograd2");
@@ -84,7 +89,6 @@ static void other_shapes_are_direct(void **state) {
         sg_check_conv_shape(64, 64, 1, 3, 1, 1, 1, 16, 16),
         sg_check_conv_shape(512, 512, 1, 3, 3, 1, 1, 1, 1),
         sg_check_conv_shape(512, 512, 1, 3, 3, 1, 1, 1, 4),
-        sg_check_conv_shape(3, 64, 1, 3, 3, 1, 1, 16, 16),
         sg_check_conv_shape(512, 10, 1, 1, 1, 1, 0, 1, 1),
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) expect(&m, &shapes[i], 1.0, "direct");
@@ -96,24 +100,50 @@ static void one_channel_per_group_is_depthwise(void **state) {
     sg_machine m = machine_of(&v);
     sg_conv_shape shape = sg_check_conv_shape(96, 96, 96, 3, 3, 1, 1, 16, 16);
     expect(&m, &shape, 1.0, "depthwise");
-    expect(&m, &shape, 0.05, "depthwise");
+    expect(&m, &shape, 0.41, "depthwise");
+    expect(&m, &shape, 0.39, "sparse");
     sg_conv_shape multiplied = sg_check_conv_shape(96, 192, 96, 3, 3, 1, 1, 16, 16);
     expect(&m, &multiplied, 1.0, "direct");
-    sg_conv_shape single = sg_check_conv_shape(1, 1, 1, 3, 3, 1, 1, 16, 16);
-    expect(&m, &single, 1.0, "direct");
 }
 
-static void sparse_overtakes_direct_at_half_and_winograd_at_a_fifth(void **state) {
+static void sparse_overtakes_direct_at_half(void **state) {
     (void)state;
     sg_variant v = all_algorithms();
     sg_machine m = machine_of(&v);
-    sg_conv_shape pointwise = sg_check_conv_shape(64, 64, 1, 1, 1, 1, 0, 16, 16), square = three(64, 16);
+    sg_conv_shape pointwise = sg_check_conv_shape(64, 64, 1, 1, 1, 1, 0, 16, 16);
     expect(&m, &pointwise, 0.51, "direct");
     expect(&m, &pointwise, 0.49, "sparse");
-    expect(&m, &square, 0.49, "winograd4");
-    expect(&m, &square, 0.21, "winograd4");
-    expect(&m, &square, 0.19, "sparse");
-    expect(&m, &square, 0.0, "sparse");
+    expect(&m, &pointwise, 0.0, "sparse");
+}
+
+static void sparse_overtakes_winograd_sooner_with_few_channels(void **state) {
+    (void)state;
+    sg_variant v = all_algorithms();
+    sg_machine m = machine_of(&v);
+    sg_conv_shape narrow = three(16, 32), wide = three(256, 16);
+    const uint32_t index = 0;
+    sg_support half = {.count = sg_conv_weights(&narrow) / 2, .index = &index};
+    expect(&m, &narrow, 0.61, "winograd4");
+    expect_pass(&m, &narrow, &half, SG_CONV_FORWARD, "winograd4");
+    expect_pass(&m, &narrow, &half, SG_CONV_DATA_GRADIENT, "winograd4");
+    expect_pass(&m, &narrow, &half, SG_CONV_WEIGHT_GRADIENT, "sparse");
+    expect(&m, &wide, 0.27, "winograd4");
+    expect(&m, &wide, 0.22, "sparse");
+    expect(&m, &wide, 0.0, "sparse");
+}
+
+static void few_channels_are_sparse_at_every_density(void **state) {
+    (void)state;
+    sg_variant v = all_algorithms();
+    sg_machine m = machine_of(&v);
+    sg_conv_shape stem = sg_check_conv_shape(3, 64, 1, 3, 3, 1, 1, 32, 32);
+    expect_pass(&m, &stem, NULL, SG_CONV_FORWARD, "sparse");
+    expect_pass(&m, &stem, NULL, SG_CONV_WEIGHT_GRADIENT, "sparse");
+    sg_conv_shape narrow = sg_check_conv_shape(24, 144, 1, 1, 1, 1, 0, 32, 32);
+    expect_pass(&m, &narrow, NULL, SG_CONV_FORWARD, "direct");
+    expect_pass(&m, &narrow, NULL, SG_CONV_WEIGHT_GRADIENT, "sparse");
+    sg_conv_shape classifier = sg_check_conv_shape(64, 10, 1, 1, 1, 1, 0, 1, 1);
+    expect_pass(&m, &classifier, NULL, SG_CONV_WEIGHT_GRADIENT, "direct");
 }
 
 static void a_support_that_names_every_weight_is_dense(void **state) {
@@ -204,7 +234,9 @@ int main(void) {
         cmocka_unit_test(small_images_take_the_small_winograd_tile),
         cmocka_unit_test(other_shapes_are_direct),
         cmocka_unit_test(one_channel_per_group_is_depthwise),
-        cmocka_unit_test(sparse_overtakes_direct_at_half_and_winograd_at_a_fifth),
+        cmocka_unit_test(sparse_overtakes_direct_at_half),
+        cmocka_unit_test(sparse_overtakes_winograd_sooner_with_few_channels),
+        cmocka_unit_test(few_channels_are_sparse_at_every_density),
         cmocka_unit_test(a_support_that_names_every_weight_is_dense),
         cmocka_unit_test(configuration_turns_algorithms_off),
         cmocka_unit_test(absent_algorithms_are_never_chosen),
