@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kernels/memory.h"
 #include "pipeline/cli.h"
@@ -38,11 +39,16 @@ static int show(const sg_cli *cli, const sg_run_config *config) {
     sg_plan_case_facts *cases = NULL;
     sg_plan *plan = NULL;
     sg_found *found = NULL;
+    sg_machine *machine = NULL;
     char arithmetic[256] = "";
     int status = SG_OK;
     if ((status = SG_AT(SG_NEW(&cases, (size_t)config->count)))) goto done;
     if ((status = SG_AT(know_facts(cli, config, cases, arithmetic)))) goto done;
-    sg_plan_facts facts = {.cases = cases, .arithmetic = arithmetic};
+    int threads = config->run.threads > 0 ? config->run.threads : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    if ((status = SG_AT(sg_machine_create(&machine, "auto", "auto", threads)))) goto done;
+    machine->winograd = config->kernels.winograd;
+    machine->sparse = config->kernels.sparse;
+    sg_plan_facts facts = {.cases = cases, .arithmetic = arithmetic, .machine = machine};
     if ((status = SG_AT(sg_plan_create(&plan, config, &facts)))) goto done;
     if (cli->out != NULL && (status = SG_AT(sg_scan(cli->out, plan, &found)))) goto done;
     /* Only now: a configuration that cannot be run is not worth printing. */
@@ -53,6 +59,7 @@ static int show(const sg_cli *cli, const sg_run_config *config) {
 done:
     if (plan != NULL) sg_scan_free(&found, plan->count);
     sg_plan_destroy(&plan);
+    sg_machine_destroy(&machine);
     free(cases);
     return status;
 }

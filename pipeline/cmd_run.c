@@ -168,7 +168,8 @@ static int describe_run(const run *r) {
         sg_log_warning("BLIS does not know this CPU and uses its generic kernels, many times slower; set "
                        "kernels.blis (or "
                        "BLIS_ARCH_TYPE) to \"haswell\" on a CPU with AVX2, \"skx\" with AVX-512");
-    sg_plan_facts facts = {.cases = r->session->facts, .arithmetic = r->session->arithmetic};
+    sg_plan_facts facts = {
+        .cases = r->session->facts, .arithmetic = r->session->arithmetic, .machine = r->session->machine};
     SG_TRY(sg_facts_write(r->dir, &facts, r->session->config->count));
     return SG_AT(sg_file_write_text(sg_run_path(r->dir, "config.cfg").text, r->session->config_text));
 }

@@ -76,7 +76,7 @@ static int add_stage(builder *b, const sg_plan_stage *fields, enum sg_stage_kind
     SG_CHECK(length > 0 && (size_t)length < sizeof stage->id, SG_INTERNAL, "the stage id %s/%s is too long",
              folder, name);
     SG_TRY(sg_plan_make_key(plan, b->config, b->facts, stage));
-    sg_plan_make_cost(plan, b->config, b->facts, stage);
+    SG_TRY(sg_plan_make_cost(plan, b->config, b->facts, stage));
     return SG_OK;
 }
 

@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "kernels/machine.h"
 #include "kernels/net.h"
 #include "pipeline/config.h"
 
@@ -77,7 +78,7 @@ typedef struct sg_plan_stage {
 
     double flop;   /* useful floating-point operations, density-weighted */
     double chain;  /* flop of the longest chain of stages that starts here, this one included */
-    size_t memory; /* bytes over all ranks of the group, data set included once */
+    size_t memory; /* bytes over all ranks of the group, data set included once; 0: unknown */
     size_t disk;   /* bytes that the finished stage leaves, and its checkpoints' room */
 } sg_plan_stage;
 
@@ -107,6 +108,7 @@ typedef struct sg_plan_facts {
     const sg_plan_case_facts *cases; /* [config->count]. Borrowed during the call */
     /* "BLIS zen3 6x16 lanes 16 winograd 1 sparse 1 selector 1"; NULL or "": unknown. */
     const char *arithmetic;
+    const sg_machine *machine; /* what will compute, for the memory of stages; NULL: that is left 0 */
 } sg_plan_facts;
 
 /* The network of a case, for sg_net_create. The names are borrowed from config. */

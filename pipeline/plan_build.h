@@ -12,8 +12,8 @@ int sg_plan_make_key(const sg_plan *plan, const sg_run_config *config, const sg_
                      sg_plan_stage *stage);
 
 /* stage->flop, memory, disk. */
-void sg_plan_make_cost(const sg_plan *plan, const sg_run_config *config, const sg_plan_facts *facts,
-                       sg_plan_stage *stage);
+int sg_plan_make_cost(const sg_plan *plan, const sg_run_config *config, const sg_plan_facts *facts,
+                      sg_plan_stage *stage);
 
 /* FLOP of one sample's forward pass, with this density of prunable weights. */
 double sg_plan_flop(const sg_net *net, double density);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "kernels/exec.h"
 #include "pipeline/plan_build.h"
 
 enum { BACKWARD = 2 /* forward passes that a backward pass is worth */, SMALL_FILE = 64 << 10 };
@@ -32,16 +33,17 @@ static double training_flop(const sg_config *c, const sg_plan_case_facts *facts,
     return samples * (1 + BACKWARD) * forward + (double)epochs * (double)facts->test_samples * forward;
 }
 
-/* Outputs and gradients of all layers for a minibatch, in floats. */
-static double activation_values(const sg_net *net, int batch) {
-    double values = 0;
-    for (int i = 0; i < net->layers; i++)
-        values += (double)net->layer[i].channels * net->layer[i].height * net->layer[i].width;
-    return 2 * values * batch;
+/* Bytes of an executor's tensors and scratch, over the ranks of a group. */
+static int executor_bytes(const sg_machine *machine, const sg_net *net, int batch, bool training,
+                          double *bytes) {
+    sg_exec_bytes all;
+    SG_TRY(sg_exec_memory(machine, net, 1, batch, training, &all));
+    *bytes = (double)all.activations + (double)all.gradients + (double)all.convolutions;
+    return SG_OK;
 }
 
-void sg_plan_make_cost(const sg_plan *plan, const sg_run_config *config, const sg_plan_facts *facts,
-                       sg_plan_stage *stage) {
+int sg_plan_make_cost(const sg_plan *plan, const sg_run_config *config, const sg_plan_facts *facts,
+                      sg_plan_stage *stage) {
     const sg_config *c = &config->cases[stage->config];
     const sg_plan_case_facts *own = &facts->cases[stage->config];
     const sg_plan_case *one = &plan->about[stage->config];
@@ -54,7 +56,14 @@ void sg_plan_make_cost(const sg_plan *plan, const sg_run_config *config, const s
     double values = (double)net->values,
            state = 4 * values + 8 * (double)net->channels_tracked + (double)one->kept[0];
     int moments = c->train.optimizer == SG_ADAM ? 2 : 1;
-    double training = 4 * values * (4 + moments) + values + 4 * activation_values(net, c->train.batch) + data;
+    double training = 4 * values * (4 + moments) + values + data, evaluation = 3 * state + data;
+    if (facts->machine != NULL) {
+        double bytes = 0.0;
+        SG_TRY(executor_bytes(facts->machine, net, c->train.batch, true, &bytes));
+        training += bytes;
+        SG_TRY(executor_bytes(facts->machine, net, c->train.batch, false, &bytes));
+        evaluation += bytes;
+    }
     double checkpoints = config->run.keep * (2 * state + 4 * values * moments);
     double memory = 0, disk = 0;
     switch (stage->kind) {
@@ -77,11 +86,12 @@ void sg_plan_make_cost(const sg_plan *plan, const sg_run_config *config, const s
     default:
         stage->flop = c->connect.points * forward *
                       ((c->connect.recalibrate ? (double)own->train_samples : 0) + (double)own->test_samples);
-        memory = 3 * state + 2 * activation_values(net, c->train.batch) + data;
+        memory = evaluation;
         disk = SMALL_FILE;
     }
-    stage->memory = (size_t)memory;
+    stage->memory = facts->machine != NULL ? (size_t)memory : 0;
     stage->disk = (size_t)disk;
+    return SG_OK;
 }
 
 static size_t limited(size_t samples, int limit) {

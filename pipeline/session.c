@@ -116,7 +116,7 @@ static int make_plan(sg_session *s) {
         if (one->transfer.mask_file[0] != '\0')
             status = SG_AT(sg_plan_file_digest(one->transfer.mask_file, facts[c].mask_digest));
     }
-    sg_plan_facts all = {.cases = facts, .arithmetic = s->arithmetic};
+    sg_plan_facts all = {.cases = facts, .arithmetic = s->arithmetic, .machine = s->machine};
     if (status == SG_OK) status = SG_AT(sg_plan_create(&s->plan, s->config, &all));
     return SG_AT(sg_comm_agree(s->world, status));
 }

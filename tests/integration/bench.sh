@@ -30,7 +30,7 @@ has_keys() {
     ok "$name"
 }
 
-train_keys="net batch density ranks threads isa images_per_s gflops roofline_share bytes_sent"
+train_keys="net batch density ranks threads isa images_per_s gflops roofline_share bytes_sent sum_hidden"
 
 # shellcheck disable=SC2086 # train_keys is a list of words
 if "$signet" bench train --arch lenet --batch 32 --density 0.1 --steps 2 --threads 1 --json > "$scratch/train"; then
@@ -42,7 +42,7 @@ fi
 # shellcheck disable=SC2086
 if tests/mpirun.sh 2 "$signet" bench train --arch lenet --batch 32 --steps 2 --threads 1 --json > "$scratch/ranks"; then
     has_keys train_ranks_json "$scratch/ranks" $train_keys
-    if grep -q '"ranks":2,' "$scratch/ranks" && ! grep -q '"bytes_sent":0}' "$scratch/ranks"; then
+    if grep -q '"ranks":2,' "$scratch/ranks" && ! grep -q '"bytes_sent":0,' "$scratch/ranks"; then
         ok train_ranks_share_the_gradient
     else
         not_ok train_ranks_share_the_gradient "expected 2 ranks that send something, got $(cat "$scratch/ranks")"
