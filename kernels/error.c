@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kernels/text.h"
+
 /* One record per thread, like errno: the only state that outlives a call. */
 static _Thread_local struct {
     char message[2048];
@@ -20,6 +22,7 @@ int sg_error_raise(const char *file, int line, const char *function, int code, c
     va_start(arguments, format);
     vsnprintf(record.message, sizeof record.message, format, arguments);
     va_end(arguments);
+    sg_text_make_plain(record.message); /* names and values in it may come from a hostile file */
     record.trace[0] = '\0';
     add_place(file, line, function);
     return code;
@@ -39,6 +42,7 @@ int sg_error_prefix(int code, const char *format, ...) {
     va_end(arguments);
     if (used >= 0 && (size_t)used < sizeof record.message)
         snprintf(record.message + used, sizeof record.message - (size_t)used, "%s", old);
+    sg_text_make_plain(record.message);
     return code;
 }
 

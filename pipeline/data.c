@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "kernels/memory.h"
+#include "kernels/text.h"
 #include "pipeline/comm.h"
 #include "pipeline/data_kind.h"
 
@@ -277,6 +278,7 @@ static int describe(sg_data *data, const sg_data_options *options, struct sg_dat
     const sg_data_scan *scan = &memory->scan;
     const uint32_t limit[SG_SPLITS] = {options->train_limit, options->test_limit};
     memcpy(data->name, scan->name, sizeof data->name);
+    sg_text_make_plain(data->name);
     data->classes = scan->classes;
     data->channels = scan->channels;
     data->height = scan->height;
@@ -292,7 +294,10 @@ static int describe(sg_data *data, const sg_data_options *options, struct sg_dat
         }
     SG_TRY(SG_NEW(&memory->class_name, (size_t)scan->classes));
     char *name = (char *)scan->class_names.bytes;
-    for (int c = 0; c < scan->classes; c++, name += strlen(name) + 1) memory->class_name[c] = name;
+    for (int c = 0; c < scan->classes; c++, name += strlen(name) + 1) {
+        sg_text_make_plain(name);
+        memory->class_name[c] = name;
+    }
     data->class_name = (const char *const *)memory->class_name;
     return SG_OK;
 }

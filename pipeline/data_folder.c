@@ -320,8 +320,8 @@ static void keep_folder(const sg_data_options *options, const sg_blob *part) {
 
 /* A split's entries, shuffled, and their names. Directories are listed in sorted order, annotations in their
  * own: the shuffle starts from the same list anywhere. */
-static int add_split(const char *root, const sg_blob *parts, enum sg_data_split split, sg_data_scan *scan,
-                     sg_blob *names) {
+static int add_split(const char *root, const sg_blob *parts, enum sg_data_split split, int classes,
+                     sg_data_scan *scan, sg_blob *names) {
     const sg_listing_record **record;
     uint32_t *order = NULL;
     size_t count;
@@ -336,6 +336,12 @@ static int add_split(const char *root, const sg_blob *parts, enum sg_data_split 
     }
     for (size_t i = 0; status == SG_OK && i < count; i++) {
         const sg_listing_record *r = record[order[i]];
+        if (r->label < 0 || r->label >= classes) {
+            status = SG_FAIL(
+                SG_DATA, "%s: the kept listing gives %s a class that is not there; remove %s/.signet-listing",
+                root, r->name, root);
+            break;
+        }
         entry e = {.name = names->size, .size = r->value, .label = r->label};
         status = SG_AT(sg_blob_add(&scan->manifest, &e, sizeof e));
         if (status == SG_OK) status = SG_AT(sg_blob_add(names, r->name, strlen(r->name) + 1));
@@ -345,13 +351,13 @@ static int add_split(const char *root, const sg_blob *parts, enum sg_data_split 
     return status;
 }
 
-static int make_manifest(const char *root, const sg_blob *parts, sg_data_scan *scan) {
+static int make_manifest(const char *root, const sg_blob *parts, int classes, sg_data_scan *scan) {
     manifest m = {0};
     sg_blob names = {0};
     int status = SG_AT(sg_blob_add(&scan->manifest, &m, sizeof m));
     for (int s = 0; s < SG_SPLITS && status == SG_OK; s++) {
         m.entries[s] = scan->manifest.size;
-        status = SG_AT(add_split(root, parts, (enum sg_data_split)s, scan, &names));
+        status = SG_AT(add_split(root, parts, (enum sg_data_split)s, classes, scan, &names));
     }
     m.names = scan->manifest.size;
     if (status == SG_OK) status = SG_AT(sg_blob_add(&scan->manifest, names.bytes, names.size));
@@ -440,7 +446,7 @@ static int scan_folder(const sg_data_options *options, sg_data_scan *scan) {
     sg_data_normalise(scan, mean, deviation);
     scan->channels = 3;
     int status = SG_AT(find_layout(&l));
-    if (status == SG_OK) status = SG_AT(make_manifest(options->path, scan->parts, scan));
+    if (status == SG_OK) status = SG_AT(make_manifest(options->path, scan->parts, l.classes, scan));
     if (status == SG_OK && scan->samples[SG_SPLIT_TRAIN] > 0) status = SG_AT(choose_size(options, scan));
     scan->classes = l.classes;
     scan->class_names = l.class_names; /* handed over */

@@ -15,9 +15,10 @@
 #include "pipeline/data_kind.h"
 
 enum {
-    MAX_SCANS = 500, /* of a progressive JPEG: each costs a pass over the image */
-    RATIO = 1100,    /* deflate reaches 1032 : 1, JPEG less: a file that claims more lies about its size */
-    SMALL = 1 << 16  /* bytes of pixels that any file may claim */
+    MAX_SCANS = 500,  /* of a progressive JPEG: each costs a pass over the image, however small the file */
+    USUAL_SCANS = 20, /* that a large image may have, too */
+    RATIO = 1100,     /* deflate reaches 1032 : 1, JPEG less: a file that claims more lies about its size */
+    SMALL = 1 << 16   /* bytes of pixels that any file may claim */
 };
 
 typedef struct picture {
@@ -77,8 +78,15 @@ static void jpeg_said(j_common_ptr info, int level) {
         jpeg_failed(info);
 }
 
+static int most_scans(uint64_t pixels) {
+    const uint64_t work = UINT64_C(1) << 31; /* pixels of all scans together: ten seconds or so */
+    uint64_t scans = work / pixels;
+    return scans > MAX_SCANS ? MAX_SCANS : scans < USUAL_SCANS ? USUAL_SCANS : (int)scans;
+}
+
 static void jpeg_progressed(j_common_ptr info) {
-    if (((j_decompress_ptr)info)->input_scan_number > MAX_SCANS) {
+    j_decompress_ptr image = (j_decompress_ptr)info;
+    if (image->input_scan_number > most_scans((uint64_t)image->image_height * image->image_width)) {
         info->err->msg_code = JERR_BAD_PROGRESSION;
         jpeg_failed(info);
     }
@@ -181,6 +189,8 @@ static void png_fetch(png_structp png, png_bytep to, size_t bytes) {
 static int read_png_inside(png_reader *r) {
     picture *p = r->p;
     png_set_read_fn(r->png, r, png_fetch);
+    /* What is not needed for the pixels is skipped: a thousand compressed texts can unfold to gigabytes. */
+    png_set_keep_unknown_chunks(r->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_set_user_limits(r->png, SG_DATA_MAX_SIDE, SG_DATA_MAX_SIDE);
     png_read_info(r->png, r->info);
     SG_TRY(check_claim(p, png_get_image_height(r->png, r->info), png_get_image_width(r->png, r->info)));

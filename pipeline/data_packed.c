@@ -2,6 +2,7 @@
  * verifies every byte and finds where images and labels lie; all ranks then read their slices of the file
  * without libhdf5. */
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "kernels/memory.h"
@@ -121,9 +122,10 @@ static int scan_file(const sg_data_options *options, sg_h5_file *file, sg_data_s
     SG_TRY(sg_h5_read_array(file, SG_PACKED_MEAN, SG_H5_F32, (size_t)scan->channels, scan->mean));
     SG_TRY(sg_h5_read_array(file, SG_PACKED_DEVIATION, SG_H5_F32, (size_t)scan->channels, scan->deviation));
     for (int c = 0; c < scan->channels; c++)
-        SG_CHECK(scan->deviation[c] > 0.0f, SG_DATA,
-                 "%s: " SG_PACKED_DEVIATION " of channel %d is %g; it must be above 0", options->path, c,
-                 (double)scan->deviation[c]);
+        SG_CHECK(
+            isfinite(scan->mean[c]) && isfinite(scan->deviation[c]) && scan->deviation[c] > 0.0f, SG_DATA,
+            "%s: mean %g and deviation %g of channel %d; finite ones, the deviation above 0, are possible",
+            options->path, (double)scan->mean[c], (double)scan->deviation[c], c);
     SG_TRY(sg_h5_get_text(file, SG_PACKED_NAME, &name));
     snprintf(scan->name, sizeof scan->name, "%s", name);
     return SG_OK;

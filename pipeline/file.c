@@ -82,22 +82,34 @@ int sg_file_write_at(int descriptor, const char *path, const void *data, size_t 
     return SG_OK;
 }
 
+/* A FIFO of that name must not hang. */
+static int open_regular(const char *path, int *descriptor, size_t *bytes) {
+    int status = SG_OK;
+    struct stat about;
+    *descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*descriptor < 0) return sg_file_read_error(path, "open", errno);
+    if (fstat(*descriptor, &about) != 0)
+        status = sg_file_read_error(path, "examine", errno);
+    else if (!S_ISREG(about.st_mode))
+        status = SG_FAIL(SG_NOINPUT, "%s: is no regular file", path);
+    else
+        *bytes = (size_t)about.st_size;
+    if (status != SG_OK) close(*descriptor);
+    return status;
+}
+
 int sg_file_read(const char *path, size_t limit, char **data, size_t *bytes) {
+    int status, descriptor;
+    size_t size;
     *data = NULL;
     *bytes = 0;
-    int status = SG_OK, descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (descriptor < 0) return sg_file_read_error(path, "open", errno);
-    struct stat about;
-    if (fstat(descriptor, &about) != 0) {
-        status = sg_file_read_error(path, "examine", errno);
-    } else if (!S_ISREG(about.st_mode)) {
-        status = SG_FAIL(SG_NOINPUT, "%s: is no regular file", path);
-    } else if ((uint64_t)about.st_size > limit) {
-        status = SG_FAIL(SG_DATA, "%s: %lld bytes are more than such a file may have (%zu)", path,
-                         (long long)about.st_size, limit);
-    } else if ((status = SG_AT(SG_NEW(data, (size_t)about.st_size + 1))) == SG_OK) {
-        *bytes = (size_t)about.st_size;
-        status = SG_AT(sg_file_read_at(descriptor, path, *data, *bytes, 0));
+    SG_TRY(open_regular(path, &descriptor, &size));
+    if (size > limit) {
+        status =
+            SG_FAIL(SG_DATA, "%s: %zu bytes are more than such a file may have (%zu)", path, size, limit);
+    } else if ((status = SG_AT(SG_NEW(data, size + 1))) == SG_OK) {
+        *bytes = size;
+        status = SG_AT(sg_file_read_at(descriptor, path, *data, size, 0));
     }
     close(descriptor);
     if (status != SG_OK) SG_FREE(*data);
@@ -175,10 +187,13 @@ int sg_file_write_text(const char *path, const char *text) {
 }
 
 int sg_file_read_text(const char *path, char *text, size_t size) {
-    FILE *file = fopen(path, "re");
-    if (file == NULL) return sg_file_read_error(path, "cannot open", errno);
-    size_t got = fread(text, 1, size - 1, file);
-    text[got] = '\0';
-    fclose(file);
-    return SG_OK;
+    int descriptor;
+    size_t bytes;
+    text[0] = '\0';
+    SG_TRY(open_regular(path, &descriptor, &bytes));
+    if (bytes > size - 1) bytes = size - 1;
+    int status = SG_AT(sg_file_read_at(descriptor, path, text, bytes, 0));
+    text[status == SG_OK ? bytes : 0] = '\0';
+    close(descriptor);
+    return status;
 }

@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "kernels/memory.h"
+#include "kernels/text.h"
 #include "pipeline/file.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -132,6 +133,8 @@ static int read_places(sg_h5_block *block, const unsigned char *at, uint64_t byt
         SG_TRY(SG_NEW(&place->path, (size_t)length + 1));
         block->places++;
         memcpy(place->path, at + PLACE_BYTES, length);
+        SG_CHECK(strlen(place->path) == length && sg_text_is_plain(place->path), SG_DATA,
+                 "%s: the index of its data sets holds a name that signet does not write", path);
         uint64_t total = block->bytes + block->length;
         SG_CHECK(place->bytes <= total && place->offset <= total - place->bytes, SG_DATA,
                  "%s: %s lies outside the file", path, place->path);

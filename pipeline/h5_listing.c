@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/memory.h"
+#include "kernels/text.h"
 #include "pipeline/h5_common.h"
 
 void sg_h5_listing_text(sg_h5_listing *listing, const void *text, size_t bytes) {
@@ -65,8 +66,14 @@ static char *take_text(cursor *c) {
     return text;
 }
 
-static sg_h5_item take_item(cursor *c) {
-    sg_h5_item item = {.entry = {.path = take_text(c), .count = 1}};
+static char *take_name(cursor *c) {
+    char *name = take_text(c);
+    c->good = c->good && sg_text_is_plain(name);
+    return name;
+}
+
+static sg_h5_item take_item(cursor *c, bool foreign) {
+    sg_h5_item item = {.entry = {.path = take_name(c), .count = 1}};
     uint64_t type = take_number(c), ndims = take_number(c);
     c->good = c->good && type <= SG_H5_STRINGS && ndims <= SG_H5_MAX_DIMS;
     if (!c->good) return item;
@@ -80,14 +87,20 @@ static sg_h5_item take_item(cursor *c) {
     size_t whole, bytes = (size_t)take_number(c);
     if (__builtin_mul_overflow(item.entry.count, item.width, &whole)) c->good = false;
     if (type != SG_H5_STRINGS && item.width != sg_h5_type_size(item.entry.type)) c->good = false;
-    c->good = c->good && (bytes == 0 || bytes == whole);
+    if (type == SG_H5_STRINGS && item.entry.count > 0 && item.width == 0) c->good = false;
+    /* Of a foreign file all data is here; of ours, none. */
+    c->good = c->good && bytes == (foreign ? whole : 0);
     item.data = take_bytes(c, bytes);
     if (bytes == 0) item.data = NULL;
     return item;
 }
 
 static sg_h5_attribute take_attribute(cursor *c) {
-    sg_h5_attribute attribute = {.name = take_text(c), .type = (enum sg_h5_attribute_type)take_number(c)};
+    sg_h5_attribute attribute = {.name = take_name(c)};
+    uint64_t type = take_number(c);
+    c->good = c->good && type <= SG_H5_REAL;
+    if (!c->good) return attribute;
+    attribute.type = (enum sg_h5_attribute_type)type;
     if (attribute.type == SG_H5_TEXT)
         attribute.text = take_text(c);
     else
@@ -97,12 +110,12 @@ static sg_h5_attribute take_attribute(cursor *c) {
 
 static int parse(sg_h5_file *file) {
     cursor c = {.at = file->listing.byte, .end = file->listing.byte + file->listing.bytes, .good = true};
-    file->kind = take_text(&c);
+    file->kind = take_name(&c);
     uint64_t items = take_number(&c), most = file->listing.bytes / 8; /* each takes more than 8 bytes */
     c.good = c.good && items <= most;
     if (c.good) SG_TRY(SG_NEW(&file->item, items));
     for (uint64_t i = 0; c.good && i < items; i++) {
-        file->item[i] = take_item(&c);
+        file->item[i] = take_item(&c, file->foreign);
         file->items += c.good;
     }
     uint64_t attributes = take_number(&c);

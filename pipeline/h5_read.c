@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "kernels/memory.h"
+#include "kernels/text.h"
 #include "pipeline/file.h"
 #include "pipeline/h5_block.h"
 #include "pipeline/h5_common.h"
@@ -57,10 +58,38 @@ static int check_bytes(sg_h5_block *block, int descriptor, const char *path, sg_
 
 /* ---- Listing, by libhdf5, on rank 0 */
 
-static int list_set(sg_h5_file *file, const char *path) {
+/* The hash tells damage, not intent: whoever made the file could compute it. What was made to do harm has
+ * data outside the file, or claims more of it than the index has a place for. */
+static bool lies_in_place(hid_t set, size_t width, int ndims, const hsize_t *dims, const sg_h5_place *place) {
+    uint64_t bytes = width;
+    for (int d = 0; d < ndims; d++)
+        if (__builtin_mul_overflow(bytes, (uint64_t)dims[d], &bytes)) return false;
+    hid_t creation = H5Dget_create_plist(set);
+    bool inside = creation >= 0 && H5Pget_layout(creation) == H5D_CONTIGUOUS &&
+                  H5Pget_external_count(creation) == 0 && H5Pget_nfilters(creation) == 0;
+    if (creation >= 0) H5Pclose(creation);
+    return inside && bytes == place->bytes && (bytes == 0 || H5Dget_offset(set) == place->offset);
+}
+
+static herr_t refuse_link(const char *parent, const char *group, const char *file, const char *object,
+                          unsigned *flags, hid_t access, void *context) {
+    (void)parent, (void)group, (void)file, (void)object, (void)flags, (void)access, (void)context;
+    return -1;
+}
+
+/* Without following links into other files. */
+static hid_t open_set(hid_t file, const char *path) {
+    hid_t access = H5Pcreate(H5P_DATASET_ACCESS), set = H5I_INVALID_HID;
+    if (access >= 0 && H5Pset_elink_cb(access, refuse_link, NULL) >= 0) set = H5Dopen2(file, path, access);
+    if (access >= 0) H5Pclose(access);
+    return set;
+}
+
+static int list_set(sg_h5_file *file, const sg_h5_place *place) {
+    const char *path = place->path;
     size_t width = 0;
     hsize_t dims[SG_H5_MAX_DIMS];
-    hid_t set = H5Dopen2(file->file, path, H5P_DEFAULT);
+    hid_t set = open_set(file->file, path);
     if (set < 0) return sg_h5_error(SG_DATA, file->path, "a data set of the index is not there");
     hid_t type = H5Dget_type(set), space = H5Dget_space(set);
     int status = SG_OK, known = type < 0 ? -1 : sg_h5_type_of(type, &width);
@@ -68,6 +97,9 @@ static int list_set(sg_h5_file *file, const char *path) {
     if (known < 0 || ndims < 0 || ndims > SG_H5_MAX_DIMS ||
         H5Sget_simple_extent_dims(space, dims, NULL) < 0) {
         status = SG_FAIL(SG_DATA, "%s: %s has a type or shape that signet does not write", file->path, path);
+    } else if (!lies_in_place(set, width, ndims, dims, place)) {
+        status = SG_FAIL(SG_DATA, "%s: %s does not lie where the index says; the file was tampered with",
+                         file->path, path);
     } else {
         sg_h5_entry entry = {.path = path, .type = (enum sg_h5_type)known, .ndims = ndims};
         for (int d = 0; d < ndims; d++) entry.dims[d] = (size_t)dims[d];
@@ -87,6 +119,10 @@ typedef struct gathering {
 static int list_value(sg_h5_listing *listing, hid_t attribute, hid_t type) {
     size_t width = 0;
     int known = sg_h5_type_of(type, &width);
+    hid_t space = H5Aget_space(attribute);
+    hssize_t count = space < 0 ? -1 : H5Sget_simple_extent_npoints(space);
+    if (space >= 0) H5Sclose(space);
+    if (count != 1) return SG_DATA; /* reading writes all of them */
     union {
         int64_t integer;
         uint64_t natural;
@@ -133,7 +169,7 @@ static int list_file(sg_h5_file *file, const sg_h5_block *block) {
     sg_h5_listing_number(&file->listing, strlen(block->kind) + 1);
     sg_h5_listing_text(&file->listing, block->kind, strlen(block->kind) + 1);
     sg_h5_listing_number(&file->listing, block->places);
-    for (size_t i = 0; i < block->places; i++) SG_TRY(list_set(file, block->place[i].path));
+    for (size_t i = 0; i < block->places; i++) SG_TRY(list_set(file, &block->place[i]));
     gathering g = {0};
     hsize_t from = 0;
     herr_t listed = H5Aiterate2(file->file, H5_INDEX_NAME, H5_ITER_INC, &from, list_attribute, &g);
@@ -213,7 +249,7 @@ static void shape_text(char *text, size_t room, enum sg_h5_type type, int ndims,
 
 static int read_on_first(sg_h5_file *file, const sg_h5_item *item, void *out, size_t bytes) {
     size_t i = (size_t)(item - file->item);
-    hid_t set = H5Dopen2(file->file, item->entry.path, H5P_DEFAULT), type = set < 0 ? set : H5Dget_type(set);
+    hid_t set = open_set(file->file, item->entry.path), type = set < 0 ? set : H5Dget_type(set);
     hid_t memory = item->entry.type == SG_H5_STRINGS ? type : sg_h5_memory_type(item->entry.type);
     int status = SG_OK;
     if (type < 0 || (bytes > 0 && H5Dread(set, memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, out) < 0))
@@ -320,6 +356,7 @@ const char *sg_h5_attribute_at(const sg_h5_file *file, size_t i, char *value, si
     switch (attribute->type) {
     case SG_H5_TEXT:
         snprintf(value, room, "%s", attribute->text);
+        sg_text_make_plain(value);
         break;
     case SG_H5_INTEGER:
         snprintf(value, room, "%" PRId64, attribute->value.integer);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "kernels/memory.h"
+#include "kernels/text.h"
 #include "pipeline/file.h"
 #include "pipeline/log.h"
 #include "pipeline/signals.h"
@@ -170,6 +171,7 @@ static void name_holder(const record *r, char *text, size_t room) {
     else
         snprintf(text, room, "host %s, process %ld%s%s, since %s", r->host, r->pid,
                  r->job[0] != '\0' ? ", job " : "", r->job, r->since);
+    sg_text_make_plain(text);
 }
 
 void sg_lock_holder(const char *dir, char *text, size_t room) {

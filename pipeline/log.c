@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kernels/text.h"
 #include "pipeline/paths.h"
 
 static struct {
@@ -97,6 +98,7 @@ void sg_log_event(const char *name, const char *format, ...) {
 static void say(const char *level, const char *event, const char *format, va_list arguments) {
     char text[4096], quoted[6000], date[16];
     vsnprintf(text, sizeof text, format, arguments);
+    sg_text_make_plain(text);
     stamp(date, sizeof date, "%H:%M:%S");
     if (the_log.hide != NULL) the_log.hide();
     fprintf(stderr, "%s %s%s\n", date, level, text);

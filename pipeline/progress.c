@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kernels/text.h"
 #include "pipeline/log.h"
 #include "pipeline/file.h"
 #include "pipeline/paths.h"
@@ -267,4 +268,5 @@ void sg_progress_read(const char *dir, const char *id, char *line, size_t size) 
         *line = '\0';
     }
     line[strcspn(line, "\n")] = '\0';
+    sg_text_make_plain(line);
 }

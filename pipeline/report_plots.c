@@ -260,6 +260,8 @@ static int finish(child *c, bool kill_it) {
         if (now() > deadline) kill(c->pid, SIGKILL);
         nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
     }
+    /* posix_spawn may tell so that there is no such program. */
+    SG_CHECK(kill_it || !WIFEXITED(code) || WEXITSTATUS(code) != 127, SG_NOINPUT, "gnuplot is not installed");
     SG_CHECK(!WIFSIGNALED(code) || kill_it, SG_IO, "gnuplot died of signal %d", WTERMSIG(code));
     SG_CHECK(kill_it || WEXITSTATUS(code) == 0, SG_IO, "gnuplot ended with exit code %d", WEXITSTATUS(code));
     return SG_OK;

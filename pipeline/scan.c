@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kernels/memory.h"
+#include "kernels/text.h"
 #include "pipeline/h5.h"
 #include "pipeline/file.h"
 #include "pipeline/paths.h"
@@ -18,6 +19,7 @@ static int note(sg_found *found, const char *format, ...) {
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    sg_text_make_plain(text);
     free(found->note);
     found->note = strdup(text);
     SG_CHECK(found->note != NULL, SG_NOMEM, "out of memory: notes on stages");

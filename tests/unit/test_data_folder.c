@@ -5,14 +5,20 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include <jpeglib.h>
+#include <xxhash.h>
+#include <zlib.h>
 
 #include "pipeline/data.h"
 #include "pipeline/data_kind.h"
+#include "pipeline/data_listing.h"
 #include "tests/reference/temporary.h"
 
 enum { SIDE = 16, PIXELS = SIDE * SIDE };
@@ -446,6 +452,118 @@ static void bombs_are_refused(void **state) {
     free(bytes);
 }
 
+/* Peak memory of this process so far, in bytes. */
+static size_t peak_memory(void) {
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return 1024 * (size_t)used.ru_maxrss;
+}
+
+static void add_chunk(FILE *out, const char *type, const unsigned char *data, size_t size) {
+    unsigned char number[4];
+    uLong sum = crc32(crc32(0, (const Bytef *)type, 4), data, (uInt)size);
+    for (int i = 0; i < 4; i++) number[i] = (unsigned char)(size >> (24 - 8 * i));
+    fwrite(number, 1, 4, out);
+    fwrite(type, 1, 4, out);
+    fwrite(data, 1, size, out);
+    for (int i = 0; i < 4; i++) number[i] = (unsigned char)(sum >> (24 - 8 * i));
+    fwrite(number, 1, 4, out);
+}
+
+/* Compressed texts beside the pixels: 40 of 4 MiB, of 4 KiB each in the file. */
+static void texts_in_a_png_are_not_unfolded(void **state) {
+    (void)state;
+    enum { TEXTS = 40, TEXT = 4 << 20 };
+    size_t size;
+    uint8_t rgb[PIXELS * 3];
+    temporary_png(directory, "a.jpg", picture(0, 3), SIDE, SIDE, 3, 8);
+    unsigned char *png = temporary_read(directory, "a.jpg", &size), *text = malloc(TEXT);
+    uLongf packed = compressBound(TEXT);
+    unsigned char *chunk = malloc(3 + packed);
+    assert_true(png != NULL && text != NULL && chunk != NULL);
+    memset(text, 'x', TEXT);
+    memcpy(chunk, "k\0", 3); /* keyword, its end, the method */
+    assert_int_equal(compress2(chunk + 3, &packed, text, TEXT, 9), Z_OK);
+    FILE *out = fopen(temporary_path(directory, "a.jpg"), "w");
+    assert_non_null(out);
+    enum { HEADER = 8 + 25 };
+    fwrite(png, 1, HEADER, out);
+    for (int i = 0; i < TEXTS; i++) add_chunk(out, "zTXt", chunk, 3 + packed);
+    fwrite(png + HEADER, 1, size - HEADER, out);
+    fclose(out);
+    free(text);
+    free(chunk);
+    size_t before = peak_memory();
+    assert_int_equal(sg_data_image_read(temporary_path(directory, "a.jpg"), SIDE, SIDE, rgb), SG_OK);
+    assert_memory_equal(rgb, picture(0, 3), sizeof rgb);
+    assert_true(peak_memory() - before < 64u << 20);
+    free(png);
+}
+
+/* Each scan of a progressive JPEG costs a pass over all of it, however little it says: here one for each bit
+ * of each coefficient of each colour. */
+static void endless_scans_are_refused(void **state) {
+    (void)state;
+    enum { COEFFICIENTS = 63, BITS = 3, SCANS = 1 + 3 * COEFFICIENTS * BITS };
+    static jpeg_scan_info scan[SCANS];
+    int scans = 1;
+    scan[0] = (jpeg_scan_info){.comps_in_scan = 3, .component_index = {0, 1, 2}};
+    for (int colour = 0; colour < 3; colour++)
+        for (int bit = BITS - 1; bit >= 0; bit--)
+            for (int k = 1; k <= COEFFICIENTS; k++)
+                scan[scans++] = (jpeg_scan_info){.comps_in_scan = 1,
+                                                 .component_index = {colour},
+                                                 .Ss = k,
+                                                 .Se = k,
+                                                 .Ah = bit == BITS - 1 ? 0 : bit + 1,
+                                                 .Al = bit};
+    struct jpeg_compress_struct info = {0};
+    struct jpeg_error_mgr errors;
+    FILE *out = fopen(temporary_path(directory, "a.jpg"), "w");
+    assert_non_null(out);
+    info.err = jpeg_std_error(&errors);
+    jpeg_create_compress(&info);
+    jpeg_stdio_dest(&info, out);
+    info.image_height = info.image_width = SIDE;
+    info.input_components = 3;
+    info.in_color_space = JCS_RGB;
+    jpeg_set_defaults(&info);
+    info.scan_info = scan;
+    info.num_scans = SCANS;
+    jpeg_start_compress(&info, TRUE);
+    for (int y = 0; y < SIDE; y++) {
+        JSAMPROW row = (JSAMPROW)(uintptr_t)(picture(0, 3) + (size_t)y * SIDE * 3);
+        jpeg_write_scanlines(&info, &row, 1);
+    }
+    jpeg_finish_compress(&info);
+    jpeg_destroy_compress(&info);
+    fclose(out);
+    expect_broken("is damaged or truncated at or before byte ", "Invalid progressive parameters");
+}
+
+/* A kept listing with a right hash that names a class which is not there. */
+static void listings_cannot_invent_classes(void **state) {
+    (void)state;
+    sg_data *data;
+    sg_blob listing = {0};
+    write_folder("test");
+    for (int split = 0; split < SG_SPLITS; split++)
+        assert_int_equal(sg_listing_add(&listing, split, 0, 99, 1, "train/ant/0.png"), SG_OK);
+    uint64_t header[4] = {0, 0, listing.size, XXH3_64bits(listing.bytes, listing.size)};
+    memcpy(header, "signet listing1", 16);
+    unsigned char *bytes = malloc(sizeof header + listing.size);
+    assert_non_null(bytes);
+    memcpy(bytes, header, sizeof header);
+    memcpy(bytes + sizeof header, listing.bytes, listing.size);
+    temporary_write(directory, ".signet-listing", bytes, sizeof header + listing.size);
+    free(bytes);
+    sg_blob_release(&listing);
+    assert_int_equal(open_folder(&data), SG_DATA);
+    expect_message("%s: the kept listing gives train/ant/0.png a class that is not there; remove "
+                   "%s/.signet-listing",
+                   directory, directory);
+}
+
 /* Of several broken files the same one is reported, whatever the threads. */
 static void the_first_broken_file_is_reported(void **state) {
     (void)state;
@@ -490,6 +608,9 @@ int main(int argc, char **argv) {
         TEST(damaged_images_are_refused),
         TEST(what_is_no_image_is_refused),
         TEST(bombs_are_refused),
+        TEST(texts_in_a_png_are_not_unfolded),
+        TEST(endless_scans_are_refused),
+        TEST(listings_cannot_invent_classes),
         TEST(the_first_broken_file_is_reported),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

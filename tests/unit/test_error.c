@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "kernels/error.h"
+#include "kernels/text.h"
 
 static int fail_deep(int value) { return SG_FAIL(SG_DATA, "value %d is wrong", value); }
 
@@ -141,6 +142,19 @@ static void a_trace_too_long_is_cut_and_stays_a_string(void **state) {
     assert_string_equal(sg_error_message(), "value 9 is wrong");
 }
 
+static void control_characters_do_not_reach_a_terminal(void **state) {
+    (void)state;
+    assert_int_equal(SG_FAIL(SG_DATA, "%s", "a\033]0;title\007b\x7f\r\n\tc"), SG_DATA);
+    assert_string_equal(sg_error_message(), "a?]0;title?b??\n\tc");
+    SG_FAIL(SG_DATA, "%s",
+            "\xc2\x9b"
+            "2J \x9b \xc3\xa9 \xe2\x82\xac \xc2\xa0");
+    assert_string_equal(sg_error_message(), "??2J ? \xc3\xa9 \xe2\x82\xac \xc2\xa0");
+    sg_error_prefix(SG_DATA, "%s", "\033[1m");
+    assert_string_equal(sg_error_message(), "?[1m??2J ? \xc3\xa9 \xe2\x82\xac \xc2\xa0");
+    assert_true(sg_text_is_plain("plain \xc3\xa9\n") && !sg_text_is_plain("\033[1m"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(failing_records_code_message_and_place),
@@ -155,6 +169,7 @@ int main(void) {
         cmocka_unit_test(every_thread_has_its_own_record),
         cmocka_unit_test(a_message_too_long_is_cut_and_stays_a_string),
         cmocka_unit_test(a_trace_too_long_is_cut_and_stays_a_string),
+        cmocka_unit_test(control_characters_do_not_reach_a_terminal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,9 +6,12 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "pipeline/facts.h"
 #include "pipeline/file.h"
+#include "pipeline/lock.h"
+#include "pipeline/progress.h"
 #include "tests/reference/temporary.h"
 
 static void test_facts_come_back(void **state) {
@@ -76,10 +79,31 @@ static void test_impossible_facts_are_refused(void **state) {
     temporary_remove(&directory);
 }
 
+/* Somebody may put anything into a run directory; `status` shows what is there. */
+static void test_small_files_are_not_trusted(void **state) {
+    (void)state;
+    char *directory = temporary_create(), arithmetic[256], line[512];
+    sg_plan_case_facts read;
+    assert_int_equal(mkfifo(temporary_path(directory, "facts"), 0600), 0); /* nobody writes to it */
+    assert_int_equal(sg_facts_read(directory, 1, &read, arithmetic), SG_NOINPUT);
+    assert_int_equal(mkdir(temporary_path(directory, "stages"), 0700), 0);
+    assert_int_equal(mkdir(temporary_path(directory, "stages/a"), 0700), 0);
+    temporary_text(directory, "stages/a/progress",
+                   "a: epoch 1\033]0;title\007\xc2\x9b"
+                   "2J\nmore\n");
+    sg_progress_read(directory, "a", line, sizeof line);
+    assert_string_equal(line, "a: epoch 1?]0;title???2J");
+    temporary_text(directory, "lock", "host = \033[2Jnode\npid = 7\nsince = yesterday\n");
+    sg_lock_holder(directory, line, sizeof line);
+    assert_string_equal(line, "host ?[2Jnode, process 7, since yesterday");
+    temporary_remove(&directory);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_facts_come_back),
         cmocka_unit_test(test_impossible_facts_are_refused),
+        cmocka_unit_test(test_small_files_are_not_trusted),
     };
     return cmocka_run_group_tests_name("facts", tests, NULL, NULL);
 }
