@@ -33,6 +33,8 @@ help:
 #:   make parity        comparison with PyTorch (needs the packages of `jobs/setup.sh parity`)
 #:   make asan          the unit tests with address and undefined-behaviour sanitizers
 #:   make ubsan         the unit tests with the undefined-behaviour sanitizer alone
+#:   make valgrind      the unit tests under valgrind
+#:   make fuzz          libFuzzer (clang) on everything that is read, FUZZ_SECONDS=60 each
 #:   make bench         kernels and training steps against this machine's peak
 #:   make tidy          clang-tidy             make format        clang-format
 #:   make format-check  fails when a file is not as clang-format would have it
@@ -147,9 +149,22 @@ $(BUILD)/tests/mpi/test_%: $(BUILD)/tests/mpi/test_%.o $(LIBRARY)
 	@echo "  LINK $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
+# Fuzzing: every tests/fuzz/fuzz_*.c is one harness. Here each is given the inputs of tests/fuzz/corpus.
+FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_SHARED := $(BUILD)/tests/fuzz/files.o $(BUILD)/tests/fuzz/readers.o
+FUZZ_MAIN ?= $(BUILD)/tests/fuzz/replay.o
+FUZZ_PROGRAMS := $(patsubst %.c,$(BUILD)/%,$(FUZZ_SOURCES))
+
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(FUZZ_SHARED) $(FUZZ_MAIN) $(LIBRARY)
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) $(FUZZ_LINK) -o $@ $^ $(LIBS)
+
+.PHONY: fuzz-programs
+fuzz-programs: $(FUZZ_PROGRAMS)
+
 # Every kind is run by tests/run.sh, which counts each test and ends with "N passed, N failed".
 RUN_TESTS = BUILD='$(BUILD)' SIGNET='$(abspath $(BUILD))/signet' tests/run.sh
-TEST_PROGRAMS := $(UNIT_PROGRAMS) $(MPI_PROGRAMS)
+TEST_PROGRAMS := $(UNIT_PROGRAMS) $(MPI_PROGRAMS) $(FUZZ_PROGRAMS)
 
 .PHONY: unit mpi integration test-programs test
 unit: cmocka $(UNIT_PROGRAMS)
@@ -166,7 +181,7 @@ test-programs: cmocka signet $(TEST_PROGRAMS)
 # The second make sees what the first installed.
 test: setup
 	$(Q)$(MAKE) --no-print-directory -j$(JOBS) test-programs
-	$(Q)$(RUN_TESTS) unit mpi integration fault
+	$(Q)$(RUN_TESTS) unit mpi integration fault fuzz
 
 # `make asan` and `make ubsan`: the unit tests in a build of their own.
 SANITIZED = $(MAKE) --no-print-directory -j$(JOBS) OPTIMIZE='-O1 -g -fno-omit-frame-pointer'
@@ -181,6 +196,25 @@ asan:
 
 ubsan:
 	$(Q)$(SANITIZED) BUILD=build-ubsan SANITIZE='-fsanitize=undefined -fno-sanitize-recover=all' unit
+
+# What Open MPI's authors know to be harmless comes with it.
+OPENMPI_SUPPRESSIONS ?= $(firstword $(wildcard /usr/share/openmpi/openmpi-valgrind.supp \
+    $(MPI_ROOT)/share/openmpi/openmpi-valgrind.supp) tests/valgrind.supp)
+VALGRIND = valgrind --quiet --keep-debuginfo=yes --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
+    --errors-for-leak-kinds=definite --suppressions=$(OPENMPI_SUPPRESSIONS) --suppressions=$(CURDIR)/tests/valgrind.supp
+.PHONY: valgrind
+valgrind: cmocka signet $(UNIT_PROGRAMS)
+	$(Q)CHECKER='$(VALGRIND)' OMP_NUM_THREADS=1 TEST_TIMEOUT=3600 $(RUN_TESTS) unit
+
+# libFuzzer needs clang. The kernels are not fuzzed, and take long to compile.
+FUZZ_SECONDS ?= 60
+FUZZ_CLANG ?= clang
+.PHONY: fuzz
+fuzz: signet
+	$(Q)OMPI_CC='$(FUZZ_CLANG)' MPICH_CC='$(FUZZ_CLANG)' $(SANITIZED) BUILD=build-fuzz LANE_OBJECTS= FUZZ_MAIN= \
+	    SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' \
+	    FUZZ_LINK=-fsanitize=fuzzer fuzz-programs
+	$(Q)SIGNET='$(abspath $(BUILD))/signet' tests/fuzz/run.sh build-fuzz $(FUZZ_SECONDS)
 
 .PHONY: demo
 demo: setup
@@ -248,6 +282,6 @@ fault: signet
 
 .PHONY: clean
 clean:
-	$(Q)rm -rf build build-asan build-ubsan $(BUILD) signet
+	$(Q)rm -rf build build-asan build-ubsan build-fuzz $(BUILD) signet
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -4,12 +4,13 @@
 #
 #   unit         $BUILD/tests/unit/test_*: cmocka programs
 #   mpi          $BUILD/tests/mpi/test_* under mpirun, each on 1, 2 and 4 ranks (MPI_RANKS="1 2 4")
+#   fuzz         $BUILD/tests/fuzz/fuzz_* on the inputs of tests/fuzz/corpus
 #   integration  tests/integration/*.sh
 #   fault        tests/fault/*.sh
 #
 # A test is a line "ok NAME", "ok N - NAME" or "not ok NAME: why" on standard output. A program that crashes, takes too long
 # (TEST_TIMEOUT seconds) or ends with an error but names no failed test counts as one more failure; so does one without
-# tests. Only sources that are there are run, not what an earlier build left behind.
+# tests. CHECKER is a command that unit tests run under, such as valgrind. Only sources that are there are run, not what an earlier build left behind.
 set -u
 cd "$(dirname "$0")/.." || exit 70
 : "${BUILD:=build}" "${SIGNET:=$PWD/$BUILD/signet}" "${MPI_RANKS:=1 2 4}" "${TEST_TIMEOUT:=600}"
@@ -67,7 +68,8 @@ unit() {
         leaks=1
         if grep -q MPI_Init "$source"; then leaks=0; fi
         if [ -x "$BUILD/$name" ]; then
-            run "$name" env ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=$leaks" "$BUILD/$name"
+            # shellcheck disable=SC2086 # a command is a list of words
+            run "$name" env ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=$leaks" ${CHECKER:-} "$BUILD/$name"
         else
             missing "$name" "is not built"
         fi
@@ -87,6 +89,17 @@ mpi() {
     done
 }
 
+fuzz() {
+    for source in tests/fuzz/fuzz_*.c; do
+        name=${source%.c}
+        if [ -x "$BUILD/$name" ]; then
+            run "$name" "$BUILD/$name" tests/fuzz/corpus/"${name##*/fuzz_}"/*
+        else
+            missing "$name" "is not built"
+        fi
+    done
+}
+
 scripts() {
     for script in "tests/$1"/*.sh; do
         case ${script##*/} in _*) continue ;; esac # shared parts, sourced by the others
@@ -96,10 +109,10 @@ scripts() {
 
 for kind in "$@"; do
     case $kind in
-    unit | mpi) "$kind" ;;
+    unit | mpi | fuzz) "$kind" ;;
     integration | fault) scripts "$kind" ;;
     *)
-        echo "tests/run.sh: no kind $kind: unit, mpi, integration, fault" >&2
+        echo "tests/run.sh: no kind $kind: unit, mpi, integration, fault, fuzz" >&2
         exit 64
         ;;
     esac
