@@ -8,7 +8,7 @@
 #include "kernels/memory.h"
 #include "pipeline/reduction.h"
 
-enum { MESSAGE_BYTES = 1 << 30 };
+enum { MESSAGE_BYTES = 1 << 30, ALONE_SECONDS = 15 };
 
 struct sg_comm {
     MPI_Comm mpi;
@@ -84,11 +84,30 @@ int sg_comm_node(sg_comm *comm, int *rank, int *ranks) {
 /* An interruption is no failure: where both happened, the failure is what has to be told. */
 static int severity(int status) { return status == SG_OK ? 0 : status == SG_INTERRUPTED ? 1 : 1 + status; }
 
+/* Waits for the others to agree. A rank that failed where they have not may wait for ranks that wait for it,
+ * in a sum over the group: they all would stay for ever, so it ends the job. */
+static int wait_to_agree(sg_comm *comm, MPI_Request *request, int status) {
+    struct timespec nap = {.tv_nsec = 1000000};
+    bool failed = status != SG_OK && status != SG_INTERRUPTED;
+    double end = MPI_Wtime() + ALONE_SECONDS;
+    int done = 0;
+    while (failed && !done) {
+        SG_TRY(sg_comm_check(MPI_Test(request, &done, MPI_STATUS_IGNORE), "MPI_Test"));
+        if (done) return SG_OK;
+        if (MPI_Wtime() > end) sg_comm_abort(comm, status);
+        nanosleep(&nap, NULL);
+    }
+    return SG_AT(sg_comm_check(MPI_Wait(request, MPI_STATUS_IGNORE), "MPI_Wait"));
+}
+
 int sg_comm_agree(sg_comm *comm, int status) {
     struct {
         int value, rank;
     } mine = {severity(status), comm->rank}, worst;
-    SG_TRY(sg_comm_check(MPI_Allreduce(&mine, &worst, 1, MPI_2INT, MPI_MAXLOC, comm->mpi), "MPI_Allreduce"));
+    MPI_Request request;
+    SG_TRY(sg_comm_check(MPI_Iallreduce(&mine, &worst, 1, MPI_2INT, MPI_MAXLOC, comm->mpi, &request),
+                         "MPI_Iallreduce"));
+    SG_TRY(wait_to_agree(comm, &request, status));
     if (worst.value == 0) return SG_OK;
     struct {
         int code;

@@ -47,7 +47,8 @@ int sg_comm_node(sg_comm *comm, int *rank, int *ranks);
 
 /* Every rank passes its own status and gets the worst of all: the largest code, where SG_INTERRUPTED counts
  * less than any failure. When it is not SG_OK, every rank's error record becomes that of the lowest rank that
- * has it, with "rank r: " put in front of the trace. Collective. */
+ * has it, with "rank r: " put in front of the trace. A rank that fails and has waited for the others for 15 s
+ * prints its error and ends the job with its code: they wait for it elsewhere. Collective. */
 int sg_comm_agree(sg_comm *comm, int status);
 
 /* Collective helpers. Sums of doubles are taken in rank order, so they are the same on every rank and every

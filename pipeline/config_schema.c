@@ -35,7 +35,7 @@ const int sg_key_group_count = sizeof sg_key_groups / sizeof *sg_key_groups;
 const sg_key sg_keys[] = {
     {"net.arch", SG_KEY_NAMES, AT(archs), AT(arch_count), SG_CONFIG_ARCHS, "\"resnet20\"", ANY, "",
      "architecture; a list of them gives one case each"},
-    {"net.classes", SG_KEY_INT, AT(config.net.classes), 0, 0, "10", NUMBERS(2, 1000000, false, false), "",
+    {"net.classes", SG_KEY_INT, AT(config.net.classes), 0, 0, "10", NUMBERS(1, 1000000, false, false), "",
      "outputs of the classifier"},
     {"net.width", SG_KEY_INT, AT(config.net.width), 0, 0, "0", NUMBERS(0, 65536, false, false), "channels",
      "channels of the first stage (hidden units of an mlp); 0 = the architecture's own"},

@@ -274,9 +274,24 @@ static void an_mpi_error_names_its_call(void) {
                  "MPI_Send failed");
 }
 
+/* `test_comm fails-alone`: the last rank is out of memory while the others wait for it in a sum.
+ * tests/fault/alone.sh looks at how the job ends. */
+static void fail_alone(void) {
+    sg_reduce reduce;
+    float value = 1.0f;
+    CHECK_OK(sg_comm_reduce(world, &reduce));
+    int size = sg_comm_size(world);
+    if (sg_comm_rank(world) == size - 1)
+        sg_comm_agree(world, SG_FAIL(SG_NOMEM, "out of memory: nothing is left"));
+    else
+        reduce.combine(reduce.context, &value, 1, sizeof value, sg_combine_float, size);
+    CHECK(false, "the job went on");
+}
+
 int main(int argc, char **argv) {
     MPI_Init(&argc, &argv);
     CHECK_OK(sg_comm_create(&world, MPI_COMM_WORLD));
+    if (argc == 2 && strcmp(argv[1], "fails-alone") == 0) fail_alone();
     RUN(short_messages_follow_the_tree);
     RUN(long_messages_follow_the_tree);
     RUN(messages_in_pieces_follow_the_tree);

@@ -44,6 +44,23 @@ NETWORKS = [
     dict(arch="mlp", width=32, size=16, batch=8),
     dict(arch="lenet", width=6, size=28, batch=6, channels=1),
 ]
+# At the width and with minibatches of use: one pass of the float executor alone.
+AT_SIZE = [
+    dict(arch="resnet20", width=16, size=32, batch=32),
+    dict(arch="resnet32", width=16, size=32, batch=32),
+    dict(arch="resnet56", width=16, size=32, batch=32),
+    dict(arch="resnet18", width=64, size=32, batch=16),
+    dict(arch="resnet50", width=64, size=32, batch=16),
+    dict(arch="vgg11_bn", width=64, size=32, batch=32),
+    dict(arch="vgg16_bn", width=64, size=32, batch=16),
+    dict(arch="mobilenetv2", width=32, size=32, batch=32),
+    dict(arch="efficientnet_b0", width=32, size=32, batch=32),
+    dict(arch="shufflenet", width=24, size=32, batch=32),
+    dict(arch="mlp_mixer", width=512, size=32, batch=16),
+    dict(arch="vit", width=192, size=32, batch=16),
+    dict(arch="mlp", width=256, size=32, batch=64),
+    dict(arch="lenet", width=6, size=32, batch=64),
+]
 CASES = [("dense", 0.0, 1.0), ("masked", 0.2, 1.0), ("alpha", 0.0, 0.37)]  # name, fraction pruned, alpha
 WITHOUT_NORMS = ("mlp", "lenet")
 STEPS = 10
@@ -54,6 +71,7 @@ SGD_RATE, MOMENTUM, DECAY, ADAM_RATE = 0.02, 0.9, 5e-4, 1e-3
 EXACT = 1e-9       # one pass: rounding of a few thousand operations in double, amplified by the norms
 AFTER_STEPS = 1e-6  # ten steps amplify it further
 NEGLIGIBLE = 1e-6  # of the whole gradient: what is zero in exact arithmetic has no relative error
+LOGITS_AT_SIZE = 1e-5
 FLOAT_ONE_PASS = 1e-4  # float: sums of up to 2^15 terms, up to a hundred layers, norms of few values
 # A rectifier that rounding flips moves the whole gradient, the more the smaller the network: bounds are
 # beside PyTorch's own float error, or what single flips do to the whole gradient and to one tensor. Without
@@ -263,7 +281,7 @@ def worst_tensor(got, exact):
     return errors[worst], worst
 
 
-def compare_float(score, case, program, switch, factor, floors):
+def compare_float(score, case, program, switch, factor, floors, logits=FLOAT_ONE_PASS):
     """One pass of the float executor. Logits, loss and statistics tightly; the gradient beside PyTorch's, or
     below floors: of the whole, of one tensor."""
     name = f"{case.name} {switch[2:]}"
@@ -274,7 +292,7 @@ def compare_float(score, case, program, switch, factor, floors):
         return
     expected, running = case.one_pass()
     for label, key in [("evaluation logits", "eval_logits"), ("loss", "loss")]:
-        compare(score, f"{name}: {label}", got, {key: expected[key]}, FLOAT_ONE_PASS)
+        compare(score, f"{name}: {label}", got, {key: expected[key]}, logits)
     if running:
         compare(score, f"{name}: running statistics", got, running, FLOAT_ONE_PASS)
     exact = {n.replace("gradient/", ""): g for n, g in expected.items() if n.startswith("gradient/")}
@@ -292,19 +310,19 @@ def compare_float(score, case, program, switch, factor, floors):
     score.check(f"{name}: gradients", error, max(bound, floors[1]), tensor)
 
 
-def compare_float_resnet20(score, program, folder):
-    """At a size of use; with Winograd and without."""
-    case = Case(dict(arch="resnet20", width=16, size=32, batch=32), ("minibatch 32", 0.0, 1.0), folder, 99)
+def compare_float_at_size(score, config, number, program, folder):
+    """The product's own network as it is used, with Winograd and without."""
+    case = Case(config, ("at its own width", 0.0, 1.0), folder, 99 + number)
     case.write(0)
-    compare_float(score, case, program, "--float-direct", FLOAT_FACTOR, (0, 0))
-    compare_float(score, case, program, "--float", WINOGRAD_FACTOR, (0, 0))
+    compare_float(score, case, program, "--float-direct", FLOAT_FACTOR, (0, 0), LOGITS_AT_SIZE)
+    compare_float(score, case, program, "--float", WINOGRAD_FACTOR, (0, 0), LOGITS_AT_SIZE)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("program")
     parser.add_argument("networks", nargs="*",
-                        help="only these (default: all, and resnet20 at a size of use)")
+                        help="only these (default: all)")
     parser.add_argument("--no-float", action="store_true", help="leave the float executor out")
     arguments = parser.parse_intermixed_args()
     torch.set_default_dtype(torch.float64)
@@ -329,8 +347,9 @@ def main():
                 floors = (SMOOTH, SMOOTH_OF_TENSOR) if smooth else (FLIPS, FLIPS_OF_TENSOR)
                 compare_float(score, case, arguments.program, "--float", WINOGRAD_FACTOR, floors)
             os.remove(case.output)
-        if not arguments.networks and not arguments.no_float:
-            compare_float_resnet20(score, arguments.program, folder)
+        for number, config in enumerate(AT_SIZE if not arguments.no_float else []):
+            if not arguments.networks or config["arch"] in arguments.networks:
+                compare_float_at_size(score, config, number, arguments.program, folder)
     if not cases:
         score.fail("choice", f"no network is named {' or '.join(arguments.networks)}")
     print(f"{score.passed} passed, {score.failed} failed")

@@ -123,7 +123,7 @@ static void negative_learning_rate(void **state) {
 static void no_classes(void **state) {
     (void)state;
     refuses("net = { classes = 0; };",
-            "test.cfg:1: key `net.classes` = 0 is out of range: it must be at least 2 and at most 1000000");
+            "test.cfg:1: key `net.classes` = 0 is out of range: it must be at least 1 and at most 1000000");
 }
 
 static void empty_minibatch(void **state) {

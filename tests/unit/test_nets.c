@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -275,6 +276,28 @@ static void image_too_small(void **state) {
     check_refusal(options_for("vgg11_bn", 1000, 128, true), "needs 7x7 pixels (224x224 images), not 4x4");
 }
 
+/* At every side a network is built, or the refusal says which network and which size. */
+static void every_size_is_built_or_refused(void **state) {
+    (void)state;
+    static const int sides[] = {8, 12, 16, 28, 32, 48, 64, 96, 160, 224};
+    for (const char *const *name = sg_net_names(); *name != NULL; name++)
+        for (size_t i = 0; i < sizeof sides / sizeof *sides; i++) {
+            sg_net_options options = options_for(*name, 10, sides[i], false);
+            sg_net *net;
+            int status = sg_net_create(&net, &options);
+            if (status == SG_OK) {
+                assert_int_equal(net->layer[net->layers - 1].channels, 10);
+                sg_net_destroy(&net);
+                continue;
+            }
+            char place[96];
+            snprintf(place, sizeof place, "%s on images of 3x%dx%d", *name, sides[i], sides[i]);
+            assert_int_equal(status, SG_CONFIG);
+            assert_non_null(strstr(sg_error_message(), place));
+            assert_true(sides[i] < 32 || sides[i] % 4 != 0);
+        }
+}
+
 static void image_that_patches_do_not_divide(void **state) {
     (void)state;
     check_refusal(options_for("vit", 10, 30, false), "its patches of 4 pixels do not divide the image");
@@ -380,6 +403,7 @@ int main(void) {
         cmocka_unit_test(every_layer_is_used),
         cmocka_unit_test(unknown_name_suggests_the_nearest),
         cmocka_unit_test(image_too_small),
+        cmocka_unit_test(every_size_is_built_or_refused),
         cmocka_unit_test(image_that_patches_do_not_divide),
         cmocka_unit_test(impossible_options),
         cmocka_unit_test(width_that_groups_do_not_divide),
