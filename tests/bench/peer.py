@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Training steps of signet beside those of PyTorch, in the same minutes: images/s and medians of ratios.
 
-usage: peer.py [--signet FILE] [--python FILE]... [--pairs N] [--threads N] [--steps K] [NET:BATCH ...]
+usage: peer.py [--signet FILE] [--python FILE]... [--pairs N] [--threads N] [--steps K] [--densities D,D]
+               [NET:BATCH ...]
 
 A step is forward, backward and SGD with momentum and weight decay, on 32x32 inputs, float32. Each --python is an
 interpreter that has torch and torchvision; of all of them, in both memory formats, the fastest is measured. Every
@@ -15,9 +16,9 @@ import subprocess
 import sys
 import time
 
-DENSITIES = (1.0, 0.1, 0.035)
 NETS = ("resnet20:128", "resnet18:64", "resnet50:32", "mobilenetv2:64")
-WIDTH = {"resnet20": 16, "resnet18": 64, "resnet50": 64, "mobilenetv2": 32}  # channels of the first stage
+WIDTH = {"resnet20": 16, "resnet32": 16, "resnet56": 16, "resnet18": 64, "resnet50": 64, "vgg11_bn": 64, "vgg16_bn": 64,
+         "mobilenetv2": 32, "efficientnet_b0": 32, "shufflenet": 24, "mlp_mixer": 512, "vit": 192, "mlp": 256, "lenet": 6}
 
 
 def serve():
@@ -89,23 +90,25 @@ def main():
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--densities", default="1,0.1,0.035", help="shares of the weights that are left")
     a = parser.parse_args()
+    densities = [float(d) for d in a.densities.split(",")]
     peers = [Peer(python, a.threads) for python in a.python or [sys.executable]]
     print("| net, batch | peer, images/s | " + " | ".join("density %g: images/s, ratio (least to most)" % d
-                                                           for d in DENSITIES) + " |")
-    print("|---|---|" + "---|" * len(DENSITIES))
+                                                           for d in densities) + " |")
+    print("|---|---|" + "---|" * len(densities))
     for item in a.nets:
         net, batch = item.split(":")
         tried = [(p.images_per_s(net, batch, layout, 3), p, layout) for p in peers
                  for layout in ("contiguous", "channels_last")]
         _, peer, layout = max(tried, key=lambda t: t[0])
-        theirs, ours = [], {d: [] for d in DENSITIES}
+        theirs, ours = [], {d: [] for d in densities}
         for _ in range(a.pairs):
             theirs.append(peer.images_per_s(net, batch, layout, a.steps))
-            for d in DENSITIES:
+            for d in densities:
                 ours[d].append(signet_images_per_s(a.signet, net, batch, d, a.threads, a.steps))
         cells = []
-        for d in DENSITIES:
+        for d in densities:
             ratios = [o / t for o, t in zip(ours[d], theirs)]
             cells.append("%.4g, **%.2f** (%.2f to %.2f)" % (statistics.median(ours[d]), statistics.median(ratios),
                                                             min(ratios), max(ratios)))

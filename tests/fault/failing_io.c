@@ -1,5 +1,5 @@
-/* Preloaded into a run: from the SG_FAIL_AFTER-th on, calls of SG_FAIL_CALL (write, fsync, reserve) on files whose
- * path holds SG_FAIL_PATH fail with the error number SG_FAIL_ERRNO, as on a full or broken disk. */
+/* Preloaded into a run: from the SG_FAIL_AFTER-th on, calls of SG_FAIL_CALL (write, fsync, reserve) on files
+ * whose path holds SG_FAIL_PATH fail with the error number SG_FAIL_ERRNO, as on a full or broken disk. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

@@ -142,4 +142,18 @@ else ok "commands: train removes its checkpoint"; fi
 sg 1 train "$work/tiny.cfg" --set single.epochs=1 --init "$work/whole.h5" --mask "$(find "$dir" -path '*round-02/extract/result.h5')" \
     --out "$work/masked.h5"
 expect_code "commands: train --init --mask" 0
+
+# Weights of another network: every entry that does not fit is named.
+"$python" - "$work/whole.h5" "$work/other.h5" <<'END'
+import h5py, sys
+one, two = h5py.File(sys.argv[1]), h5py.File(sys.argv[2], "w")
+for name, value in one["weights"].items():
+    if name != "conv1.weight": two["weights/" + name] = value[()][:-1] if name == "fc.bias" else value[()]
+two["weights/extra.weight"] = [1.0]
+END
+sg 1 eval "$work/tiny.cfg" --weights "$work/other.h5"
+expect_code "commands: weights of another network are refused" 65
+for text in "missing /weights/conv1.weight" "misshapen /weights/fc.bias" "extra /weights/extra.weight"; do
+    expect_text "commands: $text is named" "$work/err" "$text"
+done
 finish

@@ -314,8 +314,9 @@ def compare_float_at_size(score, config, number, program, folder):
     """The product's own network as it is used, with Winograd and without."""
     case = Case(config, ("at its own width", 0.0, 1.0), folder, 99 + number)
     case.write(0)
-    compare_float(score, case, program, "--float-direct", FLOAT_FACTOR, (0, 0), LOGITS_AT_SIZE)
-    compare_float(score, case, program, "--float", WINOGRAD_FACTOR, (0, 0), LOGITS_AT_SIZE)
+    floors = (0, SMOOTH)
+    compare_float(score, case, program, "--float-direct", FLOAT_FACTOR, floors, LOGITS_AT_SIZE)
+    compare_float(score, case, program, "--float", WINOGRAD_FACTOR, floors, LOGITS_AT_SIZE)
 
 
 def main():
