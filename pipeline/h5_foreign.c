@@ -21,6 +21,15 @@
 
 extern char **environ;
 
+/* GCC defines a macro, Clang has a feature. */
+#ifdef __SANITIZE_ADDRESS__
+#define ADDRESS_SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ADDRESS_SANITIZED
+#endif
+#endif
+
 enum {
     MAX_LINKS = 100000,
     MAX_NAME_BYTES = 1024,
@@ -195,7 +204,7 @@ static void limit_self(uint64_t file_bytes) {
     struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CPU, &seconds);
     setrlimit(RLIMIT_CORE, &none);
-#ifndef __SANITIZE_ADDRESS__
+#ifndef ADDRESS_SANITIZED
     struct rlimit memory = {.rlim_cur = (rlim_t)((UINT64_C(1) << 30) + 5 * most_bytes(file_bytes))};
     memory.rlim_max = memory.rlim_cur;
     setrlimit(RLIMIT_AS, &memory);
