@@ -228,6 +228,7 @@ static int create_file(writer *w) {
     hid_t creation = H5Pcreate(H5P_FILE_CREATE), access = H5Pcreate(H5P_FILE_ACCESS);
     int status = SG_OK;
     if (creation < 0 || access < 0 || H5Pset_userblock(creation, w->block.bytes) < 0 ||
+        H5Pset_obj_track_times(creation, false) < 0 ||
         H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18) < 0)
         status = sg_h5_error(SG_INTERNAL, w->path, "cannot set up writing");
     if (w->size > 1 && status == SG_OK &&
@@ -287,6 +288,25 @@ static int put_root_attribute(writer *w, const sg_h5_attribute *attribute) {
 }
 
 /* Creates data set i with its checksum and notes its place. */
+/* The groups on the way to a data set. Like data sets they note no times. */
+static bool make_groups(writer *w, const char *path) {
+    char group[4096];
+    hid_t creation = H5Pcreate(H5P_GROUP_CREATE);
+    bool good = creation >= 0 && H5Pset_obj_track_times(creation, false) >= 0;
+    for (const char *end = strchr(path + 1, '/'); good && end != NULL; end = strchr(end + 1, '/')) {
+        good = (size_t)(end - path) < sizeof group;
+        if (!good) break;
+        snprintf(group, sizeof group, "%.*s", (int)(end - path), path);
+        htri_t there = H5Lexists(w->file, group, H5P_DEFAULT);
+        hid_t made =
+            there == 0 ? H5Gcreate2(w->file, group, H5P_DEFAULT, creation, H5P_DEFAULT) : H5I_INVALID_HID;
+        good = there > 0 || made >= 0;
+        if (made >= 0) H5Gclose(made);
+    }
+    if (creation >= 0) H5Pclose(creation);
+    return good;
+}
+
 static int create_set(writer *w, size_t i) {
     const sg_h5_item *item = &w->content->item[i];
     const sg_h5_entry *entry = &item->entry;
@@ -294,21 +314,19 @@ static int create_set(writer *w, size_t i) {
     for (int d = 0; d < entry->ndims; d++) dims[d] = entry->dims[d];
     /* A stream's is known when it has been written. */
     uint64_t checksum = item->read != NULL ? 0 : sg_h5_checksum(item->data, (size_t)bytes_of(item));
-    hid_t links = H5Pcreate(H5P_LINK_CREATE), creation = H5Pcreate(H5P_DATASET_CREATE),
-          type = item_type(item);
+    hid_t creation = H5Pcreate(H5P_DATASET_CREATE), type = item_type(item);
     hid_t space = entry->ndims == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(entry->ndims, dims, NULL);
     int status = SG_IO;
     /* Space at once, so that its place is known; no fill values, since every byte is written; no times, so
      * that the same content gives the same bytes. */
-    if (links >= 0 && creation >= 0 && type >= 0 && space >= 0 &&
-        H5Pset_create_intermediate_group(links, 1) >= 0 && H5Pset_layout(creation, H5D_CONTIGUOUS) >= 0 &&
+    if (creation >= 0 && type >= 0 && space >= 0 && make_groups(w, entry->path) &&
+        H5Pset_layout(creation, H5D_CONTIGUOUS) >= 0 &&
         H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY) >= 0 &&
         H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER) >= 0 &&
         H5Pset_obj_track_times(creation, false) >= 0) {
-        w->set[i] = H5Dcreate2(w->file, entry->path, type, space, links, creation, H5P_DEFAULT);
+        w->set[i] = H5Dcreate2(w->file, entry->path, type, space, H5P_DEFAULT, creation, H5P_DEFAULT);
         if (w->set[i] >= 0) status = put_attribute(w->set[i], "xxh3_64", H5T_NATIVE_UINT64, &checksum);
     }
-    if (links >= 0) H5Pclose(links);
     if (creation >= 0) H5Pclose(creation);
     if (type >= 0) H5Tclose(type);
     if (space >= 0) H5Sclose(space);
