@@ -43,7 +43,10 @@ static const option plan_options[] = {
     {"layers", FLAG, AT(layers), NULL, "prints the layers of each network"},
     {"gflops", NUMBER, AT(gflops), "N", "GFLOP/s of a core, for core-hours (40 unless given)"},
     LAST};
-static const option status_options[] = {JSON, LAST};
+static const option status_options[] = {
+    {"watch", FLAG, AT(watch), NULL, "shows it again every two seconds until no stage is left to run"},
+    JSON,
+    LAST};
 static const option no_options[] = {LAST};
 static const option train_options[] = {
     SET,

@@ -23,7 +23,7 @@ typedef struct sg_cli {
     const char *out, *init, *weights, *logits, *mask; /* NULL: not given */
     bool retry_failed, recompute, break_lock, wait;
     bool resolved, dot, layers;
-    bool digest, json;
+    bool digest, json, watch;
     const char *arch, *isa, *blis; /* NULL: not given */
     int batch, steps, threads;     /* 0: not given */
     double density;                /* 0: not given */

@@ -283,16 +283,22 @@ static void summarise_missing(FILE *out, const sg_plan *plan) {
     }
 }
 
+static int write_tables(const char *dir, const tables *t) {
+    SG_TRY(write_csv(dir, "results.csv", t, print_rows));
+    SG_TRY(write_csv(dir, "connectivity.csv", t, print_links));
+    SG_TRY(write_csv(dir, "curves.csv", t, print_curves));
+    return SG_AT(write_h5(dir, t));
+}
+
 int sg_collect(const char *dir, const sg_run_config *config, const sg_plan *plan, FILE *summary) {
     tables t = {0};
     sg_gather *gather;
+    sg_report report;
     SG_TRY(sg_gather_create(&gather, config, plan));
     int status = SG_AT(read_tables(dir, plan, &t, gather));
-    if (status == SG_OK) status = SG_AT(write_csv(dir, "results.csv", &t, print_rows));
-    if (status == SG_OK) status = SG_AT(write_csv(dir, "connectivity.csv", &t, print_links));
-    if (status == SG_OK) status = SG_AT(write_csv(dir, "curves.csv", &t, print_curves));
-    if (status == SG_OK) status = SG_AT(write_h5(dir, &t));
-    if (status == SG_OK) status = SG_AT(sg_gather_write(gather, dir));
+    if (status == SG_OK) status = SG_AT(write_tables(dir, &t));
+    if (status == SG_OK) status = SG_AT(sg_gather_finish(gather, dir, &report));
+    if (status == SG_OK) status = SG_AT(sg_report_write(dir, &report));
     if (status == SG_OK && summary != NULL) {
         summarise_rows(summary, &t);
         summarise_links(summary, &t);
@@ -301,6 +307,23 @@ int sg_collect(const char *dir, const sg_run_config *config, const sg_plan *plan
                 "\nresults: %s/results.csv, connectivity.csv, curves.csv, results.h5; report/index.html\n",
                 dir);
     }
+    sg_gather_destroy(&gather);
+    free_tables(&t, plan->count);
+    return status;
+}
+
+int sg_collect_outlook(const char *dir, const sg_run_config *config, const sg_plan *plan,
+                       sg_outlook *outlook) {
+    tables t = {0};
+    sg_gather *gather;
+    sg_report report;
+    *outlook = (sg_outlook){0};
+    SG_TRY(sg_gather_create(&gather, config, plan));
+    int status = SG_AT(read_tables(dir, plan, &t, gather));
+    if (status == SG_OK) status = SG_AT(sg_gather_finish(gather, dir, &report));
+    if (status == SG_OK) sg_diagnose(&report, outlook->finding);
+    for (int i = 0; i < t.rows; i++) outlook->seconds += t.row[i].wall_s;
+    for (int i = 0; i < t.links; i++) outlook->seconds += t.link[i].wall_s;
     sg_gather_destroy(&gather);
     free_tables(&t, plan->count);
     return status;

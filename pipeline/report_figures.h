@@ -49,6 +49,10 @@ void sg_figures_destroy(sg_figures *figures);
 /* What the figure's numbers say, one or two sentences of plain text. */
 void sg_figure_says(const sg_figure *figure, char *text, size_t size);
 
+/* The answer for one case: down to which density signed transfers of aws are not below dense (by two standard
+ * errors where there are several networks on both sides). True where there is such a density. */
+bool sg_figures_verdict(const sg_figures *figures, int of_case, char *text, size_t size);
+
 /* The alpha range of aws that figures without an ablation show: 0 to 1 where it was searched, else the first.
  */
 sg_alpha_range sg_report_alpha(const sg_report *report, int of_case);

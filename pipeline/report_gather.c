@@ -21,6 +21,7 @@ struct sg_gather {
     sg_report_lack *lack;
     char **why; /* [lacks] owned */
     sg_report_origin *origin;
+    char *config_text; /* owned */
     int runs, paths, lacks, origins;
 };
 
@@ -59,6 +60,7 @@ void sg_gather_destroy(sg_gather **gather) {
     free(g->lack);
     free(g->why);
     free(g->origin);
+    free(g->config_text);
     SG_FREE(*gather);
 }
 
@@ -185,29 +187,28 @@ static int by_name(const void *a, const void *b) {
     return order != 0 ? order : strcmp(p->value, q->value);
 }
 
-int sg_gather_write(sg_gather *gather, const char *dir) {
-    char *config = NULL, whole[PATH_MAX];
+int sg_gather_finish(sg_gather *gather, const char *dir, sg_report *report) {
+    char whole[PATH_MAX];
     size_t bytes;
     SG_TRY(add_lacks(gather, dir));
     if (gather->origins > 0) qsort(gather->origin, (size_t)gather->origins, sizeof *gather->origin, by_name);
-    int status = SG_AT(sg_file_read(sg_run_path(dir, "config.cfg").text, MAX_CONFIG, &config, &bytes));
+    int status =
+        SG_AT(sg_file_read(sg_run_path(dir, "config.cfg").text, MAX_CONFIG, &gather->config_text, &bytes));
     if (status == SG_NOMEM) return status;
     if (status != SG_OK) sg_error_clear();
     const char *name = realpath(dir, whole) == NULL ? dir : whole, *last = strrchr(name, '/');
-    sg_report report = {.name = last == NULL || last[1] == '\0' ? name : last + 1,
-                        .config_text = config == NULL ? "" : config,
-                        .stages = gather->plan->count,
-                        .cases = gather->plan->cases,
-                        .runs = gather->runs,
-                        .paths = gather->paths,
-                        .lacks = gather->lacks,
-                        .origins = gather->origins,
-                        .of_case = gather->of_case,
-                        .run = gather->run,
-                        .path = gather->path,
-                        .lack = gather->lack,
-                        .origin = gather->origin};
-    status = SG_AT(sg_report_write(dir, &report));
-    free(config);
-    return status;
+    *report = (sg_report){.name = last == NULL || last[1] == '\0' ? name : last + 1,
+                          .config_text = gather->config_text == NULL ? "" : gather->config_text,
+                          .stages = gather->plan->count,
+                          .cases = gather->plan->cases,
+                          .runs = gather->runs,
+                          .paths = gather->paths,
+                          .lacks = gather->lacks,
+                          .origins = gather->origins,
+                          .of_case = gather->of_case,
+                          .run = gather->run,
+                          .path = gather->path,
+                          .lack = gather->lack,
+                          .origin = gather->origin};
+    return SG_OK;
 }

@@ -17,7 +17,8 @@ int sg_gather_run(sg_gather *gather, const sg_plan_stage *stage, const sg_row *r
 int sg_gather_path(sg_gather *gather, const sg_plan_stage *stage, const sg_link *link, const sg_path *path,
                    sg_h5_file *file);
 
-/* Adds what is not done and why, and writes DIR/report. */
-int sg_gather_write(sg_gather *gather, const char *dir);
+/* After the last of them, once: adds what is not done and why. The report borrows from the gather and from
+ * the rows and links. SG_NOMEM. */
+int sg_gather_finish(sg_gather *gather, const char *dir, sg_report *report);
 
 #endif

@@ -85,6 +85,8 @@ static const char style_sheet[] =
     "th button:focus-visible{outline:2px solid #004f8a}th button::after{content:' \\2195';color:#777}\n"
     "th[aria-sort=ascending] button::after{content:' \\2191'}th[aria-sort=descending] "
     "button::after{content:' \\2193'}\n"
+    ".verdict{font-size:1.1rem;padding:.5rem .8rem;border-left:4px solid}.won{border-color:#009e73}"
+    ".open{border-color:#999}\n"
     ".bad,.fine,.lack{padding:.5rem .8rem;margin:.5rem 0;border-left:4px "
     "solid;max-width:60rem;overflow-wrap:anywhere}\n"
     ".bad{border-color:#d55e00;background:#fdf1ea}.fine{border-color:#009e73;background:#eef8f4}.lack{border-"

@@ -19,6 +19,7 @@ typedef struct page {
     size_t bytes; /* as of the last flush */
     const sg_report *report;
     const sg_figures *figures;
+    sg_finding finding[SG_SYMPTOMS];
     int drawn, failed;
     char no_plots[300]; /* why no plot is tried any more; "": they are */
 } page;
@@ -36,17 +37,35 @@ static int count_lacks(const sg_report *r, enum sg_stage_state state) {
     return count;
 }
 
+/* The answer, before anything else. */
+static void print_verdict(page *p) {
+    char verdict[1200];
+    for (int c = 0; c < p->report->cases; c++) {
+        bool won = sg_figures_verdict(p->figures, c, verdict, sizeof verdict);
+        fprintf(p->out, "<p class=\"verdict %s\">", won ? "won" : "open");
+        if (p->report->cases > 1) {
+            fputs("<code>", p->out);
+            sg_html_text(p->out, p->report->of_case[c].name);
+            fputs("</code>: ", p->out);
+        }
+        sg_html_text(p->out, verdict);
+        fputs("</p>\n", p->out);
+    }
+}
+
 static void print_head(page *p) {
     const sg_report *r = p->report;
-    int found = sg_diagnosis_count(r), failed = count_lacks(r, SG_STATE_FAILED);
+    int found = sg_diagnosis_count(p->finding), failed = count_lacks(r, SG_STATE_FAILED);
     char title[160];
     snprintf(title, sizeof title, "Signet: %.120s", r->name);
     sg_html_head(p->out, title);
     fputs("<h1>", p->out);
     sg_html_text(p->out, title);
-    fputs("</h1>\n<ul class=\"facts\">\n", p->out);
+    fputs("</h1>\n", p->out);
+    print_verdict(p);
     fprintf(p->out,
-            "<li><b>%d</b> of %d stages done</li><li><b>%d</b> trained networks</li><li><b>%d</b> paths</li>"
+            "<ul class=\"facts\">\n<li><b>%d</b> of %d stages done</li><li><b>%d</b> trained "
+            "networks</li><li><b>%d</b> paths</li>"
             "<li><b>%d</b> failed</li><li><b>%d</b> symptom%s</li>\n</ul>\n<nav>",
             r->stages - r->lacks, r->stages, r->runs, r->paths, failed, found, found == 1 ? "" : "s");
     fputs("<a href=\"#diagnosis\">Diagnosis</a>", p->out);
@@ -102,7 +121,7 @@ static void print_lacks(page *p) {
 
 static void print_diagnosis(page *p) {
     fputs("<h2 id=\"diagnosis\">Diagnosis</h2>\n", p->out);
-    sg_diagnosis_print(p->out, p->report);
+    sg_diagnosis_print(p->out, p->finding);
     print_lacks(p);
 }
 
@@ -358,6 +377,7 @@ int sg_page_create(char **text, const sg_report *report, const sg_figures *figur
     *text = NULL;
     p.out = open_memstream(&p.text, &p.bytes);
     SG_CHECK(p.out != NULL, SG_NOMEM, "out of memory: the report's page");
+    sg_diagnose(report, p.finding);
     print_head(&p);
     print_diagnosis(&p);
     int status = SG_AT(print_plots(&p));

@@ -169,3 +169,78 @@ void sg_figure_says(const sg_figure *figure, char *text, size_t size) {
     say(&w, "%s.", said == 0 ? "no values" : "");
     say_comparison(&w, figure, x);
 }
+
+/* ---- The verdict. */
+
+static double error_of_difference(const sg_cell *a, const sg_cell *b) {
+    return a->n < 2 || b->n < 2 ? 0.0 : sqrt(a->error * a->error + b->error * b->error);
+}
+
+/* The sparsest cell that is not below the level; else, of all, the one that comes closest. */
+static const sg_cell *best_cell(const sg_series *series, const sg_cell *level, bool *reaches) {
+    const sg_cell *closest = NULL;
+    *reaches = false;
+    for (int i = 0; i < series->cells; i++) {
+        const sg_cell *cell = &series->cell[i];
+        if (cell->mean >= level->mean - 2.0 * error_of_difference(cell, level)) {
+            *reaches = true;
+            return cell;
+        }
+        if (closest == NULL || cell->mean > closest->mean) closest = cell;
+    }
+    return closest;
+}
+
+static void say_mean(writer *w, const sg_cell *cell) {
+    say(w, "%.4g", cell->mean);
+    if (cell->n > 1) say(w, " \302\261 %.2g", cell->error);
+    say(w, " %%, n = %d", cell->n);
+}
+
+static void say_beside_lrr(writer *w, const sg_figure *figure, const sg_cell *cell) {
+    const sg_series *lrr = sg_table_find(&figure->table, "lrr");
+    const sg_cell *other = lrr == NULL ? NULL : sg_series_at(lrr, cell->x);
+    if (other == NULL) return;
+    double difference = cell->mean - other->mean;
+    say(w, " There they are %.2f points %s signed networks of lrr", fabs(difference),
+        difference < 0.0 ? "below" : "above");
+    double error = error_of_difference(cell, other);
+    if (error > 0.0) say(w, " (standard error %.2g)", error);
+    say(w, ".");
+}
+
+bool sg_figures_verdict(const sg_figures *figures, int of_case, char *text, size_t size) {
+    writer w = {.text = text, .size = size};
+    const sg_figure *figure = NULL;
+    char id[sizeof figure->id];
+    snprintf(id, sizeof id, "accuracy-%d-signed", of_case + 1);
+    for (int i = 0; i < figures->count && figure == NULL; i++)
+        if (strcmp(figures->figure[i].id, id) == 0) figure = &figures->figure[i];
+    const sg_series *aws = figure == NULL ? NULL : sg_table_find(&figure->table, "aws"),
+                    *dense = figure == NULL ? NULL : sg_table_find(&figure->table, "dense");
+    text[0] = '\0';
+    if (aws == NULL || dense == NULL || aws->cells == 0 || dense->cells == 0) {
+        say(&w, "No verdict yet: it takes signed transfers of aws and dense networks (search.methods with "
+                "\"aws\", transfer.modes with \"signed\" and \"dense\").");
+        return false;
+    }
+    bool reaches;
+    const sg_cell *level = &dense->cell[0], *cell = best_cell(aws, level, &reaches);
+    if (reaches)
+        say(&w, "Signs win: signed networks of aws match dense ones down to %.3g %% density (", cell->x);
+    else
+        say(&w,
+            "Signs fall short at every density measured: at the closest, %.3g %%, signed networks of aws are "
+            "%.2f points below dense ones (",
+            cell->x, level->mean - cell->mean);
+    say_mean(&w, cell);
+    say(&w, "; dense ");
+    say_mean(&w, level);
+    if (cell->n < 2 || level->n < 2)
+        say(&w, "; one network on a side, so no uncertainty");
+    else
+        say(&w, "; two standard errors of the difference are %.2g", 2.0 * error_of_difference(cell, level));
+    say(&w, ").");
+    say_beside_lrr(&w, figure, cell);
+    return reaches;
+}

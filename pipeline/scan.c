@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "kernels/memory.h"
 #include "kernels/text.h"
@@ -81,10 +82,25 @@ static int read_failure(const char *dir, sg_plan_stage *stage, sg_found *own) {
     return note(own, "%s", text + key + 1);
 }
 
+static struct sg_file_identity identify(const char *path) {
+    struct stat file;
+    if (stat(path, &file) != 0) return (struct sg_file_identity){0};
+    return (struct sg_file_identity){file.st_ino, file.st_size, file.st_mtim};
+}
+
+static bool is_same_file(const struct sg_file_identity *a, const struct sg_file_identity *b) {
+    return a->inode == b->inode && a->bytes == b->bytes && a->modified.tv_sec == b->modified.tv_sec &&
+           a->modified.tv_nsec == b->modified.tv_nsec;
+}
+
 static int scan_stage(const char *dir, const sg_plan *plan, sg_plan_stage *stage, const sg_found *all,
                       sg_found *own) {
     sg_path_name path = sg_stage_path(dir, stage->id, "result.h5");
     sg_h5_file *file;
+    struct sg_file_identity identity = identify(path.text);
+    if (stage->state == SG_STATE_DONE && is_same_file(&identity, &own->file)) return SG_OK;
+    free(own->note);
+    *own = (sg_found){.file = identity};
     stage->state = SG_STATE_PENDING;
     int status = sg_h5_open(&file, path.text, NULL);
     if (status == SG_NOINPUT) {
@@ -103,9 +119,12 @@ static int scan_stage(const char *dir, const sg_plan *plan, sg_plan_stage *stage
 }
 
 int sg_scan(const char *dir, sg_plan *plan, sg_found **found) {
-    SG_TRY(SG_NEW(found, (size_t)plan->count));
-    for (int i = 0; i < plan->count; i++)
+    bool first = *found == NULL;
+    if (first) SG_TRY(SG_NEW(found, (size_t)plan->count));
+    for (int i = 0; i < plan->count; i++) {
+        if (first) plan->stages[i].state = SG_STATE_PENDING;
         SG_TRY(scan_stage(dir, plan, &plan->stages[i], *found, &(*found)[i]));
+    }
     sg_scan_block(plan);
     return SG_OK;
 }
