@@ -29,6 +29,8 @@ static const option run_options[] = {
     SET,
     {"retry-failed", FLAG, AT(retry_failed), NULL, "runs failed stages again"},
     {"recompute", FLAG, AT(recompute), NULL, "removes stale results and computes them again"},
+    {"part", TEXT, AT(part), "I/N",
+     "runs part I of N of the sweep's chains; what needs several parts is left"},
     {"time-limit", NUMBER, AT(time_limit_minutes), "MINUTES",
      "writes checkpoints and stops in time, with exit code 75"},
     {"wait", FLAG, AT(wait), NULL, "waits while another job holds the run directory"},

@@ -20,7 +20,7 @@ typedef struct sg_cli {
     const char *positional[SG_CLI_POSITIONALS];
     int override_count; /* --set path=value, in order */
     const char *overrides[SG_CLI_OVERRIDES];
-    const char *out, *init, *weights, *logits, *mask; /* NULL: not given */
+    const char *out, *init, *weights, *logits, *mask, *part; /* NULL: not given */
     bool retry_failed, recompute, break_lock, wait;
     bool resolved, dot, layers;
     bool digest, json, watch;

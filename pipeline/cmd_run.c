@@ -22,6 +22,7 @@ enum { STOP_MARGIN = 60 /* seconds before a time limit in which to save and leav
 
 typedef struct run {
     const sg_cli *cli;
+    int part, parts; /* --part; 1 of 1 without it */
     sg_comm *world;
     sg_session *session;
     char dir[PATH_MAX - 64];
@@ -41,6 +42,17 @@ static int choose_directory(run *r) {
                                    : snprintf(r->dir, sizeof r->dir, "runs/%.*s", length, name);
     SG_CHECK(used > 0 && (size_t)used < sizeof r->dir, SG_USAGE, "run: --out: the path is empty or too long");
     while (used > 1 && r->dir[used - 1] == '/') r->dir[--used] = '\0';
+    return SG_OK;
+}
+
+static int choose_part(run *r) {
+    int end = 0;
+    r->part = r->parts = 1;
+    if (r->cli->part == NULL) return SG_OK;
+    bool fits =
+        sscanf(r->cli->part, "%9d/%9d%n", &r->part, &r->parts, &end) == 2 && r->cli->part[end] == '\0';
+    SG_CHECK(fits && r->part >= 1 && r->part <= r->parts, SG_USAGE,
+             "run: --part \"%s\": expected I/N with I from 1 to N, such as 2/4", r->cli->part);
     return SG_OK;
 }
 
@@ -135,8 +147,10 @@ static int settle(run *r) {
         failed += stage->state == SG_STATE_FAILED;
     }
     if (stale > 0) return SG_AT(refuse_stale(r));
+    sg_plan_part(plan, r->part, r->parts);
     sg_scan_block(plan);
     sg_log_info("%s: %d stages, %d done, %d failed", r->dir, plan->count, done, failed);
+    if (r->parts > 1) sg_log_info("part %d of %d", r->part, r->parts);
     return SG_OK;
 }
 
@@ -176,7 +190,8 @@ static int describe_run(const run *r) {
 
 static bool all_done(const sg_plan *plan) {
     for (int i = 0; i < plan->count; i++)
-        if (plan->stages[i].state != SG_STATE_DONE) return false;
+        if (plan->stages[i].state != SG_STATE_DONE && plan->stages[i].state != SG_STATE_ELSEWHERE)
+            return false;
     return true;
 }
 
@@ -225,6 +240,7 @@ int sg_cmd_run(int argc, char **argv) {
     if (cli.help) return SG_OK;
     run r = {.cli = &cli};
     SG_TRY(choose_directory(&r));
+    SG_TRY(choose_part(&r));
     int status = SG_AT(sg_world_open(&r.world));
     if (status == SG_OK) status = SG_AT(compute(&r));
     if (r.world != NULL) status = finish(&r, status);

@@ -33,8 +33,8 @@ const char *sg_stage_kind_name(enum sg_stage_kind kind) {
 }
 
 const char *sg_stage_state_name(enum sg_stage_state state) {
-    static const char *const names[SG_STATE_COUNT] = {"pending", "done",    "stale",
-                                                      "failed",  "running", "blocked"};
+    static const char *const names[SG_STATE_COUNT] = {"pending", "done",    "stale",    "failed",
+                                                      "running", "blocked", "elsewhere"};
     return names[state];
 }
 
@@ -386,4 +386,15 @@ int sg_plan_find(const sg_plan *plan, const char *id) {
     for (int i = 0; i < plan->count; i++)
         if (strcmp(plan->stages[i].id, id) == 0) return i;
     return -1;
+}
+
+void sg_plan_part(sg_plan *plan, int part, int parts) {
+    int roots = 0;
+    for (int i = 0; i < plan->count; i++) {
+        sg_plan_stage *stage = &plan->stages[i];
+        stage->part = stage->parent_count == 0 ? roots++ % parts + 1 : plan->stages[stage->parents[0]].part;
+        for (int k = 1; k < stage->parent_count; k++)
+            if (plan->stages[stage->parents[k]].part != stage->part) stage->part = 0;
+        if (stage->part != part && stage->state != SG_STATE_DONE) stage->state = SG_STATE_ELSEWHERE;
+    }
 }

@@ -42,7 +42,8 @@ enum sg_stage_state {
     SG_STATE_STALE, /* a result is there, made with another key */
     SG_STATE_FAILED,
     SG_STATE_RUNNING,
-    SG_STATE_BLOCKED, /* a parent failed */
+    SG_STATE_BLOCKED,   /* a parent failed */
+    SG_STATE_ELSEWHERE, /* another part of the run computes it (sg_plan_part) */
     SG_STATE_COUNT
 };
 
@@ -75,6 +76,8 @@ typedef struct sg_plan_stage {
     int parents[3], parent_count;
     char *key_text; /* owned by the plan */
     char key[33];   /* 32 hexadecimal digits */
+
+    int part; /* 1..parts as dealt out by sg_plan_part; 0: several, or not dealt out */
 
     double flop;   /* useful floating-point operations, density-weighted */
     double chain;  /* flop of the longest chain of stages that starts here, this one included */
@@ -121,6 +124,10 @@ void sg_plan_destroy(sg_plan **plan);
 
 /* Number of the stage with this id, or -1. */
 int sg_plan_find(const sg_plan *plan, const char *id);
+
+/* Marks what is not done and does not belong to part 1..parts. The chains of stages are dealt out in turn, by
+ * the stage that they begin with; what needs stages of several parts belongs to none. Local. */
+void sg_plan_part(sg_plan *plan, int part, int parts);
 
 /* The sizes that a data set of this kind usually has, without a look at the data: what `signet plan` needs on
  * a login node. Limits of the configuration are applied. The mask file is read for its digest (SG_NOINPUT).

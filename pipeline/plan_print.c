@@ -76,8 +76,8 @@ int sg_plan_print(const sg_plan *plan, double gflops, FILE *out) {
 }
 
 int sg_plan_print_dot(const sg_plan *plan, FILE *out) {
-    static const char *const colours[SG_STATE_COUNT] = {"white",  "palegreen", "khaki",
-                                                        "salmon", "lightblue", "lightgrey"};
+    static const char *const colours[SG_STATE_COUNT] = {"white",     "palegreen", "khaki",    "salmon",
+                                                        "lightblue", "lightgrey", "lightgrey"};
     fprintf(out, "digraph signet {\n    rankdir = LR;\n    node [shape = box, style = filled];\n");
     for (int i = 0; i < plan->count; i++) {
         const sg_plan_stage *stage = &plan->stages[i];

@@ -161,6 +161,7 @@ static const char *reason(const char *dir, const sg_plan_stage *stage, char text
     }
     if (stage->state == SG_STATE_STALE)
         return "its result was made with other options, data or parents: signet run names the difference";
+    if (stage->state == SG_STATE_ELSEWHERE) return "another part of the run computes it (--part)";
     if (stage->state == SG_STATE_BLOCKED) return "a stage that it starts from failed";
     if (stage->state == SG_STATE_PENDING &&
         access(sg_stage_path(dir, stage->id, "result.h5").text, F_OK) == 0)

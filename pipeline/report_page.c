@@ -105,7 +105,7 @@ static void print_lacks(page *p) {
         for (int i = 0; i < r->lacks && shown < SG_PAGE_LACKS; i++) {
             const sg_report_lack *lack = &r->lack[i];
             bool waits = lack->state == SG_STATE_PENDING || lack->state == SG_STATE_BLOCKED ||
-                         lack->state == SG_STATE_RUNNING;
+                         lack->state == SG_STATE_RUNNING || lack->state == SG_STATE_ELSEWHERE;
             if (waits != (waiting == 1)) continue;
             shown++;
             fprintf(p->out, "<tr><td>%s</td><td>", sg_stage_state_name(lack->state));

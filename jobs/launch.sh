@@ -1,0 +1,49 @@
+# For the job scripts of all schedulers (bash; source it).
+# shellcheck shell=bash
+
+say() { echo "$(date '+%F %T') $*"; }
+
+# launch COMMAND...: runs it and returns its exit code. Whatever the scheduler sends here (USR1, USR2 or TERM) reaches it as
+# USR1: mpirun passes that on to its ranks, which write checkpoints and leave with 75, while a TERM of its own makes it kill
+# them a second later.
+launch() {
+    local code stopped=1
+    "$@" &
+    child=$!
+    trap 'stopped=1; say "asked to stop; checkpoints are written"; kill -USR1 "$child" 2>/dev/null' TERM USR1 USR2
+    # A trapped signal ends wait early; then it waits again, for the command's own code.
+    while [ -n "$stopped" ]; do
+        stopped=
+        wait "$child"
+        code=$?
+    done
+    trap - TERM USR1 USR2
+    say "signet left with $code"
+    return "$code"
+}
+
+# go_on CODE DONE CAP COMMAND...: after exit code 75 (interrupted, checkpoints are written) queues again with COMMAND, unless
+# that was done CAP times already. Leaves the script.
+go_on() {
+    local code=$1 done=$2 cap=$3
+    shift 3
+    if [ "$code" != 75 ]; then exit "$code"; fi
+    if [ "$done" -ge "$cap" ]; then
+        say "stopped in time, but queued again $done times already: submit it again to go on, or raise RESTARTS"
+        exit 75
+    fi
+    say "queued again, $((done + 1)) of at most $cap"
+    "$@" && exit 0
+    say "cannot be queued again; submit it again to go on"
+    exit 75
+}
+
+# adopt_parts DIR: takes over what the tasks of an array have finished in DIR/part-*. Links where the file system has them.
+adopt_parts() {
+    local part
+    for part in "$1"/part-*/stages; do
+        [ -d "$part" ] || continue
+        say "results of $part are taken over"
+        cp -Rnl "$part" "$1/" 2>/dev/null || cp -Rn "$part" "$1/"
+    done
+}
