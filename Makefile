@@ -31,6 +31,8 @@ help:
 #:   make unit          the unit tests          make mpi           the tests on 1, 2 and 4 ranks
 #:   make integration   the tests of the whole program, killed and damaged runs among them
 #:   make parity        comparison with PyTorch (needs the packages of `jobs/setup.sh parity`)
+#:   make slurm         the job scripts on a real Slurm of this machine (`jobs/setup.sh slurm`)
+#:   make browser       the report in headless Chromium (`jobs/setup.sh browser`)
 #:   make asan          the unit tests with address and undefined-behaviour sanitizers
 #:   make ubsan         the unit tests with the undefined-behaviour sanitizer alone
 #:   make valgrind      the unit tests under valgrind
@@ -176,6 +178,10 @@ mpi: $(MPI_PROGRAMS)
 integration: signet $(MPI_PROGRAMS)
 	$(Q)$(RUN_TESTS) integration fault
 
+.PHONY: slurm browser
+slurm browser: signet
+	$(Q)$(RUN_TESTS) $@
+
 test-programs: cmocka signet $(TEST_PROGRAMS)
 
 # The second make sees what the first installed.
@@ -263,14 +269,23 @@ tidy: $(BUILD)/libraries
 	$(Q)$(CLANG_TIDY) --quiet --checks='-*,$(TIDY_CHECKS)' --warnings-as-errors='*' $(SOURCES) -- $(TIDY_FLAGS)
 
 SHARE := $(DESTDIR)$(PREFIX)/share
-.PHONY: install
-install: signet
-	$(Q)install -d '$(DESTDIR)$(PREFIX)/bin' '$(SHARE)/signet/configs' '$(SHARE)/signet/jobs/slurm' '$(SHARE)/doc/signet'
+INSTALLED_JOBS := $(wildcard jobs/*/*.sh)
+.PHONY: install install-files
+install: signet install-files
+	$(Q)install -d '$(DESTDIR)$(PREFIX)/bin'
 	$(Q)install -m 755 $(BUILD)/signet '$(DESTDIR)$(PREFIX)/bin/signet'
-	$(Q)install -m 644 configs/*.cfg '$(SHARE)/signet/configs'
-	$(Q)install -m 755 jobs/slurm/*.sh '$(SHARE)/signet/jobs/slurm'
-	$(Q)install -m 644 README.md LICENSE docs/*.md '$(SHARE)/doc/signet'
 	@echo "installed to $(DESTDIR)$(PREFIX)"
+
+# All but the program. Scripts and module are told where they are.
+install-files:
+	$(Q)install -d '$(SHARE)/signet/configs' '$(SHARE)/doc/signet' $(patsubst %,'$(SHARE)/signet/%',$(sort $(dir $(INSTALLED_JOBS))))
+	$(Q)install -m 644 configs/*.cfg '$(SHARE)/signet/configs'
+	$(Q)install -m 644 jobs/launch.sh '$(SHARE)/signet/jobs'
+	$(Q)for script in $(INSTALLED_JOBS); do \
+	    sed 's,^JOBS=.*,JOBS=$${JOBS:-$(PREFIX)/share/signet/jobs},' "$$script" > '$(SHARE)/signet/'"$$script" && \
+	    chmod 755 '$(SHARE)/signet/'"$$script" || exit 1; done
+	$(Q)sed 's,@PREFIX@,$(PREFIX),g' jobs/signet.lua > '$(SHARE)/signet/signet.lua'
+	$(Q)install -m 644 README.md LICENSE docs/*.md '$(SHARE)/doc/signet'
 
 # Longer than `make test` does it: random kills of a run, random damage to files.
 KILLS ?= 100

@@ -1,22 +1,27 @@
 #!/bin/sh
-# jobs/setup.sh [parity]: installs what Signet needs to build and test; with `parity` also what the comparison with
-# PyTorch needs. Debian and Ubuntu, as root or where sudo asks nothing. Does nothing when all is there; elsewhere says
+# jobs/setup.sh [parity|slurm|browser]...: installs what Signet needs to build and test; with `parity` also what the
+# comparison with PyTorch needs, with `slurm` and `browser` what `make slurm` and `make browser` need. Debian and Ubuntu, as root or where sudo asks nothing. Does nothing when all is there; elsewhere says
 # what to install, and exits with 69 (unavailable).
 set -u
 cd "$(dirname "$0")/.." || exit 70
-what=${1:-}
-case $what in
-'' | parity) ;;
-*)
-    echo "usage: jobs/setup.sh [parity]" >&2
-    exit 64
-    ;;
-esac
+for what in "$@"; do
+    case $what in
+    parity | slurm | browser) ;;
+    *)
+        echo "usage: jobs/setup.sh [parity|slurm|browser]..." >&2
+        exit 64
+        ;;
+    esac
+done
+wanted=" $* "
+wants() { case $wanted in *" $1 "*) ;; *) return 1 ;; esac }
 : "${PYTHON:=/usr/bin/python3}"
 
 build_packages="build-essential pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libblis-dev libconfig-dev"
 build_packages="$build_packages librandom123-dev libjpeg-dev libpng-dev zlib1g-dev libxxhash-dev libcmocka-dev"
 parity_packages="python3-torch python3-torchvision python3-h5py python3-numpy python3-pil"
+slurm_packages="slurm-wlm munge"
+browser_packages="chromium gnuplot-nox"
 
 # Everything that is used, whoever installed it: compiled, linked and run.
 built_ok() {
@@ -29,7 +34,16 @@ parity_ok() {
 sys.exit(any(importlib.util.find_spec(m) is None for m in ("torch", "torchvision", "h5py", "numpy", "PIL")))' \
         >/dev/null 2>&1
 }
-all_ok() { built_ok && { [ "$what" != parity ] || parity_ok; }; }
+slurm_ok() {
+    command -v slurmctld >/dev/null 2>&1 && command -v slurmd >/dev/null 2>&1 && command -v munged >/dev/null 2>&1
+}
+browser_ok() { command -v "${CHROMIUM:-chromium}" >/dev/null 2>&1 && command -v gnuplot >/dev/null 2>&1; }
+all_ok() {
+    built_ok || return 1
+    for extra in parity slurm browser; do
+        if wants "$extra"; then "${extra}_ok" || return 1; fi
+    done
+}
 
 explain() {
     cat >&2 <<END
@@ -39,6 +53,8 @@ Please install these, or ask who runs this machine, and run \`make setup\` again
   Debian, Ubuntu
     apt-get install $build_packages
     for \`make parity\`: apt-get install $parity_packages
+    for \`make slurm\`: apt-get install $slurm_packages
+    for \`make browser\`: apt-get install $browser_packages
   Fedora, Rocky, Alma (with EPEL and CRB)
     dnf install gcc make pkgconf openmpi-devel hdf5-openmpi-devel blis-devel libconfig-devel Random123-devel \\
         libjpeg-turbo-devel libpng-devel zlib-devel xxhash-devel libcmocka-devel
@@ -60,7 +76,9 @@ END
     else
         echo "  make" >&2
     fi
-    if [ "$what" = parity ] && ! parity_ok; then echo "  Python modules of $parity_packages" >&2; fi
+    if wants parity && ! parity_ok; then echo "  Python modules of $parity_packages" >&2; fi
+    if wants slurm && ! slurm_ok; then echo "  slurmctld, slurmd or munged" >&2; fi
+    if wants browser && ! browser_ok; then echo "  chromium or gnuplot" >&2; fi
     exit 69
 }
 
@@ -79,7 +97,9 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 packages=$build_packages
-if [ "$what" = parity ]; then packages="$packages $parity_packages"; fi
+if wants parity; then packages="$packages $parity_packages"; fi
+if wants slurm; then packages="$packages $slurm_packages"; fi
+if wants browser; then packages="$packages $browser_packages"; fi
 missing=
 for package in $packages; do
     if [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" != installed ]; then

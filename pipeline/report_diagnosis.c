@@ -109,13 +109,6 @@ static void look_barriers(const sg_report *report, sg_finding *f, bool noise) {
     }
 }
 
-/* Up to 1.3 times guessing, or a twentieth of the way from guessing to no error where that is less: of two
- * classes 1.3 times would be 65 %. */
-static double near_chance(int classes) {
-    double guess = 1.0 / classes;
-    return fmin(1.3 * guess, guess + 0.05 * (1.0 - guess));
-}
-
 static void look_chance(const sg_report *report, sg_finding *f) {
     for (int i = 0; i < report->runs; i++) {
         const sg_report_run *run = &report->run[i];
@@ -123,7 +116,7 @@ static void look_chance(const sg_report *report, sg_finding *f) {
         double accuracy = sg_row_accuracy(run->row);
         if (classes < 2 || !isfinite(accuracy)) continue;
         f->looked++;
-        if (accuracy > near_chance(classes)) continue;
+        if (!sg_is_guess(accuracy, classes)) continue;
         take(f, 1.0 - accuracy, run->row->stage);
         if (1.0 - accuracy != f->worst) continue;
         advise(f,

@@ -25,6 +25,11 @@ double sg_row_accuracy(const sg_row *row) {
     return isnan(row->test_accuracy_recalibrated) ? row->test_accuracy : row->test_accuracy_recalibrated;
 }
 
+bool sg_is_guess(double accuracy, int classes) {
+    double guess = 1.0 / classes;
+    return accuracy <= fmin(1.3 * guess, guess + 0.05 * (1.0 - guess));
+}
+
 static bool searches(const sg_row *row) { return row->mode[0] == '\0'; }
 static bool is_dense(const char *mode) { return strcmp(mode, "dense") == 0; }
 static const char *method_of(const char *method) { return method[0] == '\0' ? "mask file" : method; }

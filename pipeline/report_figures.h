@@ -50,12 +50,17 @@ void sg_figures_destroy(sg_figures *figures);
 void sg_figure_says(const sg_figure *figure, char *text, size_t size);
 
 /* The answer for one case: down to which density signed transfers of aws are not below dense (by two standard
- * errors where there are several networks on both sides). True where there is such a density. */
-bool sg_figures_verdict(const sg_figures *figures, int of_case, char *text, size_t size);
+ * errors where there are several networks on both sides), if dense is better than guessing. True where there
+ * is such a density. */
+bool sg_figures_verdict(const sg_figures *figures, int of_case, int classes, char *text, size_t size);
 
 /* The alpha range of aws that figures without an ablation show: 0 to 1 where it was searched, else the first.
  */
 sg_alpha_range sg_report_alpha(const sg_report *report, int of_case);
+
+/* No better than guessing among so many classes: up to 1.3 times that, or a twentieth of the way from there
+ * to no error where that is less (of two classes 1.3 times would be 65 %). */
+bool sg_is_guess(double accuracy, int classes);
 
 /* What counts as a network's accuracy: with recalibrated statistics where there are any. */
 double sg_row_accuracy(const sg_row *row);

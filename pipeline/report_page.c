@@ -41,7 +41,7 @@ static int count_lacks(const sg_report *r, enum sg_stage_state state) {
 static void print_verdict(page *p) {
     char verdict[1200];
     for (int c = 0; c < p->report->cases; c++) {
-        bool won = sg_figures_verdict(p->figures, c, verdict, sizeof verdict);
+        bool won = sg_figures_verdict(p->figures, c, p->report->of_case[c].classes, verdict, sizeof verdict);
         fprintf(p->out, "<p class=\"verdict %s\">", won ? "won" : "open");
         if (p->report->cases > 1) {
             fputs("<code>", p->out);

@@ -209,7 +209,7 @@ static void say_beside_lrr(writer *w, const sg_figure *figure, const sg_cell *ce
     say(w, ".");
 }
 
-bool sg_figures_verdict(const sg_figures *figures, int of_case, char *text, size_t size) {
+bool sg_figures_verdict(const sg_figures *figures, int of_case, int classes, char *text, size_t size) {
     writer w = {.text = text, .size = size};
     const sg_figure *figure = NULL;
     char id[sizeof figure->id];
@@ -224,8 +224,15 @@ bool sg_figures_verdict(const sg_figures *figures, int of_case, char *text, size
                 "\"aws\", transfer.modes with \"signed\" and \"dense\").");
         return false;
     }
+    const sg_cell *level = &dense->cell[0];
+    if (sg_is_guess(level->mean / 100.0, classes)) {
+        say(&w, "No verdict: dense networks themselves do no better than guessing (");
+        say_mean(&w, level);
+        say(&w, ").");
+        return false;
+    }
     bool reaches;
-    const sg_cell *level = &dense->cell[0], *cell = best_cell(aws, level, &reaches);
+    const sg_cell *cell = best_cell(aws, level, &reaches);
     if (reaches)
         say(&w, "Signs win: signed networks of aws match dense ones down to %.3g %% density (", cell->x);
     else

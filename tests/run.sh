@@ -7,6 +7,8 @@
 #   fuzz         $BUILD/tests/fuzz/fuzz_* on the inputs of tests/fuzz/corpus
 #   integration  tests/integration/*.sh
 #   fault        tests/fault/*.sh
+#   slurm        tests/slurm/*.sh
+#   browser      tests/browser/*.sh
 #
 # A test is a line "ok NAME", "ok N - NAME" or "not ok NAME: why" on standard output. A program that crashes, takes too long
 # (TEST_TIMEOUT seconds) or ends with an error but names no failed test counts as one more failure; so does one without
@@ -110,9 +112,9 @@ scripts() {
 for kind in "$@"; do
     case $kind in
     unit | mpi | fuzz) "$kind" ;;
-    integration | fault) scripts "$kind" ;;
+    integration | fault | slurm | browser) scripts "$kind" ;;
     *)
-        echo "tests/run.sh: no kind $kind: unit, mpi, integration, fault, fuzz" >&2
+        echo "tests/run.sh: no kind $kind: unit, mpi, integration, fault, fuzz, slurm, browser" >&2
         exit 64
         ;;
     esac

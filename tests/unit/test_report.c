@@ -578,7 +578,7 @@ static void what_is_fine_is_said_to_be(void **state) {
 static bool judge(const made_up *m, char *text, size_t size) {
     sg_figures figures;
     assert_ok(sg_figures_create(&figures, &m->report));
-    bool won = sg_figures_verdict(&figures, 0, text, size);
+    bool won = sg_figures_verdict(&figures, 0, m->of_case.classes, text, size);
     sg_figures_destroy(&figures);
     return won;
 }
@@ -610,6 +610,10 @@ static void a_single_network_has_no_uncertainty_and_none_no_verdict(void **state
     add_run(m, "aws", "signed", 3, 2, 0.95);
     assert_true(judge(m, text, sizeof text));
     assert_has(text, "one network on a side, so no uncertainty");
+    for (int i = 0; i < m->report.runs; i++)
+        if (strcmp(m->row[i].mode, "dense") == 0) set_accuracy(&m->row[i], 0.11);
+    assert_false(judge(m, text, sizeof text));
+    assert_has(text, "do no better than guessing (11 ");
     m->report.runs = 1;
     assert_false(judge(m, text, sizeof text));
     assert_has(text, "No verdict yet");
