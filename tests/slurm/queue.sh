@@ -18,8 +18,8 @@ cat >"$work/queue.cfg" <<'END'
 net = { arch = "resnet20"; classes = 10; width = 8; };
 data = { kind = "shapes"; train_limit = 500; test_limit = 100; };
 train = { lr = 0.05; batch = 64; };
-search = { methods = ("lrr", "aws"); seeds = (1); warmup_epochs = 1; rounds = 2; round_epochs = 8; prune_fraction = 0.4; };
-transfer = { modes = ("signed", "dense"); seeds = (2); rounds = (2); noise_orders = 0; epochs = 8; };
+search = { methods = ("lrr", "aws"); seeds = (1); warmup_epochs = 1; rounds = 2; round_epochs = 3; prune_fraction = 0.4; };
+transfer = { modes = ("signed", "dense"); seeds = (2); rounds = (2); noise_orders = 0; epochs = 3; };
 connect = { points = 3; pairs = ("signed-search"); };
 run = { threads = 1; };
 END
