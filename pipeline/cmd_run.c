@@ -151,6 +151,7 @@ static int share_states(const run *r) {
 
 static int open_directory(run *r) {
     int status = SG_OK;
+    sg_log_open(NULL, false); /* every rank may lead a group; only the lock's holder records events */
     if (is_root(r)) {
         status = SG_AT(sg_file_make_directories(r->dir));
         if (status == SG_OK && r->cli->break_lock) status = SG_AT(sg_lock_break(r->dir));

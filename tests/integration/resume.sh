@@ -1,5 +1,5 @@
 #!/bin/bash
-# Interrupted by signals, by time, by kills; damaged files; changed configurations; failed stages; two jobs at once.
+# Interrupted by signals, by time, by kills; damaged files; changed configurations; failed stages.
 . "$(dirname "$0")/../testing.sh"
 write_tiny
 often=(--set run.checkpoint_minutes=0.0001) # a checkpoint after every step
@@ -105,14 +105,4 @@ expect_code "resume: a failed stage stays failed" 1
 sg 1 run "$work/diverge.cfg" --out "$dir" --retry-failed
 expect_code "resume: --retry-failed tries again" 1
 expect_text "resume: --retry-failed computes" "$work/err" "warmup failed"
-
-# Two launches on one directory.
-dir=$work/twice
-sg_start 1 run "$work/tiny.cfg" --out "$dir" --set transfer.epochs=50
-wait_for 60 has_files "$dir" progress 1
-timeout 100 "$signet" run "$work/tiny.cfg" --out "$dir" --set transfer.epochs=50 >"$work/out2" 2>"$work/err2"
-expect_equal "resume: a second job on the directory" $? 69
-expect_text "resume: it says who holds the directory" "$work/err2" "$dir"
-expect_equal "resume: the first job has kept it" "$(ranks_of_job | wc -l)" 1
-kill_job
 finish
