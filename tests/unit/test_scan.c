@@ -15,10 +15,11 @@
 #include "pipeline/scan.h"
 #include "tests/reference/temporary.h"
 
-static const char text[] = "net = { arch = \"lenet\"; };\n"
-                           "data = { train_limit = 64; test_limit = 32; };\n"
-                           "search = { methods = (\"lrr\"); warmup_epochs = 1; rounds = 2; round_epochs = 1; };\n"
-                           "transfer = { modes = (\"signed\", \"dense\"); seeds = (2); rounds = (2); epochs = 2; };\n";
+static const char text[] =
+    "net = { arch = \"lenet\"; };\n"
+    "data = { train_limit = 64; test_limit = 32; };\n"
+    "search = { methods = (\"lrr\"); warmup_epochs = 1; rounds = 2; round_epochs = 1; };\n"
+    "transfer = { modes = (\"signed\", \"dense\"); seeds = (2); rounds = (2); epochs = 2; };\n";
 static char *directory;
 
 static void must(int status) {
@@ -128,8 +129,8 @@ static void changed_data_are_named(void **state) {
     sg_plan_destroy(&plan);
 }
 
-/* Under the same key a parent's result is another one: what was made from the old one is stale, and so is what was
- * made from that. */
+/* Under the same key a parent's result is another one: what was made from the old one is stale, and so is
+ * what was made from that. */
 static void a_changed_parent_is_named(void **state) {
     (void)state;
     sg_plan *plan = plan_of(NULL, "1");
@@ -182,7 +183,8 @@ static void damage_is_told(void **state) {
     sg_plan *plan = plan_of(NULL, "1");
     sg_found *found;
     int damaged = find(plan, "dense-s2");
-    must(sg_file_write_text(sg_stage_path(directory, plan->stages[damaged].id, "result.h5").text, "nonsense"));
+    must(
+        sg_file_write_text(sg_stage_path(directory, plan->stages[damaged].id, "result.h5").text, "nonsense"));
     must(sg_scan(directory, plan, &found));
     assert_true(found[damaged].damaged);
     assert_note(&found[damaged], "result.h5");
