@@ -18,7 +18,7 @@
 #include "pipeline/signals.h"
 #include "pipeline/world.h"
 
-enum { STOP_MARGIN = 60 /* seconds before a time limit in which to save and leave */, SHOWN = 8 };
+enum { STOP_MARGIN = 60 /* seconds before a time limit in which to save and leave */, MAX_CHANGES = 64 };
 
 typedef struct run {
     const sg_cli *cli;
@@ -107,22 +107,72 @@ static void set_aside(const run *r, const sg_plan_stage *stage, const char *why)
     if (rename(path.text, aside.text) != 0) sg_log_warning("%s: cannot rename", path.text);
 }
 
+/* One thing that has changed, as a line of a note; the stages that have it. */
+typedef struct change {
+    const char *line;
+    size_t length;
+    int first, count;
+} change;
+
+static const sg_plan_stage *stage_named(const sg_plan *plan, const char *id, size_t length) {
+    for (int i = 0; i < plan->count; i++)
+        if (strlen(plan->stages[i].id) == length && memcmp(plan->stages[i].id, id, length) == 0)
+            return &plan->stages[i];
+    return NULL;
+}
+
+/* What is said of a parent follows from what is said of that stage itself, unless its result was replaced. */
+static bool follows(const sg_plan *plan, const char *line, size_t length) {
+    static const char parent[] = "parent ";
+    size_t skip = sizeof parent - 1;
+    if (length < skip || memcmp(line, parent, skip) != 0) return false;
+    const char *colon = memchr(line, ':', length);
+    if (colon == NULL) return false;
+    const sg_plan_stage *stage = stage_named(plan, line + skip, (size_t)(colon - line) - skip);
+    return stage != NULL && stage->state == SG_STATE_STALE;
+}
+
+/* Every distinct change of the stale stages, in the order of the plan; all of them when list has room. */
+static int find_changes(const run *r, change *list, int room) {
+    const sg_plan *plan = r->session->plan;
+    int count = 0;
+    for (int i = 0; i < plan->count; i++) {
+        const char *line = r->found[i].note;
+        if (plan->stages[i].state != SG_STATE_STALE || line == NULL) continue;
+        for (size_t length; *line != '\0'; line += length + (line[length] == '\n')) {
+            length = strcspn(line, "\n");
+            if (length == 0 || follows(plan, line, length)) continue;
+            int k = 0;
+            while (k < count && (list[k].length != length || memcmp(list[k].line, line, length) != 0)) k++;
+            if (k < count)
+                list[k].count++;
+            else if (count < room)
+                list[count++] = (change){.line = line, .length = length, .first = i, .count = 1};
+        }
+    }
+    return count;
+}
+
 static int refuse_stale(const run *r) {
     const sg_plan *plan = r->session->plan;
-    char text[1500] = "";
+    change list[MAX_CHANGES];
+    char text[1500] = "", more[32] = "";
     size_t used = 0;
-    int stale = 0;
-    for (int i = 0; i < plan->count; i++) {
-        if (plan->stages[i].state != SG_STATE_STALE || stale++ >= SHOWN) continue;
-        int n = snprintf(text + used, sizeof text - used, "\n  %s\n    %s", plan->stages[i].id,
-                         r->found[i].note == NULL ? "" : r->found[i].note);
-        if (n > 0 && used + (size_t)n < sizeof text) used += (size_t)n;
+    int stale = 0, count = find_changes(r, list, MAX_CHANGES), shown = 0;
+    for (int i = 0; i < plan->count; i++) stale += plan->stages[i].state == SG_STATE_STALE;
+    for (; shown < count; shown++) {
+        const change *c = &list[shown];
+        if (c->count > 1) snprintf(more, sizeof more, " and %d more", c->count - 1);
+        int n = snprintf(text + used, sizeof text - used, "\n  %.*s\n    %s%s", (int)c->length, c->line,
+                         plan->stages[c->first].id, c->count > 1 ? more : "");
+        if (n < 0 || used + (size_t)n >= sizeof text) break;
+        used += (size_t)n;
     }
-    return SG_FAIL(
-        SG_CONFIG,
-        "%s: %d finished stage%s made with something else:%s%s\nTo redo just those: --recompute; to "
-        "leave them: another --out; or take the change back",
-        r->dir, stale, stale == 1 ? " was" : "s were", text, stale > SHOWN ? "\n  ..." : "");
+    text[used] = '\0';
+    return SG_FAIL(SG_CONFIG,
+                   "%s: %d finished stage%s made with something else:%s%s\nTo redo just those: --recompute; "
+                   "to leave them: another --out; or take the change back",
+                   r->dir, stale, stale == 1 ? " was" : "s were", text, shown < count ? "\n  ..." : "");
 }
 
 static int settle(run *r) {
@@ -165,6 +215,7 @@ static int share_states(const run *r) {
 
 static int open_directory(run *r) {
     int status = SG_OK;
+    sg_log_open(NULL, false); /* every rank may lead a group; only the lock's holder records events */
     if (is_root(r)) {
         status = SG_AT(sg_file_make_directories(r->dir));
         if (status == SG_OK && r->cli->break_lock) status = SG_AT(sg_lock_break(r->dir));

@@ -172,16 +172,19 @@ static void doze(double *seconds) {
     *seconds = *seconds * 1.5 < 0.01 ? *seconds * 1.5 : 0.01;
 }
 
-int sg_comm_barrier_quietly(sg_comm *comm) {
+int sg_comm_barrier_watching(sg_comm *comm, sg_comm_idle idle, void *context) {
     MPI_Request request;
     int complete = 0;
     SG_TRY(sg_comm_check(MPI_Ibarrier(comm->mpi, &request), "MPI_Ibarrier"));
     for (double pause = 1e-4;;) {
         SG_TRY(sg_comm_check(MPI_Test(&request, &complete, MPI_STATUS_IGNORE), "MPI_Test"));
         if (complete) return SG_OK;
+        if (idle != NULL) SG_TRY(idle(context));
         doze(&pause);
     }
 }
+
+int sg_comm_barrier_quietly(sg_comm *comm) { return SG_AT(sg_comm_barrier_watching(comm, NULL, NULL)); }
 
 int sg_comm_send(sg_comm *comm, const void *data, size_t bytes, int to, enum sg_tag tag) {
     SG_CHECK(bytes <= INT_MAX, SG_INTERNAL, "sg_comm_send: %zu bytes are too long for one message", bytes);

@@ -17,9 +17,9 @@
 
 /* Every tag of point-to-point messages in the program. */
 enum sg_tag {
-    SG_TAG_TASK = 1,  /* schedule: work handed out, and asked for */
-    SG_TAG_REPORT,    /* schedule: what came of it */
-    SG_TAG_STOP,      /* schedule: a group is to save and leave its stage */
+    SG_TAG_TASK = 1, /* schedule: work handed out, and asked for */
+    SG_TAG_REPORT,   /* schedule: what came of it */
+    SG_TAG_STOP, /* schedule: a group is to save and leave its stage; to rank 0: a rank was asked to stop */
     SG_TAG_PROGRESS,  /* live figures on their way to the rank that prints */
     SG_TAG_TEST,      /* tests */
     SG_TAG_SUM = 4096 /* the first of SG_TAG_SUMS: one for each reduction under way */
@@ -62,6 +62,10 @@ int sg_comm_gather(sg_comm *comm, const void *mine, size_t bytes,
 
 /* All have come. Does not spin: for ranks that may wait for minutes. Collective. */
 int sg_comm_barrier_quietly(sg_comm *comm);
+
+/* The same; `idle` is called again and again until then, and what it fails with is returned. */
+typedef int (*sg_comm_idle)(void *context);
+int sg_comm_barrier_watching(sg_comm *comm, sg_comm_idle idle, void *context);
 
 /* Messages between ranks that are mostly idle. send blocks until data may be reused. wait returns when a
  * message from source (or MPI_ANY_SOURCE) with this tag can be received, or after timeout seconds (< 0: never

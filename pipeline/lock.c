@@ -284,6 +284,7 @@ static void say_taken_over(const attempt *a, const sight *s, enum verdict verdic
 
 static int contend(attempt *a, bool wait) {
     double start = seconds_now();
+    bool said = false;
     for (double pause = 0.05;; pause = pause < 1 ? 1.5 * pause : 1) {
         sight s;
         bool there, taken = false;
@@ -299,6 +300,11 @@ static int contend(attempt *a, bool wait) {
                 say_taken_over(a, &s, verdict);
                 return SG_OK;
             }
+        } else if (wait && !said) {
+            char who[600];
+            name_holder(&s.holder, who, sizeof who);
+            sg_log_info("%s is in use by %s; waiting for it", a->dir, who);
+            said = true;
         } else if (!wait) {
             bool own_host = strcmp(s.holder.host, a->self.host) == 0;
             double patience = verdict == DYING ? DYING_SECONDS : own_host ? PATIENCE_SECONDS : 0;

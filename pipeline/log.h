@@ -1,5 +1,5 @@
-/* What the program says: plain lines for people on stderr, events for machines in DIR/log.jsonl. Rank 0 (and
- * whoever opened a log) writes; elsewhere the calls do nothing. The log is the program's only global. Local;
+/* What the program says: plain lines for people on stderr, events for machines in DIR/log.jsonl. Ranks that
+ * opened a log write; elsewhere the calls do nothing. The log is the program's only global. Local;
  * never fails: a log that cannot be written is said once on stderr. */
 #ifndef SG_LOG_H
 #define SG_LOG_H

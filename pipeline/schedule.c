@@ -14,6 +14,8 @@
 /* Task numbers that are no stages. */
 enum { TASK_WAIT = -1, TASK_LEAVE = -2, TASK_ABSENT = -3 };
 
+static const char STOPPED[] = "stopped on request; start the same command again to go on";
+
 /* From a group's leader to rank 0: it is free; stage and status are those of what it did last (stage -1:
  * nothing). */
 typedef struct report {
@@ -33,6 +35,7 @@ typedef struct scheduler {
     int members;       /* ranks of a group */
     bool stopping;     /* rank 0: no more work is handed out */
     bool told_to_stop; /* leaders: rank 0 said so */
+    bool passed_on;    /* not rank 0: it knows that this rank was asked to stop */
     int status;        /* rank 0: the worst so far */
     char message[1024];
     crew *crews; /* rank 0 only */
@@ -138,9 +141,33 @@ static int take_report(scheduler *s, const report *r) {
     return SG_AT(stop_everyone(s));
 }
 
+/* Whether idle ranks have said that they were asked to stop. */
+static int hear_requests(scheduler *s, bool *asked) {
+    *asked = false;
+    for (bool arrived = true; arrived;) {
+        int from;
+        size_t bytes;
+        SG_TRY(sg_comm_wait_quietly(s->session->world, MPI_ANY_SOURCE, SG_TAG_STOP, 0.0, &arrived, &from,
+                                    &bytes));
+        if (!arrived) break;
+        SG_TRY(sg_comm_receive(s->session->world, NULL, 0, from, SG_TAG_STOP, &bytes));
+        *asked = true;
+    }
+    return SG_OK;
+}
+
+static int obey_requests(scheduler *s) {
+    bool asked;
+    SG_TRY(hear_requests(s, &asked));
+    if (!asked) return SG_OK;
+    note_status(s, SG_INTERRUPTED, STOPPED);
+    return SG_AT(stop_everyone(s));
+}
+
 /* Takes whatever has come from other leaders, then gives waiting ones work, the longest chain first. */
 static int serve(scheduler *s) {
     sg_comm *world = s->session->world;
+    SG_TRY(obey_requests(s));
     for (bool arrived = true; arrived && s->crew_count > 1;) {
         int from;
         size_t bytes;
@@ -228,9 +255,18 @@ static int may_publish(void *context) {
     return s->options->lock == NULL ? SG_OK : SG_AT(sg_lock_check(s->options->lock));
 }
 
+/* A rank without work tells rank 0 that it was asked to stop; at work, it saves and stops by itself. */
+static int pass_on(void *context) {
+    scheduler *s = context;
+    sg_comm *world = s->session->world;
+    if (s->passed_on || sg_comm_rank(world) == 0 || !s->options->stop()) return SG_OK;
+    s->passed_on = true;
+    return SG_AT(sg_comm_send(world, "", 0, 0, SG_TAG_STOP));
+}
+
 /* The leader says what is next; the others wait without spinning, which may take long. */
 static int share_task(scheduler *s, int *task) {
-    SG_TRY(sg_comm_barrier_quietly(s->group->comm));
+    SG_TRY(sg_comm_barrier_watching(s->group->comm, pass_on, s));
     return SG_AT(sg_comm_broadcast(s->group->comm, task, sizeof *task, 0));
 }
 
@@ -240,10 +276,12 @@ static int run_stage(scheduler *s, int task) {
 }
 
 static int wait_for_task(scheduler *s, int *task) {
-    bool arrived;
     int from;
     size_t bytes;
-    SG_TRY(sg_comm_wait_quietly(s->session->world, 0, SG_TAG_TASK, -1.0, &arrived, &from, &bytes));
+    for (bool arrived = false; !arrived;) {
+        SG_TRY(pass_on(s));
+        SG_TRY(sg_comm_wait_quietly(s->session->world, 0, SG_TAG_TASK, 0.2, &arrived, &from, &bytes));
+    }
     SG_TRY(sg_comm_receive(s->session->world, task, sizeof *task, 0, SG_TAG_TASK, &bytes));
     return SG_OK;
 }
@@ -285,7 +323,7 @@ static int coordinate(scheduler *s) {
     int leave = TASK_LEAVE;
     for (;;) {
         if (s->options->stop() && !s->stopping) {
-            note_status(s, SG_INTERRUPTED, "stopped on request; start the same command again to go on");
+            note_status(s, SG_INTERRUPTED, STOPPED);
             SG_TRY(stop_everyone(s));
         }
         SG_TRY(serve(s));
@@ -350,7 +388,9 @@ static int make_group(scheduler *s) {
 
 /* Everybody learns how it ended from rank 0. */
 static int share_status(scheduler *s) {
-    SG_TRY(sg_comm_barrier_quietly(s->session->world));
+    SG_TRY(sg_comm_barrier_watching(s->session->world, pass_on, s));
+    bool asked; /* too late to concern anybody */
+    if (sg_comm_rank(s->session->world) == 0) SG_TRY(hear_requests(s, &asked));
     SG_TRY(sg_comm_broadcast(s->session->world, &s->status, sizeof s->status, 0));
     SG_TRY(sg_comm_broadcast(s->session->world, s->message, sizeof s->message, 0));
     return s->status == SG_OK ? SG_OK : sg_error_adopt(s->status, s->message, "");

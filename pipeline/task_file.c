@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "pipeline/log.h"
@@ -110,11 +111,21 @@ static void remove_old_generations(sg_task *task, int keep) {
         unlink(sg_checkpoint_path(task->group->dir, task->stage->id, generation[i]).text);
 }
 
+/* What a checkpoint costs, for those who choose run.checkpoint_minutes. */
+static void note_checkpoint(const sg_task *task, double seconds) {
+    struct stat about;
+    sg_path_name path = sg_checkpoint_path(task->group->dir, task->stage->id, task->generation);
+    if (!leads(task) || stat(path.text, &about) != 0) return;
+    sg_log_event("checkpoint", "\"stage\":\"%s\",\"generation\":%d,\"bytes\":%lld,\"seconds\":%.3f",
+                 task->stage->id, task->generation, (long long)about.st_size, seconds);
+}
+
 int sg_task_save_checkpoint(sg_task *task) {
     if (task->training == NULL && (task->path == NULL || task->path->done == task->path_saved)) return SG_OK;
     sg_path_name path = sg_checkpoint_path(task->group->dir, task->stage->id, task->generation + 1);
     sg_h5_content *content;
     float *scratch = NULL;
+    double began = sg_task_seconds(task);
     if (task->training != NULL) SG_TRY(sg_state_share_clocks(task->training, task->group->comm));
     int status = SG_AT(sg_h5_content_create(&content, "checkpoint"));
     if (status == SG_OK) status = SG_AT(fill_checkpoint(task, content, &scratch));
@@ -126,6 +137,7 @@ int sg_task_save_checkpoint(sg_task *task) {
     task->generation++;
     if (task->path != NULL) task->path_saved = task->path->done;
     remove_old_generations(task, task->group->config->run.keep);
+    note_checkpoint(task, sg_task_seconds(task) - began);
     return SG_OK;
 }
 

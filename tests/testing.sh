@@ -47,6 +47,14 @@ sg_start() {
 
 ranks_of_job() { pgrep -P "$job"; }
 
+# The process of rank N.
+rank_of_job() {
+    local process
+    for process in $(ranks_of_job); do
+        if tr '\0' '\n' <"/proc/$process/environ" | grep -qxE "(OMPI_COMM_WORLD_RANK|PMI_RANK)=$1"; then echo "$process"; fi
+    done
+}
+
 # Waits for the job, at most LIMIT seconds; leaves $code (124: it hung and was killed).
 sg_wait() {
     local deadline=$((SECONDS + ${LIMIT:-120}))

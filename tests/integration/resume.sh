@@ -1,5 +1,5 @@
 #!/bin/bash
-# Interrupted by signals, by time, by kills; damaged files; changed configurations; failed stages; two jobs at once.
+# Interrupted by signals, by time, by kills; damaged files; changed configurations; failed stages.
 . "$(dirname "$0")/../testing.sh"
 write_tiny
 often=(--set run.checkpoint_minutes=0.0001) # a checkpoint after every step
@@ -47,17 +47,49 @@ expect_code "resume: a finished run ends at once" 0
 expect_equal "resume: a finished run writes no result" "$(times "$dir")" "$before"
 
 # A changed configuration is refused; --recompute redoes just what is concerned.
-sg 1 run "$work/tiny.cfg" --out "$dir" --set connect.points=4
+sg 1 run "$work/tiny.cfg" --out "$dir" --set connect.points=4 --set transfer.epochs=3 --set search.round_epochs=2
 expect_code "resume: a changed configuration" 78
-expect_text "resume: field, old and new value are named" "$work/err" "points: 3 -> 4"
+for change in "points: 3 -> 4" "transfer.epochs: 2 -> 3" "search.round_epochs: 1 -> 2"; do
+    expect_text "resume: field, old and new value are named: $change" "$work/err" "$change"
+done
 expect_text "resume: the remedy is named" "$work/err" "--recompute"
-expect_equal "resume: nothing was touched" "$(digest_of "$dir")" "$reference"
+expect_equal "resume: nothing was touched" "$(digest_of "$dir") $(times "$dir")" "$reference $before"
 sg 1 run "$work/tiny.cfg" --out "$dir" --set connect.points=4 --recompute
 expect_code "resume: --recompute" 0
 expect_equal "resume: --recompute leaves trainings alone" "$(times "$dir" | grep -v connect)" "$(echo "$before" | grep -v connect)"
 sg 1 run "$work/tiny.cfg" --out "$dir" --recompute
 expect_code "resume: --recompute, and back" 0
 expect_equal "resume: the old configuration has the old digest" "$(digest_of "$dir")" "$reference"
+
+# The same with changed data: one pixel of one image.
+make_idx() { # PIXEL
+    mkdir -p "$work/idx"
+    "$python" -c 'import struct, sys
+for split, n in ("train", 40), ("t10k", 20):
+    pixels = bytearray((i * 37 + i // 64 * 11) % 251 for i in range(64 * n))
+    if split == "train": pixels[1000] = int(sys.argv[2])
+    with open(f"{sys.argv[1]}/{split}-images-idx3-ubyte", "wb") as f: f.write(struct.pack(">4i", 2051, n, 8, 8) + pixels)
+    with open(f"{sys.argv[1]}/{split}-labels-idx1-ubyte", "wb") as f:
+        f.write(struct.pack(">2i", 2049, n) + bytes(i % 10 for i in range(n)))' "$work/idx" "$1"
+}
+sed -e "s,kind = \"shapes\".*,kind = \"idx\"; path = \"$work/idx\"; };," \
+    -e 's/"resnet20"; classes = 10; width = 4/"mlp"; classes = 10; width = 8/' "$work/tiny.cfg" >"$work/idx.cfg"
+data=$work/data
+make_idx 1
+sg 1 run "$work/idx.cfg" --out "$data"
+expect_code "resume: a run on files" 0
+first=$(digest_of "$data")
+make_idx 2
+sg 1 run "$work/idx.cfg" --out "$data"
+expect_code "resume: changed data" 78
+if grep -qE '^ *data: [0-9a-f]{16} -> [0-9a-f]{16}$' "$work/err"; then ok "resume: old and new fingerprint are named"
+else not_ok "resume: old and new fingerprint are named" "they are not" show; fi
+sg 1 run "$work/idx.cfg" --out "$work/elsewhere"
+expect_code "resume: another --out" 0
+expect_equal "resume: another --out leaves the old results" "$(digest_of "$data")" "$first"
+sg 1 run "$work/idx.cfg" --out "$data" --recompute
+expect_code "resume: --recompute with changed data" 0
+expect_equal "resume: it gives what another --out gave" "$(digest_of "$data")" "$(digest_of "$work/elsewhere")"
 
 # A damaged result is set aside, named and computed again, alone.
 before=$(times "$dir")
@@ -105,14 +137,4 @@ expect_code "resume: a failed stage stays failed" 1
 sg 1 run "$work/diverge.cfg" --out "$dir" --retry-failed
 expect_code "resume: --retry-failed tries again" 1
 expect_text "resume: --retry-failed computes" "$work/err" "warmup failed"
-
-# Two launches on one directory.
-dir=$work/twice
-sg_start 1 run "$work/tiny.cfg" --out "$dir" --set transfer.epochs=50
-wait_for 60 has_files "$dir" progress 1
-timeout 100 "$signet" run "$work/tiny.cfg" --out "$dir" --set transfer.epochs=50 >"$work/out2" 2>"$work/err2"
-expect_equal "resume: a second job on the directory" $? 69
-expect_text "resume: it says who holds the directory" "$work/err2" "$dir"
-expect_equal "resume: the first job has kept it" "$(ranks_of_job | wc -l)" 1
-kill_job
 finish

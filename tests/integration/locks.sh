@@ -1,0 +1,93 @@
+#!/bin/bash
+# Two launches on one run directory, with real processes: who holds it, who waits, who takes over.
+. "$(dirname "$0")/../testing.sh"
+write_tiny
+longer=(--set transfer.epochs=4)
+sg 1 run "$work/tiny.cfg" --out "$work/reference" "${longer[@]}"
+reference=$(digest_of "$work/reference")
+
+begin() { # starts a holder of $dir and waits until it is at work
+    mkdir -p "$dir"
+    sg_start "$1" run "$work/tiny.cfg" --out "$dir" "${@:2}"
+    if ! wait_for 60 has_files "$dir" progress 1; then not_ok "locks: a holder starts" "it did not" show; fi
+}
+second() { # another launch, beside the job
+    timeout 100 "$here/mpirun.sh" "$1" "$signet" run "$work/tiny.cfg" --out "$dir" "${@:2}" >"$work/out2" 2>"$work/err2"
+    code2=$?
+}
+expect_second() { # NAME EXPECTED
+    if [ "$code2" = "$2" ]; then ok "$1"
+    else not_ok "$1" "exit code $code2, expected $2: $(tail -n 20 "$work/err2")"; fi
+}
+lock_of_elsewhere() { # SECONDS since it was renewed
+    printf 'host = elsewhere\npid = 77\njob = 12\nsince = yesterday\nnonce = n\n' >"$dir/lock"
+    touch -d "$1 seconds ago" "$dir/lock"
+}
+
+# The second says who has it, and leaves.
+dir=$work/held
+begin 2 --set transfer.epochs=50
+holder=$(rank_of_job 0)
+second 2 --set transfer.epochs=50
+expect_second "locks: a second launch" 69
+expect_text "locks: the holder is named" "$work/err2" "$dir is in use by host $(hostname), process $holder"
+expect_text "locks: --wait and --break-lock are offered" "$work/err2" "--break-lock"
+expect_equal "locks: the first has kept it" "$(ranks_of_job | wc -l)" 2
+
+# A killed launcher's ranks live on for a while: the next launch gives them the time, and goes on.
+kill -KILL "$job"
+wait "$job" 2>/dev/null
+job=
+second 1 "${longer[@]}"
+expect_second "locks: a launch after the holder was killed" 0
+expect_equal "locks: it computes the same" "$(digest_of "$dir")" "$reference"
+
+# --wait: when it gets the directory, everything is there.
+dir=$work/wait
+begin 1 "${longer[@]}"
+holder=$(rank_of_job 0)
+second 2 "${longer[@]}" --wait
+expect_second "locks: --wait" 0
+sg_wait
+expect_code "locks: the launch that was waited for" 0
+expect_text "locks: --wait says whom it waits for" "$work/err2" "is in use by host $(hostname), process $holder"
+expect_text "locks: --wait finds everything done" "$work/err2" "12 stages, 12 done, 0 failed"
+expect_equal "locks: both together compute the same" "$(digest_of "$dir")" "$reference"
+
+# A waiting launch may be asked to stop.
+dir=$work/asked
+mkdir "$dir"
+lock_of_elsewhere 0
+sg_start 2 run "$work/tiny.cfg" --out "$dir" --wait
+wait_for 20 grep -q "waiting for it" "$work/err"
+kill -USR1 "$job"
+LIMIT=10 sg_wait
+expect_code "locks: SIGUSR1 while waiting" 75
+
+# Locks of other nodes: by their lease alone.
+lock_of_elsewhere 60
+second 1
+expect_second "locks: a lease of another node that is not over" 69
+expect_text "locks: the other node is named" "$work/err2" "in use by host elsewhere, process 77, job 12, since yesterday"
+second 1 "${longer[@]}" --break-lock
+expect_second "locks: --break-lock" 0
+expect_text "locks: --break-lock says whose it was" "$work/err2" \
+    "the lock of host elsewhere, process 77, job 12, since yesterday is broken"
+lock_of_elsewhere 150
+second 1 "${longer[@]}"
+expect_second "locks: a lease of another node that is over" 0
+expect_text "locks: it says whose it was" "$work/err2" \
+    "was locked by host elsewhere, process 77, job 12, since yesterday, whose lease is over; taken over"
+
+# Who loses the lock publishes nothing more.
+dir=$work/broken
+begin 2 "${longer[@]}"
+second 1 "${longer[@]}" --break-lock
+LIMIT=60 sg_wait
+expect_code "locks: the launch whose lock was broken leaves" 69
+expect_text "locks: it says who has it now" "$work/err" "no longer ours"
+second 1 "${longer[@]}"
+expect_second "locks: the directory stays usable" 0
+expect_equal "locks: its results are those of one launch" "$(digest_of "$dir")" "$reference"
+if [ -e "$dir/lock" ]; then not_ok "locks: none is left" "there is one"; else ok "locks: none is left"; fi
+finish
