@@ -32,13 +32,21 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static const char *slurm_number(const char *name) {
+    const char *text = getenv(name);
+    bool number = text != NULL && *text != '\0' && strspn(text, "0123456789") == strlen(text);
+    return number && strlen(text) <= 20 ? text : NULL;
+}
+
 /* Seconds that Slurm leaves this job, or -1: "%L" prints [days-][[hours:]minutes:]seconds, or a word. */
 static double slurm_seconds(void) {
-    const char *job = getenv("SLURM_JOB_ID");
     char command[128], text[64] = "";
-    if (job == NULL || *job == '\0' || strspn(job, "0123456789") != strlen(job) || strlen(job) > 20)
-        return -1.0;
-    snprintf(command, sizeof command, "timeout 20 squeue -h -j %s -o %%L 2>/dev/null", job);
+    const char *array = slurm_number("SLURM_ARRAY_JOB_ID"), *task = slurm_number("SLURM_ARRAY_TASK_ID"),
+               *job = slurm_number("SLURM_JOB_ID");
+    if (job == NULL) return -1.0;
+    bool in_array = array != NULL && task != NULL; /* where one task's job number is the array's too */
+    snprintf(command, sizeof command, "timeout 20 squeue -h -j %s%s%s -o %%L 2>/dev/null",
+             in_array ? array : job, in_array ? "_" : "", in_array ? task : "");
     FILE *answer = popen(command, "re");
     if (answer == NULL) return -1.0;
     bool read = fgets(text, sizeof text, answer) != NULL;
