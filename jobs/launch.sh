@@ -6,11 +6,13 @@ say() { echo "$(date '+%F %T') $*"; }
 # launch COMMAND...: runs it and returns its exit code. Whatever the scheduler sends here (USR1, USR2 or TERM) reaches it as
 # USR1: mpirun passes that on to its ranks, which write checkpoints and leave with 75, while a TERM of its own makes it kill
 # them a second later.
+cancelled=
 launch() {
     local code stopped=1
     "$@" &
     child=$!
-    trap 'stopped=1; say "asked to stop; checkpoints are written"; kill -USR1 "$child" 2>/dev/null' TERM USR1 USR2
+    trap 'pass_on' USR1 USR2
+    trap 'cancelled=1; pass_on' TERM
     # A trapped signal ends wait early; then it waits again, for the command's own code.
     while [ -n "$stopped" ]; do
         stopped=
@@ -24,12 +26,19 @@ launch() {
     return "$code"
 }
 
+pass_on() {
+    stopped=1
+    say "asked to stop; checkpoints are written"
+    kill -USR1 "$child" 2>/dev/null
+}
+
 # go_on CODE DONE CAP COMMAND...: after exit code 75 (interrupted, checkpoints are written) queues again with COMMAND, unless
-# that was done CAP times already. Leaves the script.
+# that was done CAP times already, or TERM came: that is a cancelled job, or one that the scheduler itself queues again. Leaves
+# the script.
 go_on() {
     local code=$1 done=$2 cap=$3
     shift 3
-    if [ "$code" != 75 ]; then exit "$code"; fi
+    if [ "$code" != 75 ] || [ -n "$cancelled" ]; then exit "$code"; fi
     if [ "$done" -ge "$cap" ]; then
         say "stopped in time, but queued again $done times already: submit it again to go on, or raise RESTARTS"
         exit 75

@@ -36,4 +36,5 @@ read -r -a launcher <<<"${MPIRUN:-mpirun --map-by slot:PE=${SLURM_CPUS_PER_TASK:
 say "job ${SLURM_JOB_ID:-none}, restart ${SLURM_RESTART_COUNT:-0}: part $part of $parts of $config -> $dir/part-$part"
 launch "${launcher[@]}" -n "${SLURM_NTASKS:-1}" "${SIGNET:-./signet}" run "$config" --out "$dir/part-$part" \
     --part "$part/$parts" --wait "$@"
-go_on $? "${SLURM_RESTART_COUNT:-0}" "$RESTARTS" scontrol requeue "${SLURM_JOB_ID:-}"
+go_on $? "${SLURM_RESTART_COUNT:-0}" "$RESTARTS" \
+    scontrol requeue "${SLURM_ARRAY_JOB_ID:-}_$SLURM_ARRAY_TASK_ID" # the job id of one task names the whole array

@@ -50,29 +50,39 @@ job() {
     case $scheduler in
     sweep) SLURM_JOB_ID=17 exec bash jobs/slurm/sweep.sh "$@" ;;
     requeue) SLURM_JOB_ID=17 exec bash jobs/slurm/requeue.sh "$@" ;;
-    array) SLURM_JOB_ID=17 SLURM_ARRAY_TASK_ID=2 SLURM_ARRAY_TASK_MAX=4 exec bash jobs/slurm/array.sh "$@" ;;
+    array) SLURM_JOB_ID=17 SLURM_ARRAY_JOB_ID=17 SLURM_ARRAY_TASK_ID=2 SLURM_ARRAY_TASK_MAX=4 exec bash jobs/slurm/array.sh "$@" ;;
     pbs) PBS_JOBID=17 CONFIG=${1:-} DIR=${2:-} exec bash jobs/pbs/requeue.sh ;;
     lsf) LSB_JOBID=17 CONFIG=${1:-} DIR=${2:-} exec bash jobs/lsf/requeue.sh ;;
     esac
 }
 # What each says when it goes back to the queue.
-again_sweep='' again_requeue='^scontrol requeue 17$' again_array='^scontrol requeue 17$' again_lsf='^brequeue 17$'
+again_sweep='' again_requeue='^scontrol requeue 17$' again_array='^scontrol requeue 17_2$' again_lsf='^brequeue 17$'
 again_pbs='^qsub -W depend=afterany:17 -v CONFIG=a/b.cfg,DIR=.*RESTART=1 jobs/pbs/requeue.sh$'
 
-for scheduler in sweep requeue array pbs lsf; do
-    dir=$folder/run-$scheduler
+# stop SCHEDULER SIGNAL: starts its job, sends the script the signal, leaves $code and $folder/log.
+stop() {
+    local job
     rm -f "$folder/ready"
-    (job "$scheduler" a/b.cfg "$dir") >"$folder/log" 2>&1 &
+    (job "$1" a/b.cfg "$dir") >"$folder/log" 2>&1 &
     job=$!
     for _ in $(seq 300); do
         [ -e "$folder/ready" ] && break
         sleep 0.1
     done
-    kill -TERM "$job"
+    kill "-$2" "$job"
     wait "$job"
     code=$?
+}
+
+for scheduler in sweep requeue array pbs lsf; do
+    dir=$folder/run-$scheduler
+    stop "$scheduler" TERM
     check "$scheduler passes TERM on as USR1" "$(cat "$folder/log")" grep -q 'checkpoint written' "$folder/log"
     check "$scheduler never sends TERM to mpirun" "$(cat "$folder/log")" bash -c "! grep -q 'killed by TERM' '$folder/log'"
+    check "$scheduler leaves with 75 when it is cancelled" "exit code $code" [ "$code" = 75 ]
+    check "$scheduler does not come back when it is cancelled" "$(cat "$folder/log")" \
+        bash -c "! grep -Eq '^(scontrol|qsub|brequeue) ' '$folder/log'"
+    stop "$scheduler" USR1
     check "$scheduler launches all tasks" "$(cat "$folder/log")" \
         grep -q -- "--map-by slot:PE=2 --bind-to core -n 3 ./signet run a/b.cfg --out $dir.*--wait" "$folder/log"
     again=again_$scheduler

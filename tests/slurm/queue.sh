@@ -56,7 +56,10 @@ wait_for_text() { # SECONDS FILE TEXT
 expect_end() { # NAME JOB STATE LOG
     if wait_for_state "$2" 120 'COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL|OUT_OF_MEMORY' && [ "$(field "$2" JobState)" = "$3" ]
     then ok "$1"
-    else not_ok "$1" "job $2 is $(field "$2" JobState), exit code $(field "$2" ExitCode): $(tail -n 5 "$4" 2>&1)"; fi
+    else
+        not_ok "$1" "job $2 is $(field "$2" JobState), exit code $(field "$2" ExitCode): $(tail -n 5 "$4" 2>&1)"
+        tail -n 20 "$folder/slurmctld.log" "$folder/slurmd.log" | sed 's/^/    /'
+    fi
 }
 
 # A limit of one minute, of which Slurm gives no warning that matters: signet asks for it, stops in time, and is queued again.
@@ -93,7 +96,7 @@ expect_equal "slurm: with exit code 75" "$(field "$id" ExitCode)" 75:0
 expect_text "slurm: and says how to go on" "$log" "submit it again to go on"
 
 # Another job goes on from there, is cancelled, and one more ends it.
-submit sweep.sh --time=10 -- "$work/queue.cfg" "$work/cap"
+submit requeue.sh --time=10 -- "$work/queue.cfg" "$work/cap"
 if wait_for_text 60 "$log" ' epoch '; then scancel "$id"; fi
 expect_end "slurm: a cancelled job" "$id" CANCELLED "$log"
 submit sweep.sh --time=10 -- "$work/queue.cfg" "$work/cap"
