@@ -89,7 +89,8 @@ static int asks_squeue(void) {
     snprintf(path, sizeof path, "%s/squeue", folder);
     FILE *file = fopen(path, "w");
     if (file == NULL) return 11;
-    fprintf(file, "#!/bin/sh\nif [ \"$*\" = \"-h -j 4711 -o %%L\" ]; then echo '%s'; fi\n", answer);
+    fprintf(file, "#!/bin/sh\nif [ \"$*\" = \"-h -j %s -o %%L\" ]; then echo '%s'; fi\n",
+            getenv("SLURM_ARRAY_JOB_ID") == NULL ? "4711" : "4700_3", answer);
     if (fclose(file) != 0 || chmod(path, 0700) != 0) return 12;
     snprintf(text, sizeof text, "%s:%s", folder, getenv("PATH"));
     setenv("PATH", text, 1);
@@ -116,12 +117,25 @@ static void slurm_is_asked_for_its_limit(void **state) {
     }
 }
 
+/* One task's job number may be the whole array's, for which squeue answers several times. */
+static void an_array_is_asked_for_its_own_task(void **state) {
+    (void)state;
+    snprintf(answer, sizeof answer, "0:01");
+    setenv("SLURM_ARRAY_JOB_ID", "4700", 1);
+    setenv("SLURM_ARRAY_TASK_ID", "3", 1);
+    int stopped = in_child(asks_squeue);
+    unsetenv("SLURM_ARRAY_JOB_ID");
+    unsetenv("SLURM_ARRAY_TASK_ID");
+    assert_int_equal(stopped, 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_signal_asks_to_stop),
         cmocka_unit_test(a_file_size_limit_is_an_error_and_no_death),
         cmocka_unit_test(the_time_limit_asks_to_stop_before_it_is_over),
         cmocka_unit_test(slurm_is_asked_for_its_limit),
+        cmocka_unit_test(an_array_is_asked_for_its_own_task),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
