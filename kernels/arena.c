@@ -2,9 +2,7 @@
 
 #include "kernels/memory.h"
 
-static size_t round_up(size_t bytes) {
-    return (bytes + SG_ALIGNMENT - 1) / SG_ALIGNMENT * SG_ALIGNMENT;
-}
+static size_t round_up(size_t bytes) { return (bytes + SG_ALIGNMENT - 1) / SG_ALIGNMENT * SG_ALIGNMENT; }
 
 static bool meet_in_time(const sg_piece *a, const sg_piece *b) {
     return a->first <= b->last && b->first <= a->last;

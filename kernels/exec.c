@@ -1,10 +1,14 @@
 #include "kernels/exec.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
 #include "kernels/exec_internal.h"
 #include "kernels/memory.h"
+
+/* Up to here, memory is worth less than the time that zeroing halos and gradients in cold places take. */
+static const size_t PLENTY = (size_t)1 << 30;
 
 static int max_int(int a, int b) { return a > b ? a : b; }
 
@@ -174,6 +178,7 @@ static int make_layer(sg_exec *exec, int l) {
 static size_t memory_of(const sg_tensor *t) { return (size_t)t->blocks * t->block * sizeof(float); }
 
 static int add_piece(sg_exec_layout *layout, size_t bytes, int first, int last) {
+    if (!layout->sparing) first = 0, last = INT_MAX;
     layout->piece[layout->pieces] = (sg_piece){.bytes = bytes, .first = first, .last = last};
     return layout->pieces++;
 }
@@ -224,10 +229,11 @@ static void add_convolutions(sg_exec *exec, enum sg_exec_way way) {
     exec->scratch_piece[way] = add_piece(&exec->layout[way], scratch, 0, last);
 }
 
-static int plan_layout(sg_exec *exec, enum sg_exec_way way) {
+static int plan_layout(sg_exec *exec, enum sg_exec_way way, bool sparing) {
     const sg_net *net = exec->net;
     sg_exec_layout *layout = &exec->layout[way];
     layout->pieces = 0;
+    layout->sparing = sparing;
     if (layout->piece == NULL)
         SG_TRY(SG_NEW(&layout->piece, 3 * (size_t)net->layers + (size_t)exec->slots + 2));
     for (int l = 1; l < net->layers; l++) {
@@ -246,10 +252,11 @@ static int plan_layout(sg_exec *exec, enum sg_exec_way way) {
 
 /* Bytes of the arena; structures are those of the way that needs most. */
 static int plan_arena(sg_exec *exec, size_t *bytes) {
-    SG_TRY(plan_layout(exec, SG_EXEC_FORWARD_ALONE));
+    SG_TRY(plan_layout(exec, SG_EXEC_FORWARD_ALONE, true));
     *bytes = exec->layout[SG_EXEC_FORWARD_ALONE].bytes;
     if (!exec->training) return SG_OK;
-    SG_TRY(plan_layout(exec, SG_EXEC_BOTH));
+    SG_TRY(plan_layout(exec, SG_EXEC_BOTH, false));
+    if (exec->layout[SG_EXEC_BOTH].bytes > exec->plenty) SG_TRY(plan_layout(exec, SG_EXEC_BOTH, true));
     if (exec->layout[SG_EXEC_BOTH].bytes > *bytes) *bytes = exec->layout[SG_EXEC_BOTH].bytes;
     return SG_OK;
 }
@@ -334,6 +341,7 @@ int sg_exec_create(sg_exec **exec, const sg_machine *machine, const sg_net *net,
                       .max_batch = max_batch,
                       .training = training,
                       .density = 1.0,
+                      .plenty = PLENTY,
                       .max_blocks = local_blocks(machine->lanes, reduce->size, max_batch)};
     int status = SG_AT(plan(made));
     if (status == SG_OK) status = SG_AT(fill(made));
@@ -368,6 +376,7 @@ int sg_exec_memory(const sg_machine *machine, const sg_net *net, double density,
                          .net = net,
                          .training = training,
                          .density = density,
+                         .plenty = PLENTY,
                          .max_blocks = local_blocks(machine->lanes, ranks, max_batch)};
     int status = SG_AT(plan(planned));
     if (status == SG_OK) status = SG_AT(plan_arena(planned, &bytes->arena));

@@ -24,6 +24,7 @@ enum sg_exec_way { SG_EXEC_BOTH, SG_EXEC_FORWARD_ALONE, SG_EXEC_WAYS };
 typedef struct sg_exec_layout {
     sg_piece *piece;
     int pieces;
+    bool sparing; /* pieces take each other's places */
     size_t bytes;
 } sg_exec_layout;
 
@@ -47,6 +48,7 @@ struct sg_exec {
     const sg_reduce *reduce;
     int max_batch, max_blocks; /* blocks: local */
     bool training;
+    size_t plenty;        /* in training, so many bytes are taken before pieces take each other's places */
     double density;       /* of prunable weights, while there are no survivors */
     size_t structures;    /* bytes of the convolutions' states */
     sg_exec_layer *layer; /* [net->layers] */

@@ -40,7 +40,8 @@ static void check(const sg_piece *pieces, int count, size_t bytes) {
         bool shared = false;
         for (int j = 0; j < count; j++)
             for (size_t at = 0; at < pieces[i].bytes && j != i; at++)
-                shared |= pieces[i].at + at >= pieces[j].at && pieces[i].at + at < pieces[j].at + pieces[j].bytes;
+                shared |=
+                    pieces[i].at + at >= pieces[j].at && pieces[i].at + at < pieces[j].at + pieces[j].bytes;
         assert_int_equal(pieces[i].shared, shared);
     }
     free(holder);
