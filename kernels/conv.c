@@ -33,10 +33,8 @@ struct sg_conv {
     const sg_machine *machine;
     sg_conv_shape shape;
     sg_support support;
-    bool needs_data_gradient;
     const sg_conv_algorithm *algorithm[SG_CONV_PASSES];
     void *state[SG_CONV_PASSES];
-    bool prepared[SG_CONV_PASSES];
 };
 
 size_t sg_conv_weights(const sg_conv_shape *shape) {
@@ -162,16 +160,8 @@ static int check_shape(const sg_conv_shape *s) {
 }
 
 static void release_states(sg_conv *conv) {
-    for (int kind = 0; kind < SG_CONV_PASSES; kind++) {
+    for (int kind = 0; kind < SG_CONV_PASSES; kind++)
         if (conv->state[kind] != NULL) conv->algorithm[kind]->destroy(&conv->state[kind]);
-        conv->prepared[kind] = false;
-    }
-}
-
-/* Whether a pass is ever run on this layer: evaluation alone needs no gradients. */
-static bool wanted(const sg_conv *conv, int kind, bool gradients) {
-    if (kind == SG_CONV_FORWARD) return true;
-    return gradients && (kind == SG_CONV_WEIGHT_GRADIENT || conv->needs_data_gradient);
 }
 
 static int make_state(sg_conv *conv, int kind) {
@@ -179,15 +169,13 @@ static int make_state(sg_conv *conv, int kind) {
     return conv->algorithm[kind]->create(&conv->state[kind], conv->machine, &conv->shape, &conv->support);
 }
 
-int sg_conv_create(sg_conv **conv, const sg_machine *machine, const sg_conv_shape *shape,
-                   bool needs_data_gradient) {
+int sg_conv_create(sg_conv **conv, const sg_machine *machine, const sg_conv_shape *shape) {
     *conv = NULL;
     SG_TRY(check_shape(shape));
     sg_conv *made;
     SG_TRY(SG_NEW(&made, 1));
     made->machine = machine;
     made->shape = *shape;
-    made->needs_data_gradient = needs_data_gradient;
     sg_support dense = {.count = sg_conv_weights(shape), .index = NULL};
     int status = SG_AT(sg_conv_set_support(made, &dense));
     if (status != SG_OK)
@@ -212,18 +200,13 @@ int sg_conv_set_support(sg_conv *conv, const sg_support *support) {
         SG_CHECK(conv->algorithm[kind]->name != NULL, SG_INTERNAL,
                  "no convolution algorithm for pass %d in the kernels for %s", kind, conv->machine->isa);
     }
-    return make_state(conv, SG_CONV_FORWARD);
+    return SG_OK;
 }
 
-int sg_conv_set_weights(sg_conv *conv, const float *weights, bool gradients) {
-    for (int kind = 0; kind < SG_CONV_PASSES; kind++) {
-        if (!wanted(conv, kind, gradients)) continue;
-        SG_TRY(make_state(conv, kind));
-        const sg_conv_algorithm *algorithm = conv->algorithm[kind];
-        if (algorithm->prepare != NULL) SG_TRY(algorithm->prepare(conv->state[kind], weights));
-        conv->prepared[kind] = true;
-    }
-    return SG_OK;
+int sg_conv_prepare(sg_conv *conv, enum sg_conv_pass_kind kind, const float *weights, float *packed) {
+    SG_TRY(make_state(conv, (int)kind));
+    const sg_conv_algorithm *algorithm = conv->algorithm[kind];
+    return algorithm->prepare == NULL ? SG_OK : SG_AT(algorithm->prepare(conv->state[kind], weights, packed));
 }
 
 static int check_tensor(const char *name, const sg_tensor *t, int blocks, int channels, int height, int width,
@@ -242,8 +225,10 @@ static int check_tensor(const char *name, const sg_tensor *t, int blocks, int ch
 
 int sg_conv_run(sg_conv *conv, enum sg_conv_pass_kind kind, const sg_conv_pass *pass) {
     const sg_conv_shape *s = &conv->shape;
-    SG_CHECK(conv->prepared[kind], SG_INTERNAL, "convolution pass %d runs before sg_conv_set_weights%s",
-             (int)kind, kind == SG_CONV_FORWARD ? "" : " with gradients");
+    SG_CHECK(pass->scratch != NULL && (pass->packed != NULL || conv->algorithm[kind]->prepare == NULL),
+             SG_INTERNAL, "convolution pass %d runs without %s", (int)kind,
+             pass->scratch == NULL ? "scratch" : "the weights of sg_conv_prepare");
+    SG_TRY(make_state(conv, (int)kind));
     int blocks = pass->blocks;
     if (kind != SG_CONV_DATA_GRADIENT)
         SG_TRY(check_tensor("x", pass->x, blocks, s->in_channels, s->in_height, s->in_width,

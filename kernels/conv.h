@@ -8,8 +8,9 @@
  * H x W pixels is a convolution with a kernel of H x W, no padding, one output pixel: its weight [O][C*H*W]
  * has the same order as [O][C][H][W].
  *
- * One sg_conv serves one layer: it owns packed weights and the mask's structure, and has picked an algorithm
- * for each pass as a pure function of shape and mask (never of a timing). Algorithms are tables of
+ * One sg_conv serves one layer: it owns the mask's structure and has picked an algorithm for each pass as a
+ * pure function of shape and mask (never of a timing). Packed weights and scratch are the caller's, so that
+ * layers which run one after another can share them. Algorithms are tables of
  * sg_conv_algorithm, one file each in kernels/lanes/. Work is split over machine->threads inside each call;
  * bits do not depend on it. */
 #ifndef SG_CONV_H
@@ -52,10 +53,20 @@ typedef struct sg_conv_pass {
     int blocks;
     const sg_tensor *x, *dy;
     sg_tensor *y, *dx;
-    const float *bias; /* [out_channels] or NULL; forward only */
+    const float *bias;   /* [out_channels] or NULL; forward only */
+    const float *packed; /* by sg_conv_prepare; not for the weight gradient */
+    float *scratch;      /* anything; left as anything */
     float *dw;
     bool accumulate; /* data gradient only */
 } sg_conv_pass;
+
+/* Bytes that one pass of one layer takes. packed and scratch are aligned to SG_ALIGNMENT and readable for
+ * SG_READABLE_SLACK bytes past their ends. */
+typedef struct sg_conv_bytes {
+    size_t packed;  /* weights as the pass reads them, from prepare to run */
+    size_t scratch; /* while it runs */
+    size_t state;   /* about what create allocates */
+} sg_conv_bytes;
 
 /* One algorithm for one pass. */
 typedef struct sg_conv_algorithm {
@@ -65,33 +76,32 @@ typedef struct sg_conv_algorithm {
     /* Makes what does not depend on the weights' values; support lives as long as the state. SG_NOMEM. */
     int (*create)(void **state, const sg_machine *machine, const sg_conv_shape *shape,
                   const sg_support *support);
-    /* Takes new weight values, canonical dense order with zeros where pruned. NULL where a pass needs none.
-     */
-    int (*prepare)(void *state, const float *weights);
+    /* Packs weights, canonical dense order with zeros where pruned, for run. NULL where a pass needs none. */
+    int (*prepare)(void *state, const float *weights, float *packed);
     int (*run)(void *state, const sg_conv_pass *pass);
     void (*destroy)(void **state);
-    /* Scratch and packed weights, in bytes, for the plan's memory estimate; 0 when not worth counting. */
-    size_t (*bytes)(const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support);
+    /* What a pass over `blocks` blocks takes; of support only the count matters, and whether index is NULL.
+     */
+    sg_conv_bytes (*bytes)(const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support,
+                           int blocks);
 } sg_conv_algorithm;
 
 enum sg_conv_pass_kind { SG_CONV_FORWARD, SG_CONV_DATA_GRADIENT, SG_CONV_WEIGHT_GRADIENT, SG_CONV_PASSES };
 
 typedef struct sg_conv sg_conv;
 
-/* needs_data_gradient false (the first layer): that pass is not prepared. Dense until sg_conv_set_support.
- * machine is borrowed. Gradient passes take memory at the first sg_conv_set_weights with gradients, so that
- * evaluation alone stays small. SG_INTERNAL for an impossible shape, SG_NOMEM. Local, like all of this file.
- */
-int sg_conv_create(sg_conv **conv, const sg_machine *machine, const sg_conv_shape *shape,
-                   bool needs_data_gradient);
+/* Dense until sg_conv_set_support. machine is borrowed. A pass takes memory of its own when it is first
+ * used, so that evaluation alone stays small. SG_INTERNAL for an impossible shape, SG_NOMEM. Local, like all
+ * of this file. */
+int sg_conv_create(sg_conv **conv, const sg_machine *machine, const sg_conv_shape *shape);
 void sg_conv_destroy(sg_conv **conv);
 
 /* The surviving weights have changed: chooses the algorithms again and rebuilds their structure. */
 int sg_conv_set_support(sg_conv *conv, const sg_support *support);
 
-/* The weights' values have changed. weights[sg_conv_weights] canonical order, zero where pruned; borrowed for
- * the call. gradients: also prepare the data gradient (training). */
-int sg_conv_set_weights(sg_conv *conv, const float *weights, bool gradients);
+/* Packs weights[sg_conv_weights], canonical order, zero where pruned, for passes of this kind: what
+ * sg_conv_pass.packed points at. Nothing to do for the weight gradient. */
+int sg_conv_prepare(sg_conv *conv, enum sg_conv_pass_kind kind, const float *weights, float *packed);
 
 int sg_conv_run(sg_conv *conv, enum sg_conv_pass_kind kind, const sg_conv_pass *pass);
 

@@ -8,18 +8,18 @@
 
 typedef struct sg_exec sg_exec;
 
-/* max_batch: samples of the largest minibatch, over all ranks. training false: no memory for gradients.
- * machine, net and reduce are borrowed. SG_NOMEM. Local. */
+/* max_batch: samples of the largest minibatch, over all ranks. training false: forward passes alone, which
+ * need only a few layers' outputs at once. machine, net and reduce are borrowed. SG_NOMEM. Local. */
 int sg_exec_create(sg_exec **exec, const sg_machine *machine, const sg_net *net, const sg_reduce *reduce,
                    int max_batch, bool training);
 void sg_exec_destroy(sg_exec **exec);
 
 /* The weights whose mask counts from now on (dense at first): picks algorithms, rebuilds sparse structure.
- * The survivors are borrowed until the next call. */
+ * The survivors are borrowed until the next call. SG_NOMEM. */
 int sg_exec_set_survivors(sg_exec *exec, const sg_survivors *survivors);
 
-/* Takes the values of weights for evaluation and recalibration: call it when they have changed.
- * sg_exec_train does it itself. */
+/* Takes the values of weights for evaluation and recalibration: call it when they have changed, and after
+ * sg_exec_train, which takes its weights itself and their memory. */
 int sg_exec_load(sg_exec *exec, const sg_weights *weights);
 
 /* Halo that sg_batch.input must have for this network. */
@@ -52,7 +52,7 @@ int sg_exec_recalibrate(sg_exec *exec, sg_weights *weights, const sg_batch *batc
 
 /* What an executor does in a training pass, for measurements. */
 enum sg_exec_part {
-    SG_EXEC_PREPARE,         /* all layers' weights are packed; layer 0 */
+    SG_EXEC_PREPARE,         /* a convolution's weights are packed for a pass */
     SG_EXEC_FORWARD,         /* of one layer */
     SG_EXEC_LOSS,            /* and its sum over ranks; the last layer */
     SG_EXEC_WEIGHT_GRADIENT, /* of a convolution, and its bias's */
@@ -70,12 +70,13 @@ typedef struct sg_exec_watch {
 /* watch is copied; NULL ends it. Local. */
 void sg_exec_set_watch(sg_exec *exec, const sg_exec_watch *watch);
 
-/* Bytes of the tensors that an executor holds on one of `ranks` ranks: the activations that backward needs,
- * and those of gradients. SG_NOMEM. Local. */
+/* Bytes that an executor holds on one of `ranks` ranks while `density` of the prunable weights survive.
+ * SG_NOMEM. Local. */
 typedef struct sg_exec_bytes {
-    size_t activations, gradients, convolutions;
+    size_t arena;      /* activations, gradients, packed weights, scratch */
+    size_t structures; /* of masks */
 } sg_exec_bytes;
-int sg_exec_memory(const sg_machine *machine, const sg_net *net, int ranks, int max_batch, bool training,
-                   sg_exec_bytes *bytes);
+int sg_exec_memory(const sg_machine *machine, const sg_net *net, double density, int ranks, int max_batch,
+                   bool training, sg_exec_bytes *bytes);
 
 #endif

@@ -22,14 +22,21 @@ static float *param_gradient(const backward *b, int number) {
 static int run_conv(const backward *b, int l, sg_exec_layer *own, const sg_tensor *x, const sg_tensor *dy,
                     sg_tensor *dx) {
     const sg_layer *layer = &b->exec->net->layer[l];
-    sg_conv_pass pass = {
-        .blocks = b->extent.blocks, .x = x, .dy = dy, .dw = param_gradient(b, layer->weight)};
+    sg_conv_pass pass = {.blocks = b->extent.blocks,
+                         .x = x,
+                         .dy = dy,
+                         .dw = param_gradient(b, layer->weight),
+                         .packed = b->exec->packed,
+                         .scratch = b->exec->scratch};
     SG_TRY(sg_conv_run(own->conv, SG_CONV_WEIGHT_GRADIENT, &pass));
     if (layer->bias >= 0)
         SG_TRY(b->exec->machine->variant->layers.bias_gradient(b->exec->machine, b->extent.blocks, dy,
                                                                param_gradient(b, layer->bias)));
     sg_exec_done(b->exec, l, SG_EXEC_WEIGHT_GRADIENT);
     if (dx == NULL) return SG_OK;
+    SG_TRY(sg_conv_prepare(own->conv, SG_CONV_DATA_GRADIENT,
+                           b->weights->values + b->exec->net->param[layer->weight].offset, b->exec->packed));
+    sg_exec_done(b->exec, l, SG_EXEC_PREPARE);
     pass.dx = dx;
     pass.accumulate = own->accumulate[0];
     return SG_AT(sg_conv_run(own->conv, SG_CONV_DATA_GRADIENT, &pass));
@@ -68,6 +75,16 @@ static int run_add(const backward *b, const sg_exec_layer *own, const sg_tensor 
     if (dx != NULL) SG_TRY(k->copy(b->exec->machine, b->extent.blocks, dy, dx, own->accumulate[0]));
     if (dx2 != NULL) SG_TRY(k->copy(b->exec->machine, b->extent.blocks, dy, dx2, own->accumulate[1]));
     return SG_OK;
+}
+
+/* The gradients that layer l is the first to write to. */
+static void begin_gradients(const sg_exec *exec, int l) {
+    for (int i = 0; i < 2; i++) {
+        int input = exec->net->layer[l].input[i];
+        if (input <= 0) continue;
+        int slot = exec->layer[input].gradient;
+        sg_exec_begin(exec, &exec->slot[slot], exec->first_slot_piece + slot, 2 * exec->net->layers - l);
+    }
 }
 
 static int run_layer(const backward *b, int l) {
@@ -165,6 +182,7 @@ int sg_exec_backward(sg_exec *exec, const sg_weights *weights, const sg_batch *b
                   .gradient = gradient,
                   .sent = exec->survivors->total};
     for (int l = exec->net->layers - 1; l >= 1; l--) {
+        begin_gradients(exec, l);
         SG_TRY(run_layer(&b, l));
         sg_exec_done(exec, l, SG_EXEC_DATA_GRADIENT);
         SG_TRY(send_finished(&b, l));

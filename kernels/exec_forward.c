@@ -95,7 +95,16 @@ static int run_layer(const forward *f, int l) {
     case SG_LAYER_INPUT:
         return SG_OK;
     case SG_LAYER_CONV: {
-        sg_conv_pass pass = {.blocks = blocks, .x = x, .y = y, .bias = param_values(f, layer->bias)};
+        sg_conv_pass pass = {.blocks = blocks,
+                             .x = x,
+                             .y = y,
+                             .bias = param_values(f, layer->bias),
+                             .packed = own->packed,
+                             .scratch = exec->scratch};
+        if (f->mode == SG_EXEC_TRAIN) {
+            SG_TRY(sg_conv_prepare(own->conv, SG_CONV_FORWARD, param_values(f, layer->weight), own->packed));
+            sg_exec_done(exec, l, SG_EXEC_PREPARE);
+        }
         return SG_AT(sg_conv_run(own->conv, SG_CONV_FORWARD, &pass));
     }
     case SG_LAYER_BATCH_NORM:
@@ -147,6 +156,7 @@ int sg_exec_forward(sg_exec *exec, sg_weights *weights, const sg_batch *batch, e
     exec->layer[0].output = batch->input;
     if (mode != SG_EXEC_EVALUATE) weights->batches++;
     for (int l = 1; l < exec->net->layers; l++) {
+        sg_exec_begin(exec, &exec->layer[l].output, exec->layer[l].piece[exec->way], l);
         SG_TRY(run_layer(&f, l));
         if (mode == SG_EXEC_TRAIN) sg_exec_done(exec, l, SG_EXEC_FORWARD);
     }

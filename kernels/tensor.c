@@ -13,19 +13,41 @@ size_t sg_tensor_bytes(int lanes, int blocks, int channels, int height, int widt
            pixel_stride(lanes, channels) * sizeof(float);
 }
 
+sg_tensor sg_tensor_shape(int lanes, int blocks, int channels, int height, int width, int halo) {
+    sg_tensor tensor = {.blocks = blocks,
+                        .channels = channels,
+                        .height = height,
+                        .width = width,
+                        .halo = halo,
+                        .lanes = lanes};
+    tensor.pixel = pixel_stride(lanes, channels);
+    tensor.row = (size_t)(width + 2 * halo) * tensor.pixel;
+    tensor.block = (size_t)(height + 2 * halo) * tensor.row;
+    return tensor;
+}
+
+void sg_tensor_lay(sg_tensor *tensor, float *memory) {
+    tensor->data = memory + (size_t)tensor->halo * (tensor->row + tensor->pixel);
+}
+
 int sg_tensor_init(sg_tensor *tensor, int lanes, int blocks, int channels, int height, int width, int halo) {
-    *tensor = (sg_tensor){.blocks = blocks,
-                          .channels = channels,
-                          .height = height,
-                          .width = width,
-                          .halo = halo,
-                          .lanes = lanes};
-    tensor->pixel = pixel_stride(lanes, channels);
-    tensor->row = (size_t)(width + 2 * halo) * tensor->pixel;
-    tensor->block = (size_t)(height + 2 * halo) * tensor->row;
+    *tensor = sg_tensor_shape(lanes, blocks, channels, height, width, halo);
     SG_TRY(SG_NEW(&tensor->base, (size_t)blocks * tensor->block));
-    tensor->data = tensor->base + (size_t)halo * (tensor->row + tensor->pixel);
+    sg_tensor_lay(tensor, tensor->base);
     return SG_OK;
+}
+
+/* A row's right halo and the next row's left one are neighbours. */
+void sg_tensor_clear_halo(const sg_tensor *t, int threads) {
+    size_t halo = (size_t)t->halo, above = halo * (t->row + t->pixel) * sizeof(float);
+    size_t between = 2 * halo * t->pixel * sizeof(float);
+    if (halo == 0) return;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int b = 0; b < t->blocks; b++) {
+        memset(sg_tensor_at(t, b, -t->halo, -t->halo), 0, above);
+        for (int y = 0; y + 1 < t->height; y++) memset(sg_tensor_at(t, b, y, t->width), 0, between);
+        memset(sg_tensor_at(t, b, t->height - 1, t->width), 0, above);
+    }
 }
 
 void sg_tensor_release(sg_tensor *tensor) {

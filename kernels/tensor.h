@@ -6,9 +6,9 @@
  * C + sg_pixel_padding(C) lane rows, because a stride of a multiple of 4 KiB puts all pixels of a tile into
  * one set of L1.
  *
- * Invariants that every kernel keeps: halo and pad rows are zero and never written; lanes past the last
- * sample hold finite values in activations and zero in gradients (so they add nothing to a weight gradient).
- */
+ * Invariants that every kernel keeps: halo pixels are zero and never written; pad rows are neither written
+ * nor read; lanes past the last sample hold finite values in activations and zero in gradients (so they add
+ * nothing to a weight gradient). */
 #ifndef SG_TENSOR_H
 #define SG_TENSOR_H
 
@@ -30,6 +30,15 @@ static inline int sg_pixel_padding(int channels) { return channels % 8 == 0 ? 1 
 
 /* Makes a zeroed tensor; release with sg_tensor_release. SG_NOMEM. Local. */
 int sg_tensor_init(sg_tensor *tensor, int lanes, int blocks, int channels, int height, int width, int halo);
+
+/* The same shape and strides as a view that has no memory yet. Local. */
+sg_tensor sg_tensor_shape(int lanes, int blocks, int channels, int height, int width, int halo);
+
+/* Lays a view of that kind over memory[sg_tensor_bytes], borrowed, whose contents become the tensor's. */
+void sg_tensor_lay(sg_tensor *tensor, float *memory);
+
+/* Zeroes the halo. Local. */
+void sg_tensor_clear_halo(const sg_tensor *tensor, int threads);
 
 /* Bytes that sg_tensor_init would allocate. */
 size_t sg_tensor_bytes(int lanes, int blocks, int channels, int height, int width, int halo);

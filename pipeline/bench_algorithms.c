@@ -65,13 +65,18 @@ static int time_algorithm(const sg_bench *b, const sg_conv_algorithm *a, const s
                           layer_data *d, double *seconds) {
     sg_conv_pass pass = {
         .blocks = d->x.blocks, .x = &d->x, .dy = &d->dy, .y = &d->y, .dx = &d->dx, .dw = d->dw};
-    void *state;
+    sg_conv_bytes bytes = a->bytes(b->machine, d->shape, support, pass.blocks);
+    float *packed;
+    void *state = NULL;
     double spent = 0.0;
-    int status = SG_AT(a->create(&state, b->machine, d->shape, support));
+    SG_TRY(SG_NEW(&packed, bytes.packed / sizeof(float)));
+    int status = SG_AT(SG_NEW(&pass.scratch, bytes.scratch / sizeof(float)));
+    pass.packed = packed;
+    if (status == SG_OK) status = SG_AT(a->create(&state, b->machine, d->shape, support));
     for (int run = -1; status == SG_OK && run < MOST_RUNS && (run < LEAST_RUNS || spent < LEAST_SECONDS);
          run++) {
         double began = sg_bench_now();
-        if (a->prepare != NULL) status = SG_AT(a->prepare(state, d->weights));
+        if (a->prepare != NULL) status = SG_AT(a->prepare(state, d->weights, packed));
         if (status == SG_OK) status = SG_AT(a->run(state, &pass));
         double took = sg_bench_now() - began;
         if (run < 0) continue;
@@ -79,6 +84,8 @@ static int time_algorithm(const sg_bench *b, const sg_conv_algorithm *a, const s
         spent += took;
     }
     a->destroy(&state);
+    free(packed);
+    free(pass.scratch);
     return status;
 }
 

@@ -34,11 +34,11 @@ static double training_flop(const sg_config *c, const sg_plan_case_facts *facts,
 }
 
 /* Bytes of an executor's tensors and scratch, over the ranks of a group. */
-static int executor_bytes(const sg_machine *machine, const sg_net *net, int batch, bool training,
-                          double *bytes) {
+static int executor_bytes(const sg_machine *machine, const sg_net *net, double density, int batch,
+                          bool training, double *bytes) {
     sg_exec_bytes all;
-    SG_TRY(sg_exec_memory(machine, net, 1, batch, training, &all));
-    *bytes = (double)all.activations + (double)all.gradients + (double)all.convolutions;
+    SG_TRY(sg_exec_memory(machine, net, density, 1, batch, training, &all));
+    *bytes = (double)all.arena + (double)all.structures;
     return SG_OK;
 }
 
@@ -59,9 +59,9 @@ int sg_plan_make_cost(const sg_plan *plan, const sg_run_config *config, const sg
     double training = 4 * values * (4 + moments) + values + data, evaluation = 3 * state + data;
     if (facts->machine != NULL) {
         double bytes = 0.0;
-        SG_TRY(executor_bytes(facts->machine, net, c->train.batch, true, &bytes));
+        SG_TRY(executor_bytes(facts->machine, net, density, c->train.batch, true, &bytes));
         training += bytes;
-        SG_TRY(executor_bytes(facts->machine, net, c->train.batch, false, &bytes));
+        SG_TRY(executor_bytes(facts->machine, net, density, c->train.batch, false, &bytes));
         evaluation += bytes;
     }
     double checkpoints = config->run.keep * (2 * state + 4 * values * moments);

@@ -19,7 +19,7 @@ enum { L2_FLOATS = 65536, PIECES = 4 };
 /* A filter on its own grid of pixels: position (r, s) reads the pixel at displacement (top + r, left + s). */
 typedef struct filter {
     int height, width, top, left;
-    float *weights; /* [channels][height][width], within state.weights */
+    ptrdiff_t weights; /* offset of its [channels][height][width] in the packed weights */
 } filter;
 
 typedef struct state {
@@ -27,7 +27,6 @@ typedef struct state {
     int threads, phases;
     bool data;
     filter *filters; /* [phases] */
-    float *weights;
 } state;
 
 /* A strip of pixels: where it reads and writes, for channels first..last. */
@@ -132,8 +131,8 @@ static void sum_rows(const filter *f, const strip *whole, side in, side out, int
 }
 
 /* in and out: the pixels that the phase's pixel (0, 0) reads from, before displacement, and writes to. */
-static void sum_phase(const state *s, const filter *f, const sg_tensor *read, side in, side out, int blocks,
-                      int rows, int columns, const float *bias, bool add) {
+static void sum_phase(const state *s, const filter *f, const float *packed, const sg_tensor *read, side in,
+                      side out, int blocks, int rows, int columns, const float *bias, bool add) {
     if (rows <= 0 || columns <= 0 || (add && f->height * f->width == 0)) return;
     int channels = s->shape.in_channels;
     strip t = {.in_row = (ptrdiff_t)read->row,
@@ -142,7 +141,7 @@ static void sum_phase(const state *s, const filter *f, const sg_tensor *read, si
                .out_column = out.column,
                .height = f->height,
                .width = f->width,
-               .weights = f->weights,
+               .weights = packed + f->weights,
                .bias = bias,
                .add = add};
     in.data += f->top * t.in_row + f->left * t.in_pixel;
@@ -171,8 +170,8 @@ int SG_VARIANT(sg_conv_depthwise_run_forward)(void *opaque, const sg_conv_pass *
     ptrdiff_t stride = s->shape.stride;
     side in = {x->data, (ptrdiff_t)x->block, stride * (ptrdiff_t)x->row, stride * (ptrdiff_t)x->pixel};
     side out = {y->data, (ptrdiff_t)y->block, (ptrdiff_t)y->row, (ptrdiff_t)y->pixel};
-    sum_phase(s, s->filters, x, in, out, pass->blocks, s->shape.out_height, s->shape.out_width, pass->bias,
-              false);
+    sum_phase(s, s->filters, pass->packed, x, in, out, pass->blocks, s->shape.out_height, s->shape.out_width,
+              pass->bias, false);
     return SG_OK;
 }
 
@@ -186,7 +185,7 @@ int SG_VARIANT(sg_conv_depthwise_run_data)(void *opaque, const sg_conv_pass *pas
         side in = {dy->data, (ptrdiff_t)dy->block, (ptrdiff_t)dy->row, (ptrdiff_t)dy->pixel};
         side out = {sg_tensor_at(dx, 0, top, left), (ptrdiff_t)dx->block, stride * (ptrdiff_t)dx->row,
                     stride * (ptrdiff_t)dx->pixel};
-        sum_phase(s, &s->filters[phase], dy, in, out, pass->blocks,
+        sum_phase(s, &s->filters[phase], pass->packed, dy, in, out, pass->blocks,
                   (s->shape.in_height - top + stride - 1) / stride,
                   (s->shape.in_width - left + stride - 1) / stride, NULL, pass->accumulate);
     }
@@ -213,12 +212,11 @@ static int create(void **opaque, const sg_machine *machine, const sg_conv_shape 
     s->data = data;
     s->phases = data ? shape->stride * shape->stride : 1;
     int status = SG_AT(SG_NEW(&s->filters, (size_t)s->phases));
-    if (status == SG_OK) status = SG_AT(SG_NEW(&s->weights, sg_conv_weights(shape)));
     if (status != SG_OK) {
         SG_VARIANT(sg_conv_depthwise_destroy)(opaque);
         return status;
     }
-    float *weights = s->weights;
+    ptrdiff_t weights = 0;
     for (int phase = 0; phase < s->phases; phase++) {
         filter *f = &s->filters[phase];
         int first;
@@ -226,7 +224,7 @@ static int create(void **opaque, const sg_machine *machine, const sg_conv_shape 
             cut_axis(shape, shape->kernel_height, phase / shape->stride, &first, &f->height, &f->top);
             cut_axis(shape, shape->kernel_width, phase % shape->stride, &first, &f->width, &f->left);
         } else {
-            *f = (filter){shape->kernel_height, shape->kernel_width, -shape->padding, -shape->padding, NULL};
+            *f = (filter){shape->kernel_height, shape->kernel_width, -shape->padding, -shape->padding, 0};
         }
         f->weights = weights;
         weights += (ptrdiff_t)shape->in_channels * f->height * f->width;
@@ -246,11 +244,11 @@ int SG_VARIANT(sg_conv_depthwise_create_data)(void **opaque, const sg_machine *m
     return create(opaque, machine, shape, true);
 }
 
-int SG_VARIANT(sg_conv_depthwise_prepare)(void *opaque, const float *weights) {
+int SG_VARIANT(sg_conv_depthwise_prepare)(void *opaque, const float *weights, float *packed) {
     const state *s = opaque;
     const sg_conv_shape *shape = &s->shape;
     if (!s->data) {
-        memcpy(s->weights, weights, sg_conv_weights(shape) * sizeof *weights);
+        memcpy(packed, weights, sg_conv_weights(shape) * sizeof *weights);
         return SG_OK;
     }
     int taps = shape->kernel_height * shape->kernel_width;
@@ -259,7 +257,7 @@ int SG_VARIANT(sg_conv_depthwise_prepare)(void *opaque, const float *weights) {
         int bottom, right, unused;
         cut_axis(shape, shape->kernel_height, phase / shape->stride, &bottom, &unused, &unused);
         cut_axis(shape, shape->kernel_width, phase % shape->stride, &right, &unused, &unused);
-        float *to = f->weights;
+        float *to = packed + f->weights;
         for (int channel = 0; channel < shape->in_channels; channel++) {
             const float *from = weights + (ptrdiff_t)channel * taps;
             for (int r = 0; r < f->height; r++)
@@ -275,7 +273,6 @@ void SG_VARIANT(sg_conv_depthwise_destroy)(void **opaque) {
     if (opaque == NULL || *opaque == NULL) return;
     state *s = *opaque;
     free(s->filters);
-    free(s->weights);
     free(s);
     *opaque = NULL;
 }
@@ -286,9 +283,8 @@ bool SG_VARIANT(sg_conv_depthwise_supports)(const sg_machine *machine, const sg_
            !sg_conv_is_linear(shape);
 }
 
-size_t SG_VARIANT(sg_conv_depthwise_bytes)(const sg_machine *machine, const sg_conv_shape *shape,
-                                           const sg_support *support) {
-    (void)machine;
-    (void)support;
-    return sg_conv_weights(shape) * sizeof(float);
+sg_conv_bytes SG_VARIANT(sg_conv_depthwise_bytes)(const sg_machine *machine, const sg_conv_shape *shape,
+                                                  const sg_support *support, int blocks) {
+    (void)machine, (void)support, (void)blocks;
+    return (sg_conv_bytes){.packed = sg_conv_weights(shape) * sizeof(float)};
 }

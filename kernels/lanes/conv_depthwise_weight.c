@@ -22,10 +22,7 @@ typedef struct state {
     int threads, parts; /* pieces of work: runs of channels */
     int blocks;         /* leaf and merges have room for */
     int *leaf, *merges;
-    size_t most;    /* weights of the largest piece, rounded up */
-    float *sums;    /* [threads][most][lanes] */
-    float *numbers; /* [threads][SG_TREE_DEPTH + 1][most] */
-    float *dense;   /* [weights], when a support compacts them */
+    size_t most; /* weights of the largest piece, rounded up */
 } state;
 
 typedef struct strip {
@@ -150,19 +147,33 @@ int SG_VARIANT(sg_conv_depthwise_run_weight)(void *opaque, const sg_conv_pass *p
         return SG_OK;
     }
     SG_TRY(make_order(s, pass->blocks));
-    float *dw = s->support.index != NULL ? s->dense : pass->dw;
+    size_t threads = (size_t)s->threads;
+    float *sums = pass->scratch;                                      /* [threads][most][lanes] */
+    float *numbers = sums + threads * s->most * SG_LANES;             /* [threads][SG_TREE_DEPTH + 1][most] */
+    float *dense = numbers + threads * s->most * (SG_TREE_DEPTH + 1); /* [weights]; a support compacts them */
+    float *dw = s->support.index != NULL ? dense : pass->dw;
     int64_t channels = s->shape.in_channels;
     ptrdiff_t taps = s->shape.kernel_height * s->shape.kernel_width;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(s->threads)
     for (int part = 0; part < s->parts; part++) {
         size_t thread = (size_t)omp_get_thread_num();
         int first = (int)(channels * part / s->parts), last = (int)(channels * (part + 1) / s->parts);
-        sum_piece(s, pass, first, last, s->sums + thread * s->most * SG_LANES,
-                  s->numbers + thread * s->most * (SG_TREE_DEPTH + 1), dw + first * taps);
+        sum_piece(s, pass, first, last, sums + thread * s->most * SG_LANES,
+                  numbers + thread * s->most * (SG_TREE_DEPTH + 1), dw + first * taps);
     }
     if (s->support.index != NULL)
         for (size_t i = 0; i < weights; i++) pass->dw[i] = dw[s->support.index[i]];
     return SG_OK;
+}
+
+static state describe(const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support) {
+    state s = {.shape = *shape, .support = *support, .threads = machine->threads};
+    int channels = shape->in_channels, most = channels / (PIECES * s.threads);
+    most = most < 1 ? 1 : most > MOST_CHANNELS ? MOST_CHANNELS : most;
+    s.parts = (channels + most - 1) / most;
+    s.most = (size_t)most * (size_t)(shape->kernel_height * shape->kernel_width);
+    s.most = (s.most + SG_ROWS_TOGETHER - 1) / SG_ROWS_TOGETHER * SG_ROWS_TOGETHER;
+    return s;
 }
 
 int SG_VARIANT(sg_conv_depthwise_create_weight)(void **opaque, const sg_machine *machine,
@@ -170,21 +181,9 @@ int SG_VARIANT(sg_conv_depthwise_create_weight)(void **opaque, const sg_machine 
     *opaque = NULL;
     state *s;
     SG_TRY(SG_NEW(&s, 1));
+    *s = describe(machine, shape, support);
     *opaque = s;
-    s->shape = *shape;
-    s->support = *support;
-    s->threads = machine->threads;
-    int channels = shape->in_channels, most = channels / (PIECES * s->threads);
-    most = most < 1 ? 1 : most > MOST_CHANNELS ? MOST_CHANNELS : most;
-    s->parts = (channels + most - 1) / most;
-    s->most = (size_t)most * (size_t)(shape->kernel_height * shape->kernel_width);
-    s->most = (s->most + SG_ROWS_TOGETHER - 1) / SG_ROWS_TOGETHER * SG_ROWS_TOGETHER;
-    size_t threads = (size_t)s->threads;
-    int status = SG_AT(SG_NEW(&s->sums, threads * s->most * SG_LANES));
-    if (status == SG_OK) status = SG_AT(SG_NEW(&s->numbers, threads * s->most * (SG_TREE_DEPTH + 1)));
-    if (status == SG_OK && support->index != NULL) status = SG_AT(SG_NEW(&s->dense, sg_conv_weights(shape)));
-    if (status != SG_OK) SG_VARIANT(sg_conv_depthwise_destroy_weight)(opaque);
-    return status;
+    return SG_OK;
 }
 
 void SG_VARIANT(sg_conv_depthwise_destroy_weight)(void **opaque) {
@@ -192,16 +191,16 @@ void SG_VARIANT(sg_conv_depthwise_destroy_weight)(void **opaque) {
     state *s = *opaque;
     free(s->leaf);
     free(s->merges);
-    free(s->sums);
-    free(s->numbers);
-    free(s->dense);
     free(s);
     *opaque = NULL;
 }
 
-size_t SG_VARIANT(sg_conv_depthwise_bytes_weight)(const sg_machine *machine, const sg_conv_shape *shape,
-                                                  const sg_support *support) {
-    size_t most = (size_t)MOST_CHANNELS * (size_t)(shape->kernel_height * shape->kernel_width);
+sg_conv_bytes SG_VARIANT(sg_conv_depthwise_bytes_weight)(const sg_machine *machine,
+                                                         const sg_conv_shape *shape,
+                                                         const sg_support *support, int blocks) {
+    (void)blocks;
+    state s = describe(machine, shape, support);
     size_t dense = support->index != NULL ? sg_conv_weights(shape) : 0;
-    return ((size_t)machine->threads * most * (SG_LANES + SG_TREE_DEPTH + 1) + dense) * sizeof(float);
+    size_t floats = (size_t)s.threads * s.most * (SG_LANES + SG_TREE_DEPTH + 1) + dense;
+    return (sg_conv_bytes){.scratch = floats * sizeof(float)};
 }

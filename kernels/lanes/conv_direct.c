@@ -40,8 +40,6 @@ typedef struct direct {
     int panels;
     int parts;
     direct_part *part;
-    float *packed;
-    float *scratch;
     size_t scratch_size; /* floats per thread */
 } direct;
 
@@ -142,8 +140,6 @@ static int create(void **state, const sg_machine *machine, const sg_conv_shape *
     d->scratch_size = scratch_size(d);
     int status;
     if ((status = SG_AT(SG_NEW(&d->part, (size_t)d->parts)))) goto done;
-    if ((status = SG_AT(SG_NEW(&d->packed, packed_size(d))))) goto done;
-    if ((status = SG_AT(SG_NEW(&d->scratch, d->scratch_size * (size_t)machine->threads)))) goto done;
     if (transposed)
         describe_data_gradient(d);
     else
@@ -176,8 +172,6 @@ void SG_VARIANT(sg_conv_direct_destroy)(void **state) {
     if (state == NULL || *state == NULL) return;
     direct *d = *state;
     SG_FREE(d->part);
-    SG_FREE(d->packed);
-    SG_FREE(d->scratch);
     SG_FREE(d);
     *state = NULL;
 }
@@ -187,27 +181,29 @@ bool SG_VARIANT(sg_conv_direct_supports)(const sg_machine *machine, const sg_con
     return true;
 }
 
-static size_t bytes(const sg_machine *machine, const sg_conv_shape *shape, bool transposed) {
+static sg_conv_bytes bytes(const sg_machine *machine, const sg_conv_shape *shape, bool transposed) {
     direct d;
     describe(&d, machine, shape, transposed);
-    return (packed_size(&d) + scratch_size(&d) * (size_t)machine->threads) * sizeof(float);
+    return (sg_conv_bytes){.packed = packed_size(&d) * sizeof(float),
+                           .scratch = scratch_size(&d) * (size_t)machine->threads * sizeof(float),
+                           .state = (size_t)d.parts * sizeof *d.part};
 }
 
-size_t SG_VARIANT(sg_conv_direct_bytes_forward)(const sg_machine *machine, const sg_conv_shape *shape,
-                                                const sg_support *support) {
-    (void)support;
+sg_conv_bytes SG_VARIANT(sg_conv_direct_bytes_forward)(const sg_machine *machine, const sg_conv_shape *shape,
+                                                       const sg_support *support, int blocks) {
+    (void)support, (void)blocks;
     return bytes(machine, shape, false);
 }
 
-size_t SG_VARIANT(sg_conv_direct_bytes_data)(const sg_machine *machine, const sg_conv_shape *shape,
-                                             const sg_support *support) {
-    (void)support;
+sg_conv_bytes SG_VARIANT(sg_conv_direct_bytes_data)(const sg_machine *machine, const sg_conv_shape *shape,
+                                                    const sg_support *support, int blocks) {
+    (void)support, (void)blocks;
     return bytes(machine, shape, true);
 }
 
-/* One A panel: [k][rows]; k runs over (tap row, tap column, channel). Rows past the last channel stay zero.
- */
-static void pack_panel(const direct *d, const direct_part *p, int group, int panel, const float *weights) {
+/* One A panel: [k][rows]; k runs over (tap row, tap column, channel). Rows past the last channel are zero. */
+static void pack_panel(const direct *d, const direct_part *p, int group, int panel, const float *weights,
+                       float *packed) {
     const sg_conv_shape *s = &d->shape;
     size_t rows = (size_t)d->machine->ukernel.rows, inner = (size_t)d->inner;
     size_t taps = (size_t)s->kernel_height * (size_t)s->kernel_width;
@@ -216,7 +212,7 @@ static void pack_panel(const direct *d, const direct_part *p, int group, int pan
     const float *from = weights + (size_t)group * (size_t)(s->out_channels / s->groups) * filter +
                         (size_t)panel * rows * outer_stride;
     float *to =
-        d->packed + p->packed + ((size_t)group * (size_t)d->panels + (size_t)panel) * rows * part_depth(d, p);
+        packed + p->packed + ((size_t)group * (size_t)d->panels + (size_t)panel) * rows * part_depth(d, p);
     size_t m = (size_t)min_int((int)rows, d->outer - panel * (int)rows);
     for (size_t c = 0; c < inner; c++)
         for (int t = 0; t < p->taps_high; t++)
@@ -225,15 +221,16 @@ static void pack_panel(const direct *d, const direct_part *p, int group, int pan
                 const float *element = from + c * inner_stride + (size_t)tap;
                 float *step = to + ((size_t)(t * p->taps_wide + u) * inner + c) * rows;
                 for (size_t i = 0; i < m; i++) step[i] = element[i * outer_stride];
+                for (size_t i = m; i < rows; i++) step[i] = 0.0f;
             }
 }
 
-int SG_VARIANT(sg_conv_direct_prepare)(void *state, const float *weights) {
+int SG_VARIANT(sg_conv_direct_prepare)(void *state, const float *weights, float *packed) {
     const direct *d = state;
     int panels = d->shape.groups * d->panels;
 #pragma omp parallel for num_threads(d->machine->threads) schedule(static)
     for (int i = 0; i < d->parts * panels; i++)
-        pack_panel(d, &d->part[i / panels], i % panels / d->panels, i % d->panels, weights);
+        pack_panel(d, &d->part[i / panels], i % panels / d->panels, i % d->panels, weights, packed);
     return SG_OK;
 }
 
@@ -242,7 +239,7 @@ typedef struct direct_run {
     const direct *d;
     const sg_tensor *from;
     const sg_tensor *to;
-    const float *bias;
+    const float *bias, *packed;
     bool accumulate;
     int chunks; /* pieces of the output panels, where the columns alone are too few for the threads */
 } direct_run;
@@ -306,7 +303,7 @@ static void run_tile(const direct_run *r, const direct_part *p, int group, int f
         if (bias != NULL || (depth == 0 && !r->accumulate)) fill_rows(to[t], bias, channels);
     }
     bool contiguous = is_contiguous(d, p, r->from);
-    const float *a = d->packed + p->packed + (size_t)(group * d->panels + low) * pad * depth;
+    const float *a = r->packed + p->packed + (size_t)(group * d->panels + low) * pad * depth;
     for (size_t k = 0; k < depth; k += DEPTH) {
         size_t steps = depth - k < DEPTH ? depth - k : DEPTH;
         for (int t = 0; t < columns; t++) {
@@ -357,6 +354,7 @@ int SG_VARIANT(sg_conv_direct_run)(void *state, const sg_conv_pass *pass) {
                     .from = d->transposed ? pass->dy : pass->x,
                     .to = d->transposed ? pass->dx : pass->y,
                     .bias = d->transposed ? NULL : pass->bias,
+                    .packed = pass->packed,
                     .accumulate = d->transposed && pass->accumulate,
                     .chunks = 1};
     size_t wanted = d->machine->threads > 1 ? (size_t)d->machine->threads * ITEMS_PER_THREAD : 1;
@@ -368,7 +366,7 @@ int SG_VARIANT(sg_conv_direct_run)(void *state, const sg_conv_pass *pass) {
     }
 #pragma omp parallel num_threads(d->machine->threads)
     {
-        float *scratch = d->scratch + (size_t)omp_get_thread_num() * d->scratch_size;
+        float *scratch = pass->scratch + (size_t)omp_get_thread_num() * d->scratch_size;
         int part = 0;
 #pragma omp for schedule(monotonic : dynamic)
         for (size_t item = 0; item < items; item++) {

@@ -12,21 +12,21 @@ int SG_VARIANT(sg_conv_direct_create_forward)(void **state, const sg_machine *ma
                                               const sg_conv_shape *shape, const sg_support *support);
 int SG_VARIANT(sg_conv_direct_create_data)(void **state, const sg_machine *machine,
                                            const sg_conv_shape *shape, const sg_support *support);
-int SG_VARIANT(sg_conv_direct_prepare)(void *state, const float *weights);
+int SG_VARIANT(sg_conv_direct_prepare)(void *state, const float *weights, float *packed);
 int SG_VARIANT(sg_conv_direct_run)(void *state, const sg_conv_pass *pass);
 void SG_VARIANT(sg_conv_direct_destroy)(void **state);
-size_t SG_VARIANT(sg_conv_direct_bytes_forward)(const sg_machine *machine, const sg_conv_shape *shape,
-                                                const sg_support *support);
-size_t SG_VARIANT(sg_conv_direct_bytes_data)(const sg_machine *machine, const sg_conv_shape *shape,
-                                             const sg_support *support);
+sg_conv_bytes SG_VARIANT(sg_conv_direct_bytes_forward)(const sg_machine *machine, const sg_conv_shape *shape,
+                                                       const sg_support *support, int blocks);
+sg_conv_bytes SG_VARIANT(sg_conv_direct_bytes_data)(const sg_machine *machine, const sg_conv_shape *shape,
+                                                    const sg_support *support, int blocks);
 
 /* Weight gradient, conv_direct_weight.c. */
 int SG_VARIANT(sg_conv_direct_create_weight)(void **state, const sg_machine *machine,
                                              const sg_conv_shape *shape, const sg_support *support);
 int SG_VARIANT(sg_conv_direct_run_weight)(void *state, const sg_conv_pass *pass);
 void SG_VARIANT(sg_conv_direct_destroy_weight)(void **state);
-size_t SG_VARIANT(sg_conv_direct_bytes_weight)(const sg_machine *machine, const sg_conv_shape *shape,
-                                               const sg_support *support);
+sg_conv_bytes SG_VARIANT(sg_conv_direct_bytes_weight)(const sg_machine *machine, const sg_conv_shape *shape,
+                                                      const sg_support *support, int blocks);
 
 #define SG_CONV_DIRECT                                                                                       \
     {                                                                                                        \

@@ -15,9 +15,8 @@
 
 /* A micro-kernel call sums over PIXELS pixels: the x panel takes 16 KiB of L1 (at 16 lanes). A tile of dw has
  * at most TILE_SUMS sums, which sets how often a transposed panel is used. The sums' order depends on PIXELS
- * and the tree alone. BLOCKS is what create provides for; more local blocks take more memory at the first
- * run. */
-enum { PIXELS = 256 / SG_LANES, TILE_SUMS = 24576, TILE_ROWS = 256, TILE_COLUMNS = 256, BLOCKS = 16 };
+ * and the tree alone. */
+enum { PIXELS = 256 / SG_LANES, TILE_SUMS = 24576, TILE_ROWS = 256, TILE_COLUMNS = 256 };
 enum { ITEMS_PER_THREAD = 2 };
 enum { TILE_COLUMN_PANELS = TILE_COLUMNS / SG_LANES, AHEAD = 3 /* pixels to prefetch */ };
 
@@ -31,10 +30,9 @@ typedef struct weight_gradient {
     uint8_t *needed;      /* [group][row panel][column panel]: a weight survives here; NULL when dense */
     size_t *row_start;    /* [out_channels + 1]: where in the support a row begins; NULL when dense */
     ptrdiff_t *offset;    /* [columns, whole panels] from a pixel's first tap to the row of a column */
-    int blocks, capacity; /* leaf and merges are for `blocks`; the stack is deep enough for `capacity` */
+    int blocks, capacity; /* leaf and merges are for `blocks` and have room for `capacity` */
     int *leaf, *merges;
-    float *scratch;
-    size_t scratch_size, tile_size; /* floats per thread, floats of a tile */
+    size_t tile_size; /* floats of a tile */
 } weight_gradient;
 
 static int min_int(int a, int b) { return a < b ? a : b; }
@@ -90,17 +88,14 @@ static size_t scratch_size(const weight_gradient *g, int blocks) {
     return (size_t)stack_depth(blocks) * g->tile_size + rows_size(g) + (size_t)PIXELS * SG_LANES * SG_LANES;
 }
 
-/* Room for a pass over `blocks` blocks. */
+/* The order of the tree over `blocks` blocks. */
 static int provide(weight_gradient *g, int blocks) {
     if (blocks > g->capacity) {
         SG_FREE(g->leaf);
         SG_FREE(g->merges);
-        SG_FREE(g->scratch);
         g->blocks = g->capacity = 0;
-        g->scratch_size = scratch_size(g, blocks);
         SG_TRY(SG_NEW(&g->leaf, (size_t)blocks));
         SG_TRY(SG_NEW(&g->merges, (size_t)blocks));
-        SG_TRY(SG_NEW(&g->scratch, g->scratch_size * (size_t)g->machine->threads));
         g->capacity = blocks;
     }
     if (blocks != g->blocks) sg_tree_order(blocks, g->leaf, g->merges);
@@ -134,7 +129,6 @@ int SG_VARIANT(sg_conv_direct_create_weight)(void **state, const sg_machine *mac
     describe(g, machine, shape, support);
     int status = SG_AT(SG_NEW(&g->offset, (size_t)g->column_panels * SG_LANES));
     if (status == SG_OK) status = SG_AT(index_support(g));
-    if (status == SG_OK) status = SG_AT(provide(g, BLOCKS));
     *state = g;
     if (status != SG_OK) SG_VARIANT(sg_conv_direct_destroy_weight)(state);
     return status;
@@ -148,16 +142,16 @@ void SG_VARIANT(sg_conv_direct_destroy_weight)(void **state) {
     SG_FREE(g->offset);
     SG_FREE(g->leaf);
     SG_FREE(g->merges);
-    SG_FREE(g->scratch);
     SG_FREE(g);
     *state = NULL;
 }
 
-size_t SG_VARIANT(sg_conv_direct_bytes_weight)(const sg_machine *machine, const sg_conv_shape *shape,
-                                               const sg_support *support) {
+sg_conv_bytes SG_VARIANT(sg_conv_direct_bytes_weight)(const sg_machine *machine, const sg_conv_shape *shape,
+                                                      const sg_support *support, int blocks) {
     weight_gradient g;
     describe(&g, machine, shape, support);
-    return scratch_size(&g, BLOCKS) * (size_t)machine->threads * sizeof(float);
+    return (sg_conv_bytes){.scratch = scratch_size(&g, blocks) * (size_t)machine->threads * sizeof(float),
+                           .state = (size_t)g.column_panels * SG_LANES * sizeof *g.offset};
 }
 
 /* One piece of dw: row panels [row_low, row_high) and column panels [column_low, column_high) of a group. */
@@ -320,7 +314,7 @@ static void store_tile(const weight_gradient *g, const tile *t, const float *sum
 }
 
 static void run_tile(const weight_gradient *g, const tile *t, const sg_conv_pass *pass, float *scratch) {
-    float *rows_panels = scratch + (size_t)stack_depth(g->capacity) * g->tile_size;
+    float *rows_panels = scratch + (size_t)stack_depth(pass->blocks) * g->tile_size;
     float *column_panel = rows_panels + rows_size(g);
     size_t top = 0;
     for (int i = 0; i < pass->blocks; i++) {
@@ -355,11 +349,12 @@ int SG_VARIANT(sg_conv_direct_run_weight)(void *state, const sg_conv_pass *pass)
     SG_TRY(provide(g, pass->blocks));
     locate_columns(g, pass->x);
     int down = divide_up(g->row_panels, g->tile_rows), across = divide_up(g->column_panels, g->tile_columns);
+    size_t scratch = scratch_size(g, pass->blocks);
 #pragma omp parallel for num_threads(g->machine->threads) schedule(dynamic)
     for (int item = 0; item < g->shape.groups * down * across; item++) {
         tile t;
         if (describe_tile(g, item, &t))
-            run_tile(g, &t, pass, g->scratch + (size_t)omp_get_thread_num() * g->scratch_size);
+            run_tile(g, &t, pass, pass->scratch + (size_t)omp_get_thread_num() * scratch);
     }
     return SG_OK;
 }

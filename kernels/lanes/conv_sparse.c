@@ -24,7 +24,6 @@ enum { PIECES = 4 };
 
 typedef struct state {
     sg_sparse *sparse;
-    float *values; /* [sparse->count] */
     int threads;
 } state;
 
@@ -205,8 +204,8 @@ static void sum_piece(const state *s, const grid *g, tile t, int phase, int oute
 }
 
 /* in and out point at the pixels that (0, 0) of this phase reads from and writes to. */
-static void sum_phase(const state *s, int phase, const float *in, float *out, axis blocks, axis height,
-                      axis width, const float *bias, bool add) {
+static void sum_phase(const state *s, int phase, const float *values, const float *in, float *out,
+                      axis blocks, axis height, axis width, const float *bias, bool add) {
     const sg_sparse *a = s->sparse;
     if (height.count <= 0 || width.count <= 0) return;
     grid g = make_grid(blocks, height, width);
@@ -218,7 +217,7 @@ static void sum_phase(const state *s, int phase, const float *in, float *out, ax
               .out_column = g.column.out,
               .offset = a->offset,
               .row_offset = a->row_offset,
-              .value = s->values,
+              .value = values,
               .bias = bias,
               .add = add};
     int tasks = g.outer.count * g.groups;
@@ -243,8 +242,8 @@ int SG_VARIANT(sg_conv_sparse_run_forward)(void *opaque, const sg_conv_pass *pas
     axis blocks = {pass->blocks, (ptrdiff_t)pass->x->block, (ptrdiff_t)pass->y->block};
     axis height = {shape->out_height, stride * (ptrdiff_t)pass->x->row, (ptrdiff_t)pass->y->row};
     axis width = {shape->out_width, stride * (ptrdiff_t)pass->x->pixel, (ptrdiff_t)pass->y->pixel};
-    sum_phase(s, 0, sg_tensor_at(pass->x, 0, -shape->padding, -shape->padding), pass->y->data, blocks, height,
-              width, pass->bias, false);
+    sum_phase(s, 0, pass->packed, sg_tensor_at(pass->x, 0, -shape->padding, -shape->padding), pass->y->data,
+              blocks, height, width, pass->bias, false);
     return SG_OK;
 }
 
@@ -257,7 +256,8 @@ int SG_VARIANT(sg_conv_sparse_run_data)(void *opaque, const sg_conv_pass *pass) 
     axis blocks = {pass->blocks, (ptrdiff_t)pass->dy->block, (ptrdiff_t)pass->dx->block};
     if (a->linear) { /* one output pixel; every input value is a row */
         axis one = {1, 0, 0};
-        sum_phase(s, 0, pass->dy->data, pass->dx->data, blocks, one, one, NULL, pass->accumulate);
+        sum_phase(s, 0, pass->packed, pass->dy->data, pass->dx->data, blocks, one, one, NULL,
+                  pass->accumulate);
         return SG_OK;
     }
     int stride = shape->stride;
@@ -267,8 +267,8 @@ int SG_VARIANT(sg_conv_sparse_run_data)(void *opaque, const sg_conv_pass *pass) 
                        stride * (ptrdiff_t)pass->dx->row};
         axis width = {sg_sparse_phase_size(a, shape->in_width, x), (ptrdiff_t)pass->dy->pixel,
                       stride * (ptrdiff_t)pass->dx->pixel};
-        sum_phase(s, phase, pass->dy->data, sg_tensor_at(pass->dx, 0, y, x), blocks, height, width, NULL,
-                  pass->accumulate);
+        sum_phase(s, phase, pass->packed, pass->dy->data, sg_tensor_at(pass->dx, 0, y, x), blocks, height,
+                  width, NULL, pass->accumulate);
     }
     return SG_OK;
 }
@@ -281,7 +281,6 @@ static int create(void **opaque, const sg_machine *machine, const sg_conv_shape 
     s->threads = machine->threads;
     int chunk = sg_sparse_chunk(shape, support, transposed, SG_LANES);
     int status = SG_AT(sg_sparse_create(&s->sparse, shape, support, transposed, chunk));
-    if (status == SG_OK) status = SG_AT(SG_NEW(&s->values, s->sparse->count));
     *opaque = s;
     if (status != SG_OK) SG_VARIANT(sg_conv_sparse_destroy)(opaque);
     return status;
@@ -297,9 +296,9 @@ int SG_VARIANT(sg_conv_sparse_create_data)(void **opaque, const sg_machine *mach
     return create(opaque, machine, shape, support, true);
 }
 
-int SG_VARIANT(sg_conv_sparse_prepare)(void *opaque, const float *weights) {
+int SG_VARIANT(sg_conv_sparse_prepare)(void *opaque, const float *weights, float *packed) {
     state *s = opaque;
-    sg_sparse_gather(s->sparse, weights, s->values, s->threads);
+    sg_sparse_gather(s->sparse, weights, packed, s->threads);
     return SG_OK;
 }
 
@@ -307,7 +306,6 @@ void SG_VARIANT(sg_conv_sparse_destroy)(void **opaque) {
     if (opaque == NULL || *opaque == NULL) return;
     state *s = *opaque;
     sg_sparse_destroy(&s->sparse);
-    free(s->values);
     free(s);
     *opaque = NULL;
 }
@@ -316,9 +314,10 @@ bool SG_VARIANT(sg_conv_sparse_supports)(const sg_machine *machine, const sg_con
     return sg_sparse_fits(shape, machine->lanes);
 }
 
-size_t SG_VARIANT(sg_conv_sparse_bytes)(const sg_machine *machine, const sg_conv_shape *shape,
-                                        const sg_support *support) {
-    (void)machine;
+sg_conv_bytes SG_VARIANT(sg_conv_sparse_bytes)(const sg_machine *machine, const sg_conv_shape *shape,
+                                               const sg_support *support, int blocks) {
+    (void)machine, (void)blocks;
     size_t count = support->index != NULL ? support->count : sg_conv_weights(shape);
-    return sg_sparse_bytes(shape, support, SG_LANES) + count * sizeof(float);
+    return (sg_conv_bytes){.packed = count * sizeof(float),
+                           .state = sg_sparse_bytes(shape, support, SG_LANES)};
 }

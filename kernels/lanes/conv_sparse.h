@@ -10,19 +10,19 @@ int SG_VARIANT(sg_conv_sparse_create_forward)(void **state, const sg_machine *ma
                                               const sg_conv_shape *shape, const sg_support *support);
 int SG_VARIANT(sg_conv_sparse_create_data)(void **state, const sg_machine *machine,
                                            const sg_conv_shape *shape, const sg_support *support);
-int SG_VARIANT(sg_conv_sparse_prepare)(void *state, const float *weights);
+int SG_VARIANT(sg_conv_sparse_prepare)(void *state, const float *weights, float *packed);
 int SG_VARIANT(sg_conv_sparse_run_forward)(void *state, const sg_conv_pass *pass);
 int SG_VARIANT(sg_conv_sparse_run_data)(void *state, const sg_conv_pass *pass);
 void SG_VARIANT(sg_conv_sparse_destroy)(void **state);
-size_t SG_VARIANT(sg_conv_sparse_bytes)(const sg_machine *machine, const sg_conv_shape *shape,
-                                        const sg_support *support);
+sg_conv_bytes SG_VARIANT(sg_conv_sparse_bytes)(const sg_machine *machine, const sg_conv_shape *shape,
+                                               const sg_support *support, int blocks);
 
 int SG_VARIANT(sg_conv_sparse_create_weight)(void **state, const sg_machine *machine,
                                              const sg_conv_shape *shape, const sg_support *support);
 int SG_VARIANT(sg_conv_sparse_run_weight)(void *state, const sg_conv_pass *pass);
 void SG_VARIANT(sg_conv_sparse_destroy_weight)(void **state);
-size_t SG_VARIANT(sg_conv_sparse_bytes_weight)(const sg_machine *machine, const sg_conv_shape *shape,
-                                               const sg_support *support);
+sg_conv_bytes SG_VARIANT(sg_conv_sparse_bytes_weight)(const sg_machine *machine, const sg_conv_shape *shape,
+                                                      const sg_support *support, int blocks);
 
 #define SG_CONV_SPARSE                                                                                       \
     {                                                                                                        \

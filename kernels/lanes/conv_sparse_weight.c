@@ -313,10 +313,12 @@ void SG_VARIANT(sg_conv_sparse_destroy_weight)(void **opaque) {
     *opaque = NULL;
 }
 
-size_t SG_VARIANT(sg_conv_sparse_bytes_weight)(const sg_machine *machine, const sg_conv_shape *shape,
-                                               const sg_support *support) {
+/* How many sums a piece has depends on the mask, so they belong to the state. */
+sg_conv_bytes SG_VARIANT(sg_conv_sparse_bytes_weight)(const sg_machine *machine, const sg_conv_shape *shape,
+                                                      const sg_support *support, int blocks) {
+    (void)blocks;
     size_t count = support->index != NULL ? support->count : sg_conv_weights(shape);
     size_t most = count < MOST_SUMS ? count : MOST_SUMS;
-    return sg_sparse_bytes(shape, support, SG_LANES) +
-           (size_t)machine->threads * most * (SG_LANES + PIECES) * sizeof(float);
+    return (sg_conv_bytes){.state = sg_sparse_bytes(shape, support, SG_LANES) +
+                                    (size_t)machine->threads * most * (SG_LANES + PIECES) * sizeof(float)};
 }

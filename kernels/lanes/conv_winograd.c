@@ -32,9 +32,6 @@ typedef struct winograd {
     int group;                             /* tiles that one thread's scratch holds */
     size_t packed_position;                /* floats from a position to the next in packed */
     size_t thread_values, thread_products; /* floats of one thread's scratch */
-    float *packed;                         /* [position][panel][inputs][rows] */
-    float *values;                         /* per thread [position][tile][inputs][lanes] */
-    float *products;                       /* per thread [position][tile][panels * rows][lanes] */
     float *zero;                           /* a pixel of zeros */
 } winograd;
 
@@ -67,29 +64,23 @@ static winograd plan(const winograd_form *form, const sg_machine *machine, const
     return w;
 }
 
-static size_t bytes(const winograd *w) {
+static size_t zero_size(const winograd *w) {
+    return (size_t)(w->inputs > w->outputs ? w->inputs : w->outputs) * SG_LANES;
+}
+
+static sg_conv_bytes bytes(const winograd *w) {
     size_t scratch = (size_t)w->machine->threads * (w->thread_values + w->thread_products);
-    return ((size_t)w->form->positions * w->packed_position + scratch) * sizeof(float);
+    return (sg_conv_bytes){.packed = (size_t)w->form->positions * w->packed_position * sizeof(float),
+                           .scratch = scratch * sizeof(float),
+                           .state = zero_size(w) * sizeof(float)};
 }
 
 void SG_VARIANT(sg_winograd_destroy)(void **state) {
     if (state == NULL || *state == NULL) return;
     winograd *w = *state;
-    SG_FREE(w->packed);
-    SG_FREE(w->values);
-    SG_FREE(w->products);
     SG_FREE(w->zero);
     free(w);
     *state = NULL;
-}
-
-static int allocate(winograd *w) {
-    size_t threads = (size_t)w->machine->threads;
-    SG_TRY(SG_NEW(&w->packed, (size_t)w->form->positions * w->packed_position));
-    SG_TRY(SG_NEW(&w->values, threads * w->thread_values));
-    SG_TRY(SG_NEW(&w->products, threads * w->thread_products));
-    SG_TRY(SG_NEW(&w->zero, (size_t)(w->inputs > w->outputs ? w->inputs : w->outputs) * SG_LANES));
-    return SG_OK;
 }
 
 static int create(void **state, const winograd *planned) {
@@ -98,7 +89,7 @@ static int create(void **state, const winograd *planned) {
     SG_TRY(SG_NEW(&w, 1));
     *w = *planned;
     *state = w;
-    int status = SG_AT(allocate(w));
+    int status = SG_AT(SG_NEW(&w->zero, zero_size(w)));
     if (status != SG_OK) SG_VARIANT(sg_winograd_destroy)(state);
     return status;
 }
@@ -124,7 +115,7 @@ static void collect_taps(const winograd *w, const float *weights, int panel, int
 
 /* Packs one panel. Whole vectors are stored though a step has `rows` floats: what spills into the next steps
  * is overwritten when these follow, and near the panel's end the step is copied exactly. */
-static void prepare_panel(const winograd *w, const float *weights, int panel, int width) {
+static void prepare_panel(const winograd *w, const float *weights, float *packed, int panel, int width) {
     int rows = w->machine->ukernel.rows, positions = w->form->positions;
     _Alignas(64) float taps[PREPARE_STEPS * WINOGRAD_TAPS * WINOGRAD_MOST_ROWS] = {0};
     _Alignas(64) float exact[WINOGRAD_POSITIONS * WINOGRAD_MOST_ROWS];
@@ -133,7 +124,7 @@ static void prepare_panel(const winograd *w, const float *weights, int panel, in
         collect_taps(w, weights, panel, first, steps, width, taps);
         for (int k = 0; k < steps; k++) {
             const float *from = taps + k * WINOGRAD_TAPS * width;
-            float *to = w->packed + ((size_t)panel * (size_t)w->inputs + (size_t)(first + k)) * (size_t)rows;
+            float *to = packed + ((size_t)panel * (size_t)w->inputs + (size_t)(first + k)) * (size_t)rows;
             if ((first + k) * rows + width <= w->inputs * rows) {
                 w->form->weights(from, width, to, w->packed_position);
             } else {
@@ -146,11 +137,11 @@ static void prepare_panel(const winograd *w, const float *weights, int panel, in
     }
 }
 
-int SG_VARIANT(sg_winograd_prepare)(void *state, const float *weights) {
+int SG_VARIANT(sg_winograd_prepare)(void *state, const float *weights, float *packed) {
     const winograd *w = state;
     int width = winograd_ceil(w->machine->ukernel.rows, SG_WIDTH) * SG_WIDTH;
 #pragma omp parallel for num_threads(w->machine->threads) schedule(static)
-    for (int panel = 0; panel < w->panels; panel++) prepare_panel(w, weights, panel, width);
+    for (int panel = 0; panel < w->panels; panel++) prepare_panel(w, weights, packed, panel, width);
     return SG_OK;
 }
 
@@ -159,6 +150,9 @@ typedef struct job {
     const winograd *w;
     const sg_tensor *in, *out;
     const float *bias;
+    const float *packed; /* [position][panel][inputs][rows] */
+    float *values;       /* per thread [position][tile][inputs][lanes] */
+    float *products;     /* per thread [position][tile][panels * rows][lanes] */
     bool accumulate;
     int tiles; /* of all blocks */
 } job;
@@ -202,7 +196,7 @@ static void multiply(const job *j, int count, const float *values, float *produc
     winograd_share((size_t)w->form->positions * panels, member, members, &item, &to);
     for (; item < to; item++) {
         size_t position = item / panels, panel = item % panels;
-        const float *a = w->packed + position * w->packed_position + panel * channels * rows;
+        const float *a = j->packed + position * w->packed_position + panel * channels * rows;
         const float *b = values + position * value_position;
         float *c = products + position * product_position + panel * rows * SG_LANES;
         for (int tile = 0; tile < count; tile++)
@@ -235,19 +229,18 @@ static void transform_outputs(const job *j, int first, int count, const float *p
 
 /* All threads at one group. */
 static void run_shared(const job *j, int first, int count, int member, int members) {
-    const winograd *w = j->w;
-    transform_inputs(j, first, count, w->values, member, members);
+    transform_inputs(j, first, count, j->values, member, members);
 #pragma omp barrier
-    multiply(j, count, w->values, w->products, member, members);
+    multiply(j, count, j->values, j->products, member, members);
 #pragma omp barrier
-    transform_outputs(j, first, count, w->products, member, members);
+    transform_outputs(j, first, count, j->products, member, members);
 }
 
 /* One thread at its own group. */
 static void run_own(const job *j, int first, int count, int member) {
     const winograd *w = j->w;
-    float *values = w->values + (size_t)member * w->thread_values;
-    float *products = w->products + (size_t)member * w->thread_products;
+    float *values = j->values + (size_t)member * w->thread_values;
+    float *products = j->products + (size_t)member * w->thread_products;
     transform_inputs(j, first, count, values, 0, 1);
     multiply(j, count, values, products, 0, 1);
     transform_outputs(j, first, count, products, 0, 1);
@@ -261,6 +254,9 @@ int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass) {
     j.accumulate = w->data_gradient && pass->accumulate;
     j.tiles = pass->blocks * w->tiles_down * w->tiles_across;
     int threads = w->machine->threads, tiles = j.tiles;
+    j.packed = pass->packed;
+    j.values = pass->scratch;
+    j.products = pass->scratch + (size_t)threads * w->thread_values;
     size_t packed_bytes = (size_t)w->form->positions * w->packed_position * sizeof(float);
     bool shared = threads > 1 && (tiles < 4 * threads || packed_bytes >= SHARED_WEIGHTS_BYTES);
 #pragma omp parallel num_threads(threads)
@@ -293,9 +289,9 @@ int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass) {
         winograd planned = plan(&SG_VARIANT(sg_##form##_form), machine, shape, data_gradient);               \
         return create(state, &planned);                                                                      \
     }                                                                                                        \
-    size_t SG_VARIANT(sg_##form##_##pass##_bytes)(const sg_machine *machine, const sg_conv_shape *shape,     \
-                                                  const sg_support *support) {                               \
-        (void)support;                                                                                       \
+    sg_conv_bytes SG_VARIANT(sg_##form##_##pass##_bytes)(                                                    \
+        const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support, int blocks) {      \
+        (void)support, (void)blocks;                                                                         \
         winograd planned = plan(&SG_VARIANT(sg_##form##_form), machine, shape, data_gradient);               \
         return bytes(&planned);                                                                              \
     }

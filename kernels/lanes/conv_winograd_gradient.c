@@ -24,8 +24,7 @@ enum {
     GROUP_TILES_LEAST = 4,     /* fewer steps would leave the micro-kernel loading and storing sums */
     RECTANGLE_BYTES = 1 << 20, /* sums from which on they are worked on by rectangles */
     RECTANGLE_IN = 4,          /* panels of a rectangle */
-    RECTANGLE_OUT = 4,
-    EXPECTED_BLOCKS = 8 /* for the memory estimate: a minibatch of 128 */
+    RECTANGLE_OUT = 4
 };
 
 typedef struct winograd_gradient {
@@ -38,15 +37,16 @@ typedef struct winograd_gradient {
     bool rectangles;
     int rectangles_in, rectangles_out;
     size_t in_position, out_position, sum_position; /* floats from a position to the next */
-    float *in;                                      /* [position][input panel][group * lanes][SG_LANES] */
-    float *out;                                     /* [position][output panel][group * lanes][rows] */
-    float *sums;    /* [position][input panel][output panel][rows][SG_LANES], or a rectangle's per thread */
-    float *zero;    /* a pixel of zeros */
+    float *zero;                                    /* a pixel of zeros */
     size_t *starts; /* with a mask: where in dw the weights of [output][input panel] start */
     size_t slot;    /* floats of a slot: [input panel][output][9][SG_LANES] */
-    float *slots;   /* finished subtrees */
     int *leaf, *merges;
-    int blocks; /* that slots, leaf and merges have room for */
+    int blocks; /* that leaf and merges have room for */
+    /* Of the present run, in its scratch: */
+    float *in;    /* [position][input panel][group * lanes][SG_LANES] */
+    float *out;   /* [position][output panel][group * lanes][rows] */
+    float *sums;  /* [position][input panel][output panel][rows][SG_LANES], or a rectangle's per thread */
+    float *slots; /* finished subtrees */
 } winograd_gradient;
 
 /* Subtrees that wait at most, besides the one in work. */
@@ -90,20 +90,26 @@ static size_t count_sums(const winograd_gradient *g) {
     return (size_t)(g->rectangles ? g->machine->threads : 1) * (size_t)g->form->positions * g->sum_position;
 }
 
-static size_t bytes(const winograd_gradient *g) {
+static size_t zero_size(const winograd_gradient *g) {
+    return (size_t)(g->inputs > g->outputs ? g->inputs : g->outputs) * SG_LANES;
+}
+
+static size_t count_starts(const winograd_gradient *g) {
+    return g->support.index == NULL ? 0 : (size_t)g->outputs * (size_t)g->in_panels + 1;
+}
+
+static sg_conv_bytes bytes(const winograd_gradient *g, int blocks) {
     size_t panels = (size_t)g->form->positions * (g->in_position + g->out_position);
-    return (panels + count_sums(g) + (size_t)waiting(EXPECTED_BLOCKS) * g->slot) * sizeof(float);
+    return (sg_conv_bytes){.scratch =
+                               (panels + count_sums(g) + (size_t)waiting(blocks) * g->slot) * sizeof(float),
+                           .state = zero_size(g) * sizeof(float) + count_starts(g) * sizeof(size_t)};
 }
 
 void SG_VARIANT(sg_winograd_weight_gradient_destroy)(void **state) {
     if (state == NULL || *state == NULL) return;
     winograd_gradient *g = *state;
-    SG_FREE(g->in);
-    SG_FREE(g->out);
-    SG_FREE(g->sums);
     SG_FREE(g->zero);
     SG_FREE(g->starts);
-    SG_FREE(g->slots);
     SG_FREE(g->leaf);
     SG_FREE(g->merges);
     free(g);
@@ -114,10 +120,8 @@ void SG_VARIANT(sg_winograd_weight_gradient_destroy)(void **state) {
 static int reserve(winograd_gradient *g, int blocks) {
     if (blocks <= g->blocks) return SG_OK;
     g->blocks = 0;
-    SG_FREE(g->slots);
     SG_FREE(g->leaf);
     SG_FREE(g->merges);
-    SG_TRY(SG_NEW(&g->slots, (size_t)waiting(blocks) * g->slot));
     SG_TRY(SG_NEW(&g->leaf, (size_t)blocks));
     SG_TRY(SG_NEW(&g->merges, (size_t)blocks));
     g->blocks = blocks;
@@ -125,15 +129,10 @@ static int reserve(winograd_gradient *g, int blocks) {
 }
 
 static int allocate(winograd_gradient *g) {
-    size_t positions = (size_t)g->form->positions;
-    int channels = g->inputs > g->outputs ? g->inputs : g->outputs;
-    SG_TRY(SG_NEW(&g->in, positions * g->in_position));
-    SG_TRY(SG_NEW(&g->out, positions * g->out_position));
-    SG_TRY(SG_NEW(&g->sums, count_sums(g)));
-    SG_TRY(SG_NEW(&g->zero, (size_t)channels * SG_LANES));
+    SG_TRY(SG_NEW(&g->zero, zero_size(g)));
     if (g->support.index == NULL) return SG_OK;
     size_t chunks = (size_t)g->outputs * (size_t)g->in_panels, at = 0;
-    SG_TRY(SG_NEW(&g->starts, chunks + 1));
+    SG_TRY(SG_NEW(&g->starts, count_starts(g)));
     for (size_t chunk = 0; chunk < chunks; chunk++) {
         size_t output = chunk / (size_t)g->in_panels, channel = chunk % (size_t)g->in_panels * SG_LANES;
         size_t first = (output * (size_t)g->inputs + channel) * WINOGRAD_TAPS;
@@ -332,6 +331,10 @@ static void run_block(winograd_gradient *g, const sg_conv_pass *pass, int block,
 int SG_VARIANT(sg_winograd_weight_gradient_run)(void *state, const sg_conv_pass *pass) {
     winograd_gradient *g = state;
     SG_TRY(reserve(g, pass->blocks));
+    g->in = pass->scratch;
+    g->out = g->in + (size_t)g->form->positions * g->in_position;
+    g->sums = g->out + (size_t)g->form->positions * g->out_position;
+    g->slots = g->sums + count_sums(g);
     sg_tree_order(pass->blocks, g->leaf, g->merges);
 #pragma omp parallel num_threads(g->machine->threads)
     {
@@ -352,10 +355,10 @@ int SG_VARIANT(sg_winograd_weight_gradient_run)(void *state, const sg_conv_pass 
         winograd_gradient planned = plan(&SG_VARIANT(sg_##name##_form), machine, shape, support);            \
         return create(state, &planned);                                                                      \
     }                                                                                                        \
-    size_t SG_VARIANT(sg_##name##_weight_gradient_bytes)(                                                    \
-        const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support) {                  \
+    sg_conv_bytes SG_VARIANT(sg_##name##_weight_gradient_bytes)(                                             \
+        const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support, int blocks) {      \
         winograd_gradient planned = plan(&SG_VARIANT(sg_##name##_form), machine, shape, support);            \
-        return bytes(&planned);                                                                              \
+        return bytes(&planned, blocks);                                                                      \
     }
 
 WINOGRAD_ENTRY(winograd4)

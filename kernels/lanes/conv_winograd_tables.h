@@ -12,10 +12,10 @@ bool SG_VARIANT(sg_winograd_supports)(const sg_machine *machine, const sg_conv_s
                                                  const sg_conv_shape *shape, const sg_support *support);     \
     int SG_VARIANT(sg_winograd2_##pass##_create)(void **state, const sg_machine *machine,                    \
                                                  const sg_conv_shape *shape, const sg_support *support);     \
-    size_t SG_VARIANT(sg_winograd4_##pass##_bytes)(const sg_machine *machine, const sg_conv_shape *shape,    \
-                                                   const sg_support *support);                               \
-    size_t SG_VARIANT(sg_winograd2_##pass##_bytes)(const sg_machine *machine, const sg_conv_shape *shape,    \
-                                                   const sg_support *support);
+    sg_conv_bytes SG_VARIANT(sg_winograd4_##pass##_bytes)(                                                   \
+        const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support, int blocks);       \
+    sg_conv_bytes SG_VARIANT(sg_winograd2_##pass##_bytes)(                                                   \
+        const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support, int blocks);
 
 SG_WINOGRAD_DECLARE(forward)
 SG_WINOGRAD_DECLARE(data_gradient)
@@ -23,7 +23,7 @@ SG_WINOGRAD_DECLARE(weight_gradient)
 
 /* The forward pass and the data gradient share their states' type, the weight gradient has its own; either
  * serves both tile sizes. */
-int SG_VARIANT(sg_winograd_prepare)(void *state, const float *weights);
+int SG_VARIANT(sg_winograd_prepare)(void *state, const float *weights, float *packed);
 int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass);
 void SG_VARIANT(sg_winograd_destroy)(void **state);
 int SG_VARIANT(sg_winograd_weight_gradient_run)(void *state, const sg_conv_pass *pass);

@@ -23,6 +23,7 @@ typedef struct check {
     size_t weights, in_size, out_size;
     uint32_t *index;
     float *w, *bias, *x, *dy, *before;
+    float *packed, *pass_scratch; /* of the present pass */
     double *w64, *bias64, *x64, *dy64, *want, *zero_bias_want;
     char *message;
     size_t size;
@@ -184,8 +185,15 @@ static int run_forward(check *k, const sg_conv_algorithm *a, void *state, output
         call(k, make_tensor(k, &o->second, s->out_channels, s->out_height, s->out_width, 0, NULL, 0.0f),
              "making y") ||
         call(k, SG_NEW(&scratch, (size_t)k->blocks * (size_t)lanes * k->out_size), "making scratch");
-    sg_conv_pass with_bias = {.blocks = k->blocks, .x = &x, .y = &o->first, .bias = k->bias};
-    sg_conv_pass without = {.blocks = k->blocks, .x = &x, .y = &o->second};
+    sg_conv_pass with_bias = {.blocks = k->blocks,
+                              .x = &x,
+                              .y = &o->first,
+                              .bias = k->bias,
+                              .packed = k->packed,
+                              .scratch = k->pass_scratch};
+    sg_conv_pass without = with_bias;
+    without.y = &o->second;
+    without.bias = NULL;
     size_t count = (size_t)k->samples * k->out_size;
     bad =
         bad || call(k, a->run(state, &with_bias), "forward with bias") ||
@@ -222,8 +230,11 @@ static int run_data_gradient(check *k, const sg_conv_algorithm *a, void *state, 
                "making dx") ||
           call(k, make_tensor(k, &o->second, s->in_channels, s->in_height, s->in_width, 0, before, 0.0f),
                "making dx");
-    sg_conv_pass overwrite = {.blocks = k->blocks, .dy = &dy, .dx = &o->first};
-    sg_conv_pass add = {.blocks = k->blocks, .dy = &dy, .dx = &o->second, .accumulate = true};
+    sg_conv_pass overwrite = {
+        .blocks = k->blocks, .dy = &dy, .dx = &o->first, .packed = k->packed, .scratch = k->pass_scratch};
+    sg_conv_pass add = overwrite;
+    add.dx = &o->second;
+    add.accumulate = true;
     bad = bad || call(k, a->run(state, &overwrite), "data gradient") ||
           call(k, a->run(state, &add), "accumulating data gradient") ||
           compare_tensor(k, "data gradient", &o->first, k->want, count, products, scratch) ||
@@ -255,7 +266,7 @@ static int run_weight_gradient(check *k, const sg_conv_algorithm *a, void *state
     for (size_t i = 0; i <= count && !bad; i++) o->dw[i] = GARBAGE;
     for (size_t i = 0; i < count && !bad; i++)
         want[i] = k->want[k->support.index != NULL ? k->support.index[i] : i];
-    sg_conv_pass pass = {.blocks = k->blocks, .x = &x, .dy = &dy, .dw = o->dw};
+    sg_conv_pass pass = {.blocks = k->blocks, .x = &x, .dy = &dy, .dw = o->dw, .scratch = k->pass_scratch};
     bad =
         bad || call(k, a->run(state, &pass), "weight gradient") ||
         call(k, a->run(state, &pass), "weight gradient") ||
@@ -268,18 +279,32 @@ static int run_weight_gradient(check *k, const sg_conv_algorithm *a, void *state
     return bad;
 }
 
+/* What memory holds that nobody has written: it must not matter, and one float behind it must stay. */
+static int make_garbage(float **memory, size_t bytes) {
+    size_t count = bytes / sizeof(float) + 1;
+    SG_TRY(SG_NEW(memory, count));
+    for (size_t i = 0; i < count; i++) (*memory)[i] = i + 1 < count ? NAN : GARBAGE;
+    return SG_OK;
+}
+
+static bool is_broken(const float *memory, size_t bytes) {
+    return memory != NULL && memory[bytes / sizeof(float)] != GARBAGE;
+}
+
 /* One pass with a given number of threads. */
 static int run_pass(check *k, enum sg_conv_pass_kind kind, const sg_machine *machine, output *o) {
     const sg_conv_algorithm *a = &k->table[kind];
     void *state = NULL;
     if (call(k, a->create(&state, machine, &k->shape, &k->support), "create")) return 1;
-    int bad = 0;
-    if (a->prepare != NULL) {
+    sg_conv_bytes bytes = a->bytes(machine, &k->shape, &k->support, k->blocks);
+    int bad = call(k, make_garbage(&k->packed, bytes.packed), "making packed weights") ||
+              call(k, make_garbage(&k->pass_scratch, bytes.scratch), "making scratch");
+    if (!bad && a->prepare != NULL) {
         float *old;
         bad = call(k, SG_NEW(&old, k->weights), "making weights");
         for (size_t i = 0; i < k->weights && !bad; i++) old[i] = 2.0f * k->w[i];
-        bad =
-            bad || call(k, a->prepare(state, old), "prepare") || call(k, a->prepare(state, k->w), "prepare");
+        bad = bad || call(k, a->prepare(state, old, k->packed), "prepare") ||
+              call(k, a->prepare(state, k->w, k->packed), "prepare");
         SG_FREE(old);
     }
     if (!bad)
@@ -287,6 +312,10 @@ static int run_pass(check *k, enum sg_conv_pass_kind kind, const sg_machine *mac
               : kind == SG_CONV_DATA_GRADIENT ? run_data_gradient(k, a, state, o)
                                               : run_weight_gradient(k, a, state, o);
     a->destroy(&state);
+    if (!bad && (is_broken(k->packed, bytes.packed) || is_broken(k->pass_scratch, bytes.scratch)))
+        bad = fail(k, "%s: wrote behind its memory", pass_names[kind]);
+    SG_FREE(k->packed);
+    SG_FREE(k->pass_scratch);
     if (!bad && state != NULL) bad = fail(k, "%s: destroy must clear the pointer", pass_names[kind]);
     return bad;
 }

@@ -90,7 +90,7 @@ static void check_tree_order(const sg_machine *m, const sg_conv_algorithm *a, co
     size_t weights = sg_conv_weights(s), n = (size_t)blocks;
     sg_support dense = {.count = weights};
     sg_tensor x, dy;
-    float *dw, *each;
+    float *dw, *each, *scratch;
     int *leaf, *merges;
     void *state;
     assert_int_equal(sg_tensor_init(&x, m->lanes, blocks, s->in_channels, s->in_height, s->in_width,
@@ -105,8 +105,11 @@ static void check_tree_order(const sg_machine *m, const sg_conv_algorithm *a, co
     assert_int_equal(SG_NEW(&merges, n), SG_OK);
     fill(&x, 1);
     fill(&dy, 2);
+    assert_int_equal(SG_NEW(&scratch, a->bytes(m, s, &dense, blocks).scratch / sizeof *scratch), SG_OK);
     assert_int_equal(a->create(&state, m, s, &dense), SG_OK);
-    assert_int_equal(a->run(state, &(sg_conv_pass){.blocks = blocks, .x = &x, .dy = &dy, .dw = dw}), SG_OK);
+    assert_int_equal(
+        a->run(state, &(sg_conv_pass){.blocks = blocks, .x = &x, .dy = &dy, .dw = dw, .scratch = scratch}),
+        SG_OK);
     sg_tree_order(blocks, leaf, merges);
     float *top = each;
     for (int i = 0; i < blocks; i++, top += weights) {
@@ -114,7 +117,7 @@ static void check_tree_order(const sg_machine *m, const sg_conv_algorithm *a, co
         one_x.data += (size_t)leaf[i] * x.block;
         one_dy.data += (size_t)leaf[i] * dy.block;
         one_x.blocks = one_dy.blocks = 1;
-        sg_conv_pass pass = {.blocks = 1, .x = &one_x, .dy = &one_dy, .dw = top};
+        sg_conv_pass pass = {.blocks = 1, .x = &one_x, .dy = &one_dy, .dw = top, .scratch = scratch};
         assert_int_equal(a->run(state, &pass), SG_OK);
         for (int merge = 0; merge < merges[i]; merge++) {
             top -= weights;
@@ -126,6 +129,7 @@ static void check_tree_order(const sg_machine *m, const sg_conv_algorithm *a, co
             fail_msg("%s, %d blocks: weight %zu: expected %.9g in the tree's order, got %.9g", m->isa, blocks,
                      j, (double)each[j], (double)dw[j]);
     a->destroy(&state);
+    free(scratch);
     sg_tensor_release(&x);
     sg_tensor_release(&dy);
     SG_FREE(dw);

@@ -29,7 +29,7 @@ static void assert_message(const char *part) {
 
 static void refuse(void **state, sg_conv_shape shape, const char *message) {
     sg_conv *conv = (sg_conv *)state; /* anything but NULL */
-    assert_int_equal(sg_conv_create(&conv, *state, &shape, true), SG_INTERNAL);
+    assert_int_equal(sg_conv_create(&conv, *state, &shape), SG_INTERNAL);
     assert_null(conv);
     assert_message(message);
 }
@@ -86,10 +86,10 @@ typedef struct layer {
     sg_tensor x, y, dy, dx;
 } layer;
 
-static layer make_layer(void **state, sg_conv_shape shape, bool needs_data_gradient) {
+static layer make_layer(void **state, sg_conv_shape shape) {
     const sg_machine *m = *state;
     layer l = {.shape = shape};
-    assert_int_equal(sg_conv_create(&l.conv, m, &shape, needs_data_gradient), SG_OK);
+    assert_int_equal(sg_conv_create(&l.conv, m, &shape), SG_OK);
     assert_int_equal(sg_tensor_init(&l.x, m->lanes, 1, shape.in_channels, shape.in_height, shape.in_width,
                                     sg_conv_input_halo(&shape)),
                      SG_OK);
@@ -113,48 +113,51 @@ static void free_layer(layer *l) {
     sg_tensor_release(&l->dx);
 }
 
-static void a_pass_before_its_weights_is_refused(void **state) {
-    layer l = make_layer(state, sg_check_conv_shape(2, 3, 1, 1, 1, 1, 0, 2, 2), true);
-    float weights[6] = {0}, dw[6];
-    sg_conv_pass forward = {.blocks = 1, .x = &l.x, .y = &l.y};
-    sg_conv_pass gradient = {.blocks = 1, .x = &l.x, .dy = &l.dy, .dw = dw};
-    assert_int_equal(sg_conv_run(l.conv, SG_CONV_FORWARD, &forward), SG_INTERNAL);
-    assert_message("pass 0 runs before sg_conv_set_weights");
-    assert_int_equal(sg_conv_set_weights(l.conv, weights, false), SG_OK);
-    assert_int_equal(sg_conv_run(l.conv, SG_CONV_FORWARD, &forward), SG_OK);
-    assert_int_equal(sg_conv_run(l.conv, SG_CONV_WEIGHT_GRADIENT, &gradient), SG_INTERNAL);
-    assert_message("pass 2 runs before sg_conv_set_weights with gradients");
-    free_layer(&l);
+/* Prepares and runs a pass in memory of its own. */
+static int run_pass(const layer *l, const sg_machine *m, const sg_support *support,
+                    enum sg_conv_pass_kind kind, const float *weights, sg_conv_pass pass) {
+    sg_conv_bytes bytes = sg_conv_choose(m, &l->shape, support, kind)->bytes(m, &l->shape, support, 1);
+    float *packed;
+    assert_int_equal(SG_NEW(&packed, bytes.packed / sizeof *packed), SG_OK);
+    assert_int_equal(SG_NEW(&pass.scratch, bytes.scratch / sizeof *packed), SG_OK);
+    pass.packed = packed;
+    int status = sg_conv_prepare(l->conv, kind, weights, packed);
+    if (status == SG_OK) status = sg_conv_run(l->conv, kind, &pass);
+    free(packed);
+    free(pass.scratch);
+    return status;
 }
 
-static void a_first_layer_has_no_data_gradient(void **state) {
-    layer l = make_layer(state, sg_check_conv_shape(2, 3, 1, 1, 1, 1, 0, 2, 2), false);
-    float weights[6] = {0}, dw[6];
-    assert_int_equal(sg_conv_set_weights(l.conv, weights, true), SG_OK);
-    sg_conv_pass weight = {.blocks = 1, .x = &l.x, .dy = &l.dy, .dw = dw};
-    assert_int_equal(sg_conv_run(l.conv, SG_CONV_WEIGHT_GRADIENT, &weight), SG_OK);
-    sg_conv_pass data = {.blocks = 1, .dy = &l.dy, .dx = &l.dx};
-    assert_int_equal(sg_conv_run(l.conv, SG_CONV_DATA_GRADIENT, &data), SG_INTERNAL);
+static void a_pass_without_its_memory_is_refused(void **state) {
+    layer l = make_layer(state, sg_check_conv_shape(2, 3, 1, 1, 1, 1, 0, 2, 2));
+    float scratch[1];
+    sg_conv_pass forward = {.blocks = 1, .x = &l.x, .y = &l.y, .scratch = scratch};
+    assert_int_equal(sg_conv_run(l.conv, SG_CONV_FORWARD, &forward), SG_INTERNAL);
+    assert_message("pass 0 runs without the weights of sg_conv_prepare");
+    forward.scratch = NULL;
+    assert_int_equal(sg_conv_run(l.conv, SG_CONV_FORWARD, &forward), SG_INTERNAL);
+    assert_message("pass 0 runs without scratch");
     free_layer(&l);
 }
 
 static void tensors_of_another_shape_are_refused(void **state) {
-    layer l = make_layer(state, sg_check_conv_shape(2, 3, 1, 3, 3, 1, 1, 4, 4), true);
+    layer l = make_layer(state, sg_check_conv_shape(2, 3, 1, 3, 3, 1, 1, 4, 4));
+    const sg_machine *m = *state;
     float weights[54] = {0};
-    assert_int_equal(sg_conv_set_weights(l.conv, weights, true), SG_OK);
+    sg_support all = {.count = 54};
     sg_conv_pass swapped = {.blocks = 1, .x = &l.y, .y = &l.x};
-    assert_int_equal(sg_conv_run(l.conv, SG_CONV_FORWARD, &swapped), SG_INTERNAL);
+    assert_int_equal(run_pass(&l, m, &all, SG_CONV_FORWARD, weights, swapped), SG_INTERNAL);
     assert_message(
         "convolution tensor x has 1 blocks of 4x4 pixels, 3 channels, halo 0; needed are 1 blocks of 4x4 "
         "pixels, 2 channels, halo 1");
     sg_conv_pass too_many = {.blocks = 2, .x = &l.x, .y = &l.y};
-    assert_int_equal(sg_conv_run(l.conv, SG_CONV_FORWARD, &too_many), SG_INTERNAL);
+    assert_int_equal(run_pass(&l, m, &all, SG_CONV_FORWARD, weights, too_many), SG_INTERNAL);
     assert_message("needed are 2 blocks");
     sg_conv_pass missing = {.blocks = 1, .x = &l.x};
-    assert_int_equal(sg_conv_run(l.conv, SG_CONV_FORWARD, &missing), SG_INTERNAL);
+    assert_int_equal(run_pass(&l, m, &all, SG_CONV_FORWARD, weights, missing), SG_INTERNAL);
     assert_message("without its tensor y");
     sg_conv_pass nowhere = {.blocks = 1, .x = &l.x, .dy = &l.dy};
-    assert_int_equal(sg_conv_run(l.conv, SG_CONV_WEIGHT_GRADIENT, &nowhere), SG_INTERNAL);
+    assert_int_equal(run_pass(&l, m, &all, SG_CONV_WEIGHT_GRADIENT, weights, nowhere), SG_INTERNAL);
     assert_message("without dw");
     free_layer(&l);
 }
@@ -163,7 +166,7 @@ static void tensors_of_another_shape_are_refused(void **state) {
  * many sums as weights survive, each the one that the dense gradient has in its place. */
 static void a_new_mask_takes_effect(void **state) {
     const sg_machine *m = *state;
-    layer l = make_layer(state, sg_check_conv_shape(16, 16, 1, 3, 3, 1, 1, 8, 8), true);
+    layer l = make_layer(state, sg_check_conv_shape(16, 16, 1, 3, 3, 1, 1, 8, 8));
     enum { WEIGHTS = 16 * 16 * 9, SURVIVORS = WEIGHTS / 9 };
     static float weights[WEIGHTS], dense[WEIGHTS], again[WEIGHTS], sparse[SURVIVORS];
     static uint32_t index[SURVIVORS];
@@ -177,14 +180,11 @@ static void a_new_mask_takes_effect(void **state) {
             }
     sg_support all = {.count = WEIGHTS}, some = {.count = SURVIVORS, .index = index};
     sg_conv_pass pass = {.blocks = 1, .x = &l.x, .dy = &l.dy, .dw = dense};
-    assert_int_equal(sg_conv_set_weights(l.conv, weights, true), SG_OK);
-    assert_int_equal(sg_conv_run(l.conv, SG_CONV_WEIGHT_GRADIENT, &pass), SG_OK);
+    assert_int_equal(run_pass(&l, m, &all, SG_CONV_WEIGHT_GRADIENT, weights, pass), SG_OK);
 
     assert_int_equal(sg_conv_set_support(l.conv, &some), SG_OK);
     pass.dw = sparse;
-    assert_int_equal(sg_conv_run(l.conv, SG_CONV_WEIGHT_GRADIENT, &pass), SG_INTERNAL);
-    assert_int_equal(sg_conv_set_weights(l.conv, weights, true), SG_OK);
-    assert_int_equal(sg_conv_run(l.conv, SG_CONV_WEIGHT_GRADIENT, &pass), SG_OK);
+    assert_int_equal(run_pass(&l, m, &some, SG_CONV_WEIGHT_GRADIENT, weights, pass), SG_OK);
     /* Whole numbers: sums of at most 64 * 32 products of at most 30 are exact in direct and sparse sums;
      * Winograd's transforms round, relative to the largest sums. */
     double largest = 0.0;
@@ -195,9 +195,8 @@ static void a_new_mask_takes_effect(void **state) {
             fail_msg("survivor %d: expected %g, got %g", i, (double)dense[index[i]], (double)sparse[i]);
 
     assert_int_equal(sg_conv_set_support(l.conv, &all), SG_OK);
-    assert_int_equal(sg_conv_set_weights(l.conv, weights, true), SG_OK);
     pass.dw = again;
-    assert_int_equal(sg_conv_run(l.conv, SG_CONV_WEIGHT_GRADIENT, &pass), SG_OK);
+    assert_int_equal(run_pass(&l, m, &all, SG_CONV_WEIGHT_GRADIENT, weights, pass), SG_OK);
     assert_memory_equal(dense, again, sizeof dense);
     free_layer(&l);
 }
@@ -212,8 +211,8 @@ static void the_three_passes_are_one_bilinear_form(void **state) {
                                     {9, 9, 9, 3, 3, 1, 1, 6, 6}};
     for (size_t n = 0; n < sizeof shapes / sizeof *shapes; n++) {
         const int *a = shapes[n];
-        layer l = make_layer(state, sg_check_conv_shape(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8]),
-                             true);
+        layer l =
+            make_layer(state, sg_check_conv_shape(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8]));
         size_t count = sg_conv_weights(&l.shape);
         float *w, *dw;
         assert_int_equal(SG_NEW(&w, count), SG_OK);
@@ -227,10 +226,10 @@ static void the_three_passes_are_one_bilinear_form(void **state) {
             for (int x = 0; x < l.shape.out_width; x++)
                 for (int i = 0; i < l.shape.out_channels * m->lanes; i++)
                     sg_tensor_at(&l.dy, 0, y, x)[i] = sinf((float)(2 * i + 17 * x + 5 * y));
-        assert_int_equal(sg_conv_set_weights(l.conv, w, true), SG_OK);
+        sg_support all = {.count = count};
         sg_conv_pass pass = {.blocks = 1, .x = &l.x, .y = &l.y, .dy = &l.dy, .dx = &l.dx, .dw = dw};
         for (int kind = 0; kind < SG_CONV_PASSES; kind++)
-            assert_int_equal(sg_conv_run(l.conv, (enum sg_conv_pass_kind)kind, &pass), SG_OK);
+            assert_int_equal(run_pass(&l, m, &all, (enum sg_conv_pass_kind)kind, w, pass), SG_OK);
         double forward = 0.0, data = 0.0, weight = 0.0, size = 0.0;
         for (int y = 0; y < l.shape.out_height; y++)
             for (int x = 0; x < l.shape.out_width; x++)
@@ -260,8 +259,7 @@ int main(void) {
         cmocka_unit_test(impossible_shapes_are_refused),
         cmocka_unit_test(the_input_halo_is_the_padding),
         cmocka_unit_test(the_gradient_halo_is_what_the_sums_reach),
-        cmocka_unit_test(a_pass_before_its_weights_is_refused),
-        cmocka_unit_test(a_first_layer_has_no_data_gradient),
+        cmocka_unit_test(a_pass_without_its_memory_is_refused),
         cmocka_unit_test(tensors_of_another_shape_are_refused),
         cmocka_unit_test(a_new_mask_takes_effect),
         cmocka_unit_test(the_three_passes_are_one_bilinear_form),

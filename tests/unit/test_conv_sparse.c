@@ -118,6 +118,7 @@ static void avx2_and_avx512_give_the_same_bits(void **state) {
 static void an_empty_row_gives_the_bias(void **state) {
     const sg_conv_fixture *f = *state;
     sg_conv_shape shape = sg_check_conv_shape(40, 3, 1, 1, 1, 1, 0, 2, 3);
+    float packed[1];
     static const float weights[120] = {[41] = 2.0f}, bias[3] = {0.5f, -1.0f, 0.25f};
     const uint32_t index[1] = {41};
     sg_support support = {.count = 1, .index = index};
@@ -131,8 +132,10 @@ static void an_empty_row_gives_the_bias(void **state) {
         for (size_t j = 0; j < y.block; j++) y.data[j] = 9.0f;
         sg_tensor_at(&x, 0, 1, 2)[m->lanes] = 10.0f;
         assert_int_equal(a->create(&opaque, m, &shape, &support), SG_OK);
-        assert_int_equal(a->prepare(opaque, weights), SG_OK);
-        assert_int_equal(a->run(opaque, &(sg_conv_pass){.blocks = 1, .x = &x, .y = &y, .bias = bias}), SG_OK);
+        assert_int_equal(a->prepare(opaque, weights, packed), SG_OK);
+        assert_int_equal(
+            a->run(opaque, &(sg_conv_pass){.blocks = 1, .x = &x, .y = &y, .bias = bias, .packed = packed}),
+            SG_OK);
         a->destroy(&opaque);
         for (int p = 0; p < 6; p++)
             for (int c = 0; c < 3; c++) {
@@ -172,17 +175,18 @@ static void other_strides_are_bound_again(void **state) {
     const uint32_t index[3] = {0, 17, 53};
     sg_support support = {.count = 3, .index = index};
     const sg_conv_algorithm *a = &sg_conv_fixture_table(f, m)[SG_CONV_FORWARD];
-    float in[48], out[3][32];
+    float in[48], out[3][32], packed[3];
     void *opaque;
     for (int i = 0; i < 48; i++) in[i] = (float)(i * i % 31);
     assert_int_equal(a->create(&opaque, m, &shape, &support), SG_OK);
-    assert_int_equal(a->prepare(opaque, weights), SG_OK);
+    assert_int_equal(a->prepare(opaque, weights, packed), SG_OK);
     for (int run = 0; run < 3; run++) {
         sg_tensor x, y;
         assert_int_equal(sg_tensor_init(&x, m->lanes, 1, 3, 4, 4, 1 + run % 2), SG_OK);
         assert_int_equal(sg_tensor_init(&y, m->lanes, 1, 2, 4, 4, 2 - run % 2), SG_OK);
         sg_tensor_from_nchw(&x, in, 1);
-        assert_int_equal(a->run(opaque, &(sg_conv_pass){.blocks = 1, .x = &x, .y = &y}), SG_OK);
+        assert_int_equal(a->run(opaque, &(sg_conv_pass){.blocks = 1, .x = &x, .y = &y, .packed = packed}),
+                         SG_OK);
         sg_tensor_to_nchw(&y, out[run], 1);
         sg_tensor_release(&x);
         sg_tensor_release(&y);

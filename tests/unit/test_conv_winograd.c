@@ -204,15 +204,15 @@ static void test_takes_only_3x3_stride_1(void **state) {
     each_variant(unsupported);
 }
 
-/* What bytes() promises to the plan covers the packed weights at least: positions * in * out floats. */
+/* Packed weights are positions * in * out floats at least; the weight gradient has sums of as many. */
 static void estimates(const sg_machine *machine) {
     sg_conv_shape shape = sg_check_conv_shape(24, 40, 1, 3, 3, 1, 1, 9, 9);
     sg_support dense = {.count = sg_conv_weights(&shape)};
     for (int pass = 0; pass < SG_CONV_PASSES; pass++) {
-        size_t four = machine->variant->winograd4[pass].bytes(machine, &shape, &dense);
-        size_t two = machine->variant->winograd2[pass].bytes(machine, &shape, &dense);
-        assert_true(four >= (size_t)36 * 24 * 40 * sizeof(float));
-        assert_true(two >= (size_t)16 * 24 * 40 * sizeof(float));
+        sg_conv_bytes four = machine->variant->winograd4[pass].bytes(machine, &shape, &dense, 1);
+        sg_conv_bytes two = machine->variant->winograd2[pass].bytes(machine, &shape, &dense, 1);
+        assert_true(four.packed + four.scratch >= (size_t)36 * 24 * 40 * sizeof(float));
+        assert_true(two.packed + two.scratch >= (size_t)16 * 24 * 40 * sizeof(float));
     }
 }
 static void test_memory_is_estimated(void **state) {

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "kernels/exec.h"
+#include "kernels/exec_internal.h"
 #include "kernels/memory.h"
 #include "kernels/rng.h"
 #include "tests/reference/reference_net.h"
@@ -221,6 +221,79 @@ static void evaluates_like_the_reference(void **state) {
     check_evaluation("vit", 0, 16, 3);
 }
 
+/* Training and evaluation lie differently in the same memory, and in large networks gradients lie where
+ * activations were: none may see what another, or an earlier step, has left there. */
+static void what_memory_held_before_does_not_matter(void **state) {
+    (void)state;
+    static const char *const arch[] = {"resnet20", "mobilenetv2", "vit", "shufflenet", "lenet"};
+    for (size_t i = 0; i < sizeof arch / sizeof *arch; i++) {
+        fixture f;
+        float *first, logits[2][8 * CLASSES];
+        setup(&f, arch[i], strcmp(arch[i], "resnet20") == 0 ? 4 : 0, i < 4 ? 16 : 32, 8, 0.6);
+        must(SG_NEW(&first, f.survivors->total));
+        for (int round = 0; round < 3; round++) {
+            if (round == 2) f.exec->plenty = 0;
+            must(sg_exec_set_survivors(f.exec, f.survivors));
+            for (int repeat = 0; repeat < 2; repeat++) {
+                must(sg_exec_train(f.exec, f.weights, &f.batch, 1.0, 3, 9, f.gradient, &f.result));
+                if (round + repeat == 0) memcpy(first, f.gradient, f.survivors->total * sizeof *first);
+                assert_memory_equal(f.gradient, first, f.survivors->total * sizeof *first);
+            }
+            for (size_t c = 0; c < f.net->channels_tracked; c++)
+                f.weights->mean[c] = 0.0f, f.weights->variance[c] = 1.0f;
+            must(sg_exec_load(f.exec, f.weights));
+            for (int repeat = 0; repeat < 2; repeat++) {
+                must(sg_exec_evaluate(f.exec, f.weights, &f.batch, &f.result, logits[repeat]));
+                if (round + repeat > 0) assert_memory_equal(logits[repeat], logits[0], sizeof logits[0]);
+            }
+        }
+        free(first);
+        teardown(&f);
+    }
+}
+
+static void evaluates_only_loaded_weights(void **state) {
+    (void)state;
+    fixture f;
+    setup(&f, "mlp", 4, 8, 4, 1.0);
+    must(sg_exec_load(f.exec, f.weights));
+    must(sg_exec_evaluate(f.exec, f.weights, &f.batch, &f.result, NULL));
+    must(sg_exec_train(f.exec, f.weights, &f.batch, 1.0, 0, 0, f.gradient, &f.result));
+    assert_int_equal(sg_exec_evaluate(f.exec, f.weights, &f.batch, &f.result, NULL), SG_INTERNAL);
+    assert_string_equal(sg_error_message(), "evaluation before sg_exec_load");
+    teardown(&f);
+}
+
+/* Training needs little more than the layers' outputs, evaluation a small part of them. */
+static void memory_is_little_more_than_the_outputs(void **state) {
+    (void)state;
+    enum { BATCH = 128 };
+    sg_machine *machine;
+    sg_net *net;
+    sg_exec_bytes bytes;
+    double outputs = 0.0;
+    must(sg_machine_create(&machine, "auto", "auto", 2));
+    must(sg_net_create(&net, &(sg_net_options){.arch = "resnet50",
+                                               .classes = 100,
+                                               .channels = 3,
+                                               .height = 32,
+                                               .width_pixels = 32,
+                                               .dropout = -1.0}));
+    for (int l = 1; l < net->layers; l++)
+        outputs += (double)BATCH * sizeof(float) * net->layer[l].channels * net->layer[l].height *
+                   net->layer[l].width;
+    must(sg_exec_memory(machine, net, 1.0, 1, BATCH, true, &bytes));
+    assert_true((double)bytes.arena > 0.9 * outputs); /* backward needs all but the shortcuts' norms */
+    assert_true((double)bytes.arena + (double)bytes.structures < 1.1 * outputs);
+    /* Weights, their gradient, momentum, where they started, mask: what training holds besides. */
+    double values = (4.0 * 5.0 + 1.0) * (double)net->values;
+    assert_true((double)bytes.arena + (double)bytes.structures + values < 1.3 * outputs);
+    must(sg_exec_memory(machine, net, 1.0, 1, BATCH, false, &bytes));
+    assert_true((double)bytes.arena < 0.25 * outputs);
+    sg_net_destroy(&net);
+    sg_machine_destroy(&machine);
+}
+
 static void refuses_a_minibatch_that_is_too_large(void **state) {
     (void)state;
     fixture f;
@@ -248,6 +321,9 @@ int main(void) {
         cmocka_unit_test(trains_like_the_reference_with_mask_and_alpha),
         cmocka_unit_test(trains_all_layer_kinds),
         cmocka_unit_test(evaluates_like_the_reference),
+        cmocka_unit_test(what_memory_held_before_does_not_matter),
+        cmocka_unit_test(evaluates_only_loaded_weights),
+        cmocka_unit_test(memory_is_little_more_than_the_outputs),
         cmocka_unit_test(refuses_a_minibatch_that_is_too_large),
         cmocka_unit_test(reports_divergence),
     };
