@@ -37,12 +37,14 @@ submit() {
     log="$work/log-$id-4294967294"
 }
 field() { scontrol show job "$1" 2>/dev/null | tr ' ' '\n' | sed -n "s/^$2=//p" | head -n 1; } # JOB NAME
-# Slurm lets a job that was queued again wait for a while.
+# Slurm lets a job that was queued again wait for two minutes. A few seconds it does need: its old credential is revoked, and
+# one made in the same second is taken for that.
 wait_for_state() { # JOB SECONDS STATE-PATTERN
-    local deadline=$((SECONDS + $2))
+    local deadline=$((SECONDS + $2)) waits=0
     until [[ $(field "$1" JobState) =~ ^($3)$ ]]; do
         if [ "$SECONDS" -ge "$deadline" ]; then return 1; fi
-        if [ "$(field "$1" JobState)" = PENDING ]; then scontrol update JobId="$1" StartTime=now >/dev/null 2>&1; fi
+        if [ "$(field "$1" JobState)" = PENDING ]; then waits=$((waits + 1)); else waits=0; fi
+        if [ "$waits" = 16 ]; then scontrol update JobId="$1" StartTime=now >/dev/null 2>&1; fi
         sleep 0.3
     done
 }
@@ -54,7 +56,7 @@ wait_for_text() { # SECONDS FILE TEXT
     done
 }
 expect_end() { # NAME JOB STATE LOG
-    if wait_for_state "$2" 120 'COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL|OUT_OF_MEMORY' && [ "$(field "$2" JobState)" = "$3" ]
+    if wait_for_state "$2" 240 'COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL|OUT_OF_MEMORY' && [ "$(field "$2" JobState)" = "$3" ]
     then ok "$1"
     else
         not_ok "$1" "job $2 is $(field "$2" JobState), exit code $(field "$2" ExitCode): $(tail -n 5 "$4" 2>&1)"
