@@ -210,7 +210,7 @@ VALGRIND = valgrind --quiet --keep-debuginfo=yes --error-exitcode=99 --leak-chec
     --errors-for-leak-kinds=definite --suppressions=$(OPENMPI_SUPPRESSIONS) --suppressions=$(CURDIR)/tests/valgrind.supp
 .PHONY: valgrind
 valgrind: cmocka signet $(UNIT_PROGRAMS)
-	$(Q)CHECKER='$(VALGRIND)' OMP_NUM_THREADS=1 TEST_TIMEOUT=3600 $(RUN_TESTS) unit
+	$(Q)CHECKER='$(VALGRIND)' SIGNET_TEST_BRIEF=1 OMP_NUM_THREADS=1 TEST_TIMEOUT=3600 $(RUN_TESTS) unit
 
 # libFuzzer needs clang. The kernels are not fuzzed, and take long to compile.
 FUZZ_SECONDS ?= 60

@@ -55,8 +55,7 @@ void sg_judge_blis(const char *kernel, bool avx2, bool avx512, sg_opinion *opini
     else if (strcmp(kernel, "generic") == 0)
         sg_opine(opinion, SG_PROBLEM,
                  "it fell back to its generic kernels, many times slower than need be; load a BLIS that was "
-                 "built for "
-                 "this CPU");
+                 "built for this CPU (BLIS_ARCH_TYPE must be unset)");
     else if (avx512 && !is_one_of(kernel, wide))
         sg_opine(opinion, SG_NOTE,
                  "it chose its %s kernels on a CPU with AVX-512: this BLIS was not built for it, or is older "

@@ -35,6 +35,7 @@ for check in mpi hdf5 blis threads openmp denormals cores "shared memory" direct
     "parallel file"; do
     says "checks_$(echo "$check" | tr ' ' '_')" "^\(ok\|note\|PROBLEM\)  *$check: "
 done
+if [ "$(uname -m)" = x86_64 ]; then says denormals_are_flushed '^ok  *denormals: flushed to zero in every thread'; fi
 if grep -qv '^\(ok \|note\|PROBLEM\) ' "$scratch/out"; then
     not_ok every_line_is_a_verdict "$(grep -v '^\(ok \|note\|PROBLEM\) ' "$scratch/out" | head -n 1)"
 else

@@ -425,6 +425,10 @@ int sg_check_conv_algorithm(const sg_machine *machine, const sg_conv_algorithm t
                                 size);
 }
 
+uint64_t sg_check_conv_seeds(uint64_t count) {
+    return getenv("SIGNET_TEST_BRIEF") == NULL ? count : (count + 5) / 6;
+}
+
 sg_conv_shape sg_check_conv_shape(int in_channels, int out_channels, int groups, int kernel_height,
                                   int kernel_width, int stride, int padding, int in_height, int in_width) {
     return (sg_conv_shape){.in_channels = in_channels,

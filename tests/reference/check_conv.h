@@ -25,6 +25,9 @@ int sg_check_conv_digest(const sg_machine *machine, const sg_conv_algorithm tabl
                          const sg_conv_shape *shape, int samples, double density, uint64_t seed,
                          double tolerance, uint64_t *digest, char *message, size_t size);
 
+/* How many random shapes to try: count, or a sixth where SIGNET_TEST_BRIEF is set, as under valgrind. */
+uint64_t sg_check_conv_seeds(uint64_t count);
+
 /* out_height and out_width from the rest. */
 sg_conv_shape sg_check_conv_shape(int in_channels, int out_channels, int groups, int kernel_height,
                                   int kernel_width, int stride, int padding, int in_height, int in_width);

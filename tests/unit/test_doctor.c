@@ -59,7 +59,8 @@ static void expect_blis(const char *kernel, bool avx2, bool avx512, enum sg_find
 static void generic_kernels_are_a_problem(void **state) {
     (void)state;
     expect_blis("generic", true, false, SG_PROBLEM, "kernels.blis = \"haswell\"");
-    expect_blis("generic", false, false, SG_PROBLEM, "generic");
+    expect_blis("generic", true, false, SG_PROBLEM, "BLIS_ARCH_TYPE must be unset");
+    expect_blis("generic", false, false, SG_PROBLEM, "BLIS_ARCH_TYPE must be unset");
     expect_blis("sandybridge", true, false, SG_PROBLEM, "sandybridge");
     expect_blis("sandybridge", false, false, SG_FINE, "sandybridge");
 }
