@@ -1,4 +1,5 @@
 /* What a run directory holds: done, stale with what has changed, failed, damaged. */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -97,7 +99,7 @@ static void assert_note(const sg_found *found, const char *expected) {
 static void what_is_finished_is_done(void **state) {
     (void)state;
     sg_plan *plan = plan_of(NULL, "1");
-    sg_found *found;
+    sg_found *found = NULL;
     must(sg_scan(directory, plan, &found));
     assert_int_equal(count(plan, SG_STATE_DONE), plan->count);
     assert_string_equal(found[0].digest, "old");
@@ -108,7 +110,7 @@ static void what_is_finished_is_done(void **state) {
 static void a_changed_option_is_named(void **state) {
     (void)state;
     sg_plan *plan = plan_of("transfer.epochs=3", "1");
-    sg_found *found;
+    sg_found *found = NULL;
     must(sg_scan(directory, plan, &found));
     int signed_one = find(plan, "signed-s2"), warmup = find(plan, "warmup");
     assert_int_equal(plan->stages[signed_one].state, SG_STATE_STALE);
@@ -121,7 +123,7 @@ static void a_changed_option_is_named(void **state) {
 static void changed_data_are_named(void **state) {
     (void)state;
     sg_plan *plan = plan_of(NULL, "2");
-    sg_found *found;
+    sg_found *found = NULL;
     must(sg_scan(directory, plan, &found));
     assert_int_equal(count(plan, SG_STATE_STALE), plan->count);
     assert_note(&found[find(plan, "warmup")], "data: 1 -> 2");
@@ -134,7 +136,7 @@ static void changed_data_are_named(void **state) {
 static void a_changed_parent_is_named(void **state) {
     (void)state;
     sg_plan *plan = plan_of(NULL, "1");
-    sg_found *found;
+    sg_found *found = NULL;
     int parent = find(plan, "round-01"), child = find(plan, "round-02"), grandchild = find(plan, "signed-s2");
     char expected[300];
     write_result(plan, parent, "new", "old");
@@ -155,7 +157,7 @@ static void a_changed_parent_is_named(void **state) {
 static void a_failure_blocks_until_its_cause_has_changed(void **state) {
     (void)state;
     sg_plan *plan = plan_of(NULL, "1");
-    sg_found *found;
+    sg_found *found = NULL;
     int failed = find(plan, "round-02"), blocked = find(plan, "signed-s2");
     char reason[200];
     sg_path_name result = sg_stage_path(directory, plan->stages[failed].id, "result.h5"),
@@ -181,7 +183,7 @@ static void a_failure_blocks_until_its_cause_has_changed(void **state) {
 static void damage_is_told(void **state) {
     (void)state;
     sg_plan *plan = plan_of(NULL, "1");
-    sg_found *found;
+    sg_found *found = NULL;
     int damaged = find(plan, "dense-s2");
     must(
         sg_file_write_text(sg_stage_path(directory, plan->stages[damaged].id, "result.h5").text, "nonsense"));
@@ -189,6 +191,25 @@ static void damage_is_told(void **state) {
     assert_true(found[damaged].damaged);
     assert_note(&found[damaged], "result.h5");
     assert_int_equal(plan->stages[damaged].state, SG_STATE_PENDING);
+    sg_scan_free(&found, plan->count);
+    sg_plan_destroy(&plan);
+}
+
+static void a_second_scan_sees_what_has_changed(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(NULL, "1");
+    sg_found *found = NULL;
+    int dense = find(plan, "dense-s2");
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s", sg_stage_path(directory, plan->stages[dense].id, "result.h5").text);
+    must(sg_scan(directory, plan, &found));
+    assert_int_equal(unlink(path), 0);
+    must(sg_scan(directory, plan, &found));
+    assert_int_equal(plan->stages[dense].state, SG_STATE_PENDING);
+    assert_int_equal(count(plan, SG_STATE_DONE), plan->count - 1);
+    must(sg_file_write_text(path, "nonsense"));
+    must(sg_scan(directory, plan, &found));
+    assert_true(found[dense].damaged);
     sg_scan_free(&found, plan->count);
     sg_plan_destroy(&plan);
 }
@@ -201,6 +222,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_changed_parent_is_named, finish_all, remove_all),
         cmocka_unit_test_setup_teardown(a_failure_blocks_until_its_cause_has_changed, finish_all, remove_all),
         cmocka_unit_test_setup_teardown(damage_is_told, finish_all, remove_all),
+        cmocka_unit_test_setup_teardown(a_second_scan_sees_what_has_changed, finish_all, remove_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
