@@ -2,6 +2,7 @@
  * tree.h's tree over all blocks. Equality is exact throughout. */
 #include <math.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "kernels/memory.h"
 #include "kernels/rng.h"
