@@ -12,7 +12,8 @@
 #
 # A test is a line "ok NAME", "ok N - NAME" or "not ok NAME: why" on standard output. A program that crashes, takes too long
 # (TEST_TIMEOUT seconds) or ends with an error but names no failed test counts as one more failure; so does one without
-# tests. CHECKER is a command that unit tests run under, such as valgrind. Only sources that are there are run, not what an earlier build left behind.
+# tests. CHECKER is a command that unit tests run under, such as valgrind; SIGNET_TEST_BRIEF makes slow ones smaller, for
+# which they look themselves. Only sources that are there are run, not what an earlier build left behind.
 set -u
 cd "$(dirname "$0")/.." || exit 70
 : "${BUILD:=build}" "${SIGNET:=$PWD/$BUILD/signet}" "${MPI_RANKS:=1 2 4}" "${TEST_TIMEOUT:=600}"

@@ -86,9 +86,12 @@ for signal in TERM INT; do
     LIMIT=20 sg_wait
     if [ "$code" != 0 ] && [ "$code" != 124 ]; then ok "signals: SIG$signal to mpirun ends the job"
     else not_ok "signals: SIG$signal to mpirun ends the job" "exit code $code" show; fi
+    left=$(checkpoints | wc -l) # none when it came between two stages
     sg 2 run "$work/tiny.cfg" --out "$dir" "${longer[@]}"
     expect_code "signals: after SIG$signal to mpirun" 0
-    expect_text "signals: after SIG$signal to mpirun checkpoints serve" "$work/err" "goes on from checkpoint-"
+    if [ "$left" != 0 ]; then
+        expect_text "signals: after SIG$signal to mpirun checkpoints serve" "$work/err" "goes on from checkpoint-"
+    fi
     expect_equal "signals: after SIG$signal to mpirun nothing is lost" "$(digest_of "$dir")" "$reference"
 done
 finish

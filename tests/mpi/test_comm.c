@@ -2,6 +2,7 @@
  * tree.h's tree over all blocks. Equality is exact throughout. */
 #include <math.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "kernels/memory.h"
 #include "kernels/rng.h"
@@ -252,6 +253,20 @@ static void helpers_collect_and_spread(void) {
     CHECK(node_rank == rank && node_ranks == size, "%d of %d on the node", node_rank, node_ranks);
 }
 
+static int count_call(void *context) {
+    ++*(int *)context;
+    return SG_OK;
+}
+
+/* The last to come finds all others there, perhaps; whoever waits is called. */
+static void waiting_ranks_are_called(void) {
+    int calls = 0;
+    struct timespec a_while = {.tv_nsec = 200 * 1000 * 1000};
+    if (sg_comm_rank(world) == 0) nanosleep(&a_while, NULL);
+    CHECK_OK(sg_comm_barrier_watching(world, count_call, &calls));
+    CHECK(sg_comm_rank(world) == 0 || calls > 0, "%d calls", calls);
+}
+
 static void quiet_messages_arrive(void) {
     int rank = sg_comm_rank(world), size = sg_comm_size(world), from = -1, next = (rank + 1) % size;
     bool arrived = true;
@@ -307,6 +322,7 @@ int main(int argc, char **argv) {
     RUN(an_interruption_hides_no_failure);
     RUN(helpers_collect_and_spread);
     RUN(quiet_messages_arrive);
+    RUN(waiting_ranks_are_called);
     RUN(an_mpi_error_names_its_call);
     sg_comm_destroy(&world);
     MPI_Finalize();
