@@ -21,7 +21,8 @@ struct sg_gather {
     sg_report_lack *lack;
     char **why; /* [lacks] owned */
     sg_report_origin *origin;
-    char *config_text; /* owned */
+    char *config_text;    /* owned */
+    char whole[PATH_MAX]; /* the run directory's path */
     int runs, paths, lacks, origins;
 };
 
@@ -189,7 +190,6 @@ static int by_name(const void *a, const void *b) {
 }
 
 int sg_gather_finish(sg_gather *gather, const char *dir, sg_report *report) {
-    char whole[PATH_MAX];
     size_t bytes;
     SG_TRY(add_lacks(gather, dir));
     if (gather->origins > 0) qsort(gather->origin, (size_t)gather->origins, sizeof *gather->origin, by_name);
@@ -197,7 +197,7 @@ int sg_gather_finish(sg_gather *gather, const char *dir, sg_report *report) {
         SG_AT(sg_file_read(sg_run_path(dir, "config.cfg").text, MAX_CONFIG, &gather->config_text, &bytes));
     if (status == SG_NOMEM) return status;
     if (status != SG_OK) sg_error_clear();
-    const char *name = realpath(dir, whole) == NULL ? dir : whole, *last = strrchr(name, '/');
+    const char *name = realpath(dir, gather->whole) == NULL ? dir : gather->whole, *last = strrchr(name, '/');
     *report = (sg_report){.name = last == NULL || last[1] == '\0' ? name : last + 1,
                           .config_text = gather->config_text == NULL ? "" : gather->config_text,
                           .stages = gather->plan->count,

@@ -234,7 +234,7 @@ bool sg_figures_verdict(const sg_figures *figures, int of_case, int classes, cha
     bool reaches;
     const sg_cell *cell = best_cell(aws, level, &reaches);
     if (reaches)
-        say(&w, "Signs win: signed networks of aws match dense ones down to %.3g %% density (", cell->x);
+        say(&w, "Signs win: signed networks of aws reach dense ones down to %.3g %% density (", cell->x);
     else
         say(&w,
             "Signs fall short at every density measured: at the closest, %.3g %%, signed networks of aws are "

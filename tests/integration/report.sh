@@ -43,6 +43,7 @@ for plot in accuracy-1-signed accuracy-1-search barrier-1-signed-search barrier-
 done
 check "paths have plots" "no path-1-signed-signed" grep -q 'id="path-1-signed-signed-' "$page"
 check "an experiment that was not run is named" "search.alpha is not" grep -q 'set search.alpha to a list of ranges' "$page"
+check "the page is named for the run" "$(grep -o '<title>[^<]*' "$page")" grep -q '<title>Signet: out</title>' "$page"
 check "links lead to result files" "$(grep -o '\.\./stages/[^"]*' "$page" | head -1)" \
     [ -s "$out/report/$(grep -o '\.\./stages/[^"]*' "$page" | head -1)" ]
 check "the configuration is on the page" "prune_fraction is not" grep -q prune_fraction "$page"

@@ -601,7 +601,7 @@ static void the_sparsest_density_that_matches_dense_wins(void **state) {
     add_run(m, "aws", "signed", 3, 2, 0.70);
     add_run(m, "aws", "signed", 3, 3, 0.71);
     assert_true(judge(m, text, sizeof text));
-    assert_has(text, "Signs win: signed networks of aws match dense ones down to 25 % density (90.5");
+    assert_has(text, "Signs win: signed networks of aws reach dense ones down to 25 % density (90.5");
 }
 
 static void a_single_network_has_no_uncertainty_and_none_no_verdict(void **state) {
