@@ -154,7 +154,7 @@ const sg_key sg_keys[] = {
      "write checkpoints and stop in time; 0 = the scheduler's limit, if any"},
 
     {"kernels.isa", SG_KEY_NAME, AT(kernels.isa), 0, 0, "\"auto\"", ONE_OF(isas), "",
-     "instruction set of Signet's own kernels (the same bits on each)"},
+     "instruction set of Signet's own kernels (the same bits from avx2 and avx512)"},
     {"kernels.blis", SG_KEY_NAME, AT(kernels.blis), 0, 0, "\"auto\"", ANY, "",
      "BLIS's micro-kernel: auto, haswell, zen3, skx, generic ..."},
     {"kernels.winograd", SG_KEY_BOOL, AT(kernels.winograd), 0, 0, "true", ANY, "",
