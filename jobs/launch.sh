@@ -26,6 +26,14 @@ launch() {
     return "$code"
 }
 
+# launch_signet RANKS THREADS ARGUMENT...: `signet run` on so many ranks, each bound to as many cores as it has threads.
+launch_signet() {
+    local ranks=$1 threads=$2 launcher
+    shift 2
+    read -r -a launcher <<<"${MPIRUN:-mpirun --map-by slot:PE=$threads --bind-to core}"
+    launch "${launcher[@]}" -n "$ranks" "${SIGNET:-./signet}" run "$@"
+}
+
 pass_on() {
     stopped=1
     say "asked to stop; checkpoints are written"

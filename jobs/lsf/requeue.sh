@@ -24,14 +24,13 @@ cd "${LS_SUBCWD:-.}" || exit 66
 dir=${DIR:-runs/$(basename "${CONFIG%.cfg}")}
 mkdir -p "$dir" || exit 73
 restart=$(cat "$dir/restarts" 2>/dev/null || echo 0)
-read -r -a launcher <<<"${MPIRUN:-mpirun --map-by slot:PE=${OMP_NUM_THREADS:-1} --bind-to core}"
 
 # shellcheck disable=SC2317 # called by go_on
 queue_again() {
     echo $((restart + 1)) >"$dir/restarts" && brequeue "${LSB_JOBID:-}"
 }
 say "job ${LSB_JOBID:-none}, restart $restart: $CONFIG -> $dir"
-launch "${launcher[@]}" -n "${LSB_DJOB_NUMPROC:-1}" "${SIGNET:-./signet}" run "$CONFIG" --out "$dir" --wait
+launch_signet "${LSB_DJOB_NUMPROC:-1}" "${OMP_NUM_THREADS:-1}" "$CONFIG" --out "$dir" --wait
 code=$?
 if [ "$code" != 75 ]; then rm -f "$dir/restarts"; fi
 go_on "$code" "$restart" "$RESTARTS" queue_again

@@ -22,12 +22,11 @@ cd "${PBS_O_WORKDIR:-.}" || exit 66
 . "$JOBS/launch.sh" || exit 66
 dir=${DIR:-runs/$(basename "${CONFIG%.cfg}")}
 ranks=$(wc -l <"${PBS_NODEFILE:-/dev/null}")
-read -r -a launcher <<<"${MPIRUN:-mpirun --map-by slot:PE=${OMP_NUM_THREADS:-1} --bind-to core}"
 variables="CONFIG=$CONFIG,DIR=$dir,MINUTES=$MINUTES,RESTARTS=$RESTARTS,JOBS=$JOBS,RESTART=$((${RESTART:-0} + 1))"
 variables="$variables${SIGNET:+,SIGNET=$SIGNET}${MPIRUN:+,MPIRUN=$MPIRUN}"
 
 say "job ${PBS_JOBID:-none}, restart ${RESTART:-0}: $CONFIG -> $dir"
-launch "${launcher[@]}" -n "$((ranks > 0 ? ranks : 1))" "${SIGNET:-./signet}" run "$CONFIG" --out "$dir" --wait \
+launch_signet "$((ranks > 0 ? ranks : 1))" "${OMP_NUM_THREADS:-1}" "$CONFIG" --out "$dir" --wait \
     --time-limit "$MINUTES"
 go_on $? "${RESTART:-0}" "$RESTARTS" \
     qsub -W "depend=afterany:${PBS_JOBID:-}" -v "$variables" "$JOBS/pbs/requeue.sh"

@@ -31,10 +31,9 @@ config=$1 dir=$2
 shift 2
 # PARTS says how many there are where a piece of the array is submitted again, such as --array=3.
 part=$SLURM_ARRAY_TASK_ID parts=${PARTS:-$SLURM_ARRAY_TASK_MAX}
-read -r -a launcher <<<"${MPIRUN:-mpirun --map-by slot:PE=${SLURM_CPUS_PER_TASK:-1} --bind-to core}"
 
 say "job ${SLURM_JOB_ID:-none}, restart ${SLURM_RESTART_COUNT:-0}: part $part of $parts of $config -> $dir/part-$part"
-launch "${launcher[@]}" -n "${SLURM_NTASKS:-1}" "${SIGNET:-./signet}" run "$config" --out "$dir/part-$part" \
+launch_signet "${SLURM_NTASKS:-1}" "${SLURM_CPUS_PER_TASK:-1}" "$config" --out "$dir/part-$part" \
     --part "$part/$parts" --wait "$@"
 go_on $? "${SLURM_RESTART_COUNT:-0}" "$RESTARTS" \
     scontrol requeue "${SLURM_ARRAY_JOB_ID:-}_$SLURM_ARRAY_TASK_ID" # the job id of one task names the whole array

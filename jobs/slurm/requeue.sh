@@ -26,8 +26,7 @@ cd "${SLURM_SUBMIT_DIR:-.}" || exit 66
 config=$1
 dir=${2:-runs/$(basename "${config%.cfg}")}
 shift $(($# < 2 ? $# : 2))
-read -r -a launcher <<<"${MPIRUN:-mpirun --map-by slot:PE=${SLURM_CPUS_PER_TASK:-1} --bind-to core}"
 
 say "job ${SLURM_JOB_ID:-none}, restart ${SLURM_RESTART_COUNT:-0}: $config -> $dir"
-launch "${launcher[@]}" -n "${SLURM_NTASKS:-1}" "${SIGNET:-./signet}" run "$config" --out "$dir" --wait "$@"
+launch_signet "${SLURM_NTASKS:-1}" "${SLURM_CPUS_PER_TASK:-1}" "$config" --out "$dir" --wait "$@"
 go_on $? "${SLURM_RESTART_COUNT:-0}" "$RESTARTS" scontrol requeue "${SLURM_JOB_ID:-}"
