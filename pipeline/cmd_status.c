@@ -30,7 +30,7 @@ typedef struct view {
     char holder[512]; /* who runs it; "": nobody */
     int count[SG_STATE_COUNT];
     double flop, done_flop;
-    int looked_at; /* finished stages when the outlook was made; -1: never */
+    int done, failed; /* stages, when the outlook was made; -1: never */
     sg_outlook outlook;
 } view;
 
@@ -53,9 +53,10 @@ static int look(view *v) {
         v->flop += stage->flop;
         if (stage->state == SG_STATE_DONE) v->done_flop += stage->flop;
     }
-    if (v->count[SG_STATE_DONE] == v->looked_at && v->count[SG_STATE_FAILED] == 0) return SG_OK;
+    if (v->count[SG_STATE_DONE] == v->done && v->count[SG_STATE_FAILED] == v->failed) return SG_OK;
     SG_TRY(sg_collect_outlook(v->dir, v->config, v->plan, &v->outlook));
-    v->looked_at = v->count[SG_STATE_DONE];
+    v->done = v->count[SG_STATE_DONE];
+    v->failed = v->count[SG_STATE_FAILED];
     return SG_OK;
 }
 
@@ -189,7 +190,7 @@ int sg_cmd_status(int argc, char **argv) {
     sg_cli cli;
     SG_TRY(sg_cli_parse(&cli, argc, argv));
     if (cli.help) return SG_OK;
-    view v = {.cli = &cli, .dir = cli.positional[0], .looked_at = -1};
+    view v = {.cli = &cli, .dir = cli.positional[0], .done = -1, .failed = -1};
     SG_TRY(sg_facts_open(v.dir, &v.config, &v.plan));
     int status = SG_AT(look(&v));
     if (status == SG_OK && cli.watch)
