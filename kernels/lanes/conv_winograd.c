@@ -2,10 +2,13 @@
  * the two channel counts exchanged and turned by 180 degrees.
  *
  * Tiles of all blocks are numbered through and worked on in groups. For a group: transform the inputs into
- * one micro-panel [in][lanes] per tile and position, multiply by the packed weights, transform back into y.
- * Either each thread has groups of its own, which stay in its cache, or (few tiles, or weights so large that
- * every thread reading them all would cost more than sharing) the threads divide each group's channels and
- * positions among them. Every output is the same sums in the same order either way. */
+ * one micro-panel [in][lanes] per tile and position, multiply by the transformed weights, transform back into
+ * y. Every output is the same sums in the same order in each of the three ways of doing so:
+ * - each thread has groups of its own, which stay in its cache;
+ * - few tiles: the threads divide each group's channels and positions among them;
+ * - large weights: a group is as large as the last cache allows, and each thread has output panels of its
+ *   own, whose weights it transforms when it comes to them. Transformed, they are 4 times as many (m = 4):
+ *   to memory and back they would cost more than the transform. */
 #include "kernels/lanes/conv_winograd.h"
 
 #include <omp.h>
@@ -18,7 +21,10 @@ enum {
         512 << 10, /* transformed inputs and products of a group: what L2 holds beside the weights */
     GROUP_TILES = 16,
     GROUP_TILES_LEAST = 2,
-    SHARED_WEIGHTS_BYTES = 4 << 20, /* packed weights from which on the threads divide them */
+    LARGE_WEIGHTS_BYTES = 4 << 20, /* transformed weights from which on they are large, */
+    LARGE_GROUP_BYTES = 8 << 20,   /* then the transformed inputs of a group, */
+    LARGE_GROUP_TILES = 64,
+    BATCH_BYTES = 2 << 20, /* and the transformed weights that a thread has at once */
     PREPARE_STEPS = 16
 };
 
@@ -28,12 +34,20 @@ typedef struct winograd {
     bool data_gradient;
     int inputs, outputs; /* channels that are summed over, channels that are written */
     int height, width, tiles_down, tiles_across;
-    int panels;                            /* of ukernel.rows outputs */
-    int group;                             /* tiles that one thread's scratch holds */
-    size_t packed_position;                /* floats from a position to the next in packed */
-    size_t thread_values, thread_products; /* floats of one thread's scratch */
-    float *zero;                           /* a pixel of zeros */
+    int panels;          /* of ukernel.rows outputs */
+    bool large;          /* weights: packed holds their taps */
+    int batch;           /* panels that a thread has at once where weights are large, else all */
+    int group;           /* most tiles of a group: of a thread's or, where weights are large, of all */
+    size_t packed_step;  /* floats from a position, or a tap, to the next in packed */
+    size_t weights_step; /* floats from a position to the next in a thread's own weights, if large */
+    float *zero;         /* a pixel of zeros */
 } winograd;
+
+/* Floats of scratch that a thread has. Where threads share values and products these lie end to end, so they
+ * have one row more: the threads' rows together may be one short of odd. */
+typedef struct room {
+    size_t values, weights, products;
+} room;
 
 bool SG_VARIANT(sg_winograd_supports)(const sg_machine *machine, const sg_conv_shape *shape) {
     return shape->kernel_height == 3 && shape->kernel_width == 3 && shape->stride == 1 &&
@@ -52,16 +66,33 @@ static winograd plan(const winograd_form *form, const sg_machine *machine, const
     w.tiles_across = winograd_ceil(w.width, form->tile);
     int rows = machine->ukernel.rows;
     w.panels = winograd_ceil(w.outputs, rows);
-    size_t tile_bytes =
-        (size_t)form->positions * (size_t)(w.inputs + w.panels * rows) * SG_LANES * sizeof(float);
-    size_t fit = GROUP_BYTES / tile_bytes;
-    w.group = fit > GROUP_TILES ? GROUP_TILES : fit < GROUP_TILES_LEAST ? GROUP_TILES_LEAST : (int)fit;
-    w.packed_position = winograd_position((size_t)w.panels * (size_t)w.inputs * (size_t)rows / SG_LANES + 1);
-    /* One row more for each thread: the threads' rows together may be one short of odd. */
-    size_t positions = (size_t)form->positions, tiles = (size_t)w.group;
-    w.thread_values = positions * (winograd_position(tiles * (size_t)w.inputs) + SG_LANES);
-    w.thread_products = positions * (winograd_position(tiles * (size_t)(w.panels * rows)) + SG_LANES);
+    size_t positions = (size_t)form->positions, inputs = (size_t)w.inputs;
+    size_t panel = inputs * (size_t)rows, panel_bytes = positions * panel * sizeof(float);
+    w.large = panel_bytes * (size_t)w.panels >= LARGE_WEIGHTS_BYTES;
+    w.batch = w.panels;
+    size_t group_bytes = GROUP_BYTES, most = GROUP_TILES, tile_rows = inputs + (size_t)(w.panels * rows);
+    if (w.large) {
+        int fit = (int)(BATCH_BYTES / panel_bytes);
+        w.batch = fit < 1 ? 1 : fit < w.panels ? fit : w.panels;
+        group_bytes = LARGE_GROUP_BYTES;
+        most = LARGE_GROUP_TILES;
+        tile_rows = inputs;
+    }
+    size_t fit = group_bytes / (positions * tile_rows * SG_LANES * sizeof(float));
+    w.group = (int)(fit > most ? most : fit < GROUP_TILES_LEAST ? GROUP_TILES_LEAST : fit);
+    w.packed_step = winograd_position(panel * (w.large ? 1 : (size_t)w.panels) / SG_LANES + 1);
+    w.weights_step = winograd_position(panel * (size_t)w.batch / SG_LANES + 1);
     return w;
+}
+
+static room room_of(const winograd *w) {
+    size_t positions = (size_t)w->form->positions, threads = (size_t)w->machine->threads;
+    size_t tiles = (size_t)w->group, rows = (size_t)w->machine->ukernel.rows;
+    size_t value_rows = tiles * (size_t)w->inputs, product_rows = tiles * (size_t)w->batch * rows;
+    if (w->large) value_rows = winograd_ceil((int)value_rows, (int)threads);
+    return (room){.values = positions * (winograd_position(value_rows) + SG_LANES),
+                  .weights = w->large ? positions * w->weights_step : 0,
+                  .products = positions * (winograd_position(product_rows) + SG_LANES)};
 }
 
 static size_t zero_size(const winograd *w) {
@@ -69,9 +100,12 @@ static size_t zero_size(const winograd *w) {
 }
 
 static sg_conv_bytes bytes(const winograd *w) {
-    size_t scratch = (size_t)w->machine->threads * (w->thread_values + w->thread_products);
-    return (sg_conv_bytes){.packed = (size_t)w->form->positions * w->packed_position * sizeof(float),
-                           .scratch = scratch * sizeof(float),
+    room r = room_of(w);
+    size_t packed =
+        (w->large ? (size_t)w->panels * WINOGRAD_TAPS : (size_t)w->form->positions) * w->packed_step;
+    return (sg_conv_bytes){.packed = packed * sizeof(float),
+                           .scratch = (size_t)w->machine->threads * (r.values + r.weights + r.products) *
+                                      sizeof(float),
                            .state = zero_size(w) * sizeof(float)};
 }
 
@@ -94,10 +128,10 @@ static int create(void **state, const winograd *planned) {
     return status;
 }
 
-/* The nine taps of `rows` outputs for inputs first..first+steps-1: taps[step][9][width], zero past the
- * outputs. */
-static void collect_taps(const winograd *w, const float *weights, int panel, int first, int steps, int width,
-                         float *taps) {
+/* The nine taps of `rows` outputs for inputs first..first+steps-1: tap t of them at taps[t * stride], there
+ * [step][rows]; zero past the outputs. */
+static void collect_taps(const winograd *w, const float *weights, int panel, int first, int steps,
+                         float *taps, size_t stride) {
     int rows = w->machine->ukernel.rows;
     size_t output_stride = WINOGRAD_TAPS * (w->data_gradient ? 1 : (size_t)w->inputs);
     size_t input_stride = WINOGRAD_TAPS * (w->data_gradient ? (size_t)w->outputs : 1);
@@ -105,54 +139,48 @@ static void collect_taps(const winograd *w, const float *weights, int panel, int
         int output = panel * rows + r;
         const float *from = weights + (size_t)output * output_stride + (size_t)first * input_stride;
         for (int k = 0; k < steps; k++, from += input_stride) {
-            float *to = taps + k * WINOGRAD_TAPS * width + r;
-            for (int t = 0; t < WINOGRAD_TAPS; t++)
-                to[t * width] =
+            float *to = taps + k * rows + r;
+            for (size_t t = 0; t < WINOGRAD_TAPS; t++)
+                to[t * stride] =
                     output >= w->outputs ? 0.0f : from[w->data_gradient ? WINOGRAD_TAPS - 1 - t : t];
         }
     }
 }
 
-/* Packs one panel. Whole vectors are stored though a step has `rows` floats: what spills into the next steps
- * is overwritten when these follow, and near the panel's end the step is copied exactly. */
-static void prepare_panel(const winograd *w, const float *weights, float *packed, int panel, int width) {
-    int rows = w->machine->ukernel.rows, positions = w->form->positions;
-    _Alignas(64) float taps[PREPARE_STEPS * WINOGRAD_TAPS * WINOGRAD_MOST_ROWS] = {0};
-    _Alignas(64) float exact[WINOGRAD_POSITIONS * WINOGRAD_MOST_ROWS];
+static void prepare_panel(const winograd *w, const float *weights, float *packed, int panel) {
+    enum { STRIDE = PREPARE_STEPS * WINOGRAD_MOST_ROWS };
+    _Alignas(64) float taps[WINOGRAD_TAPS * STRIDE] = {0};
+    size_t rows = (size_t)w->machine->ukernel.rows, inputs = (size_t)w->inputs;
     for (int first = 0; first < w->inputs; first += PREPARE_STEPS) {
         int steps = w->inputs - first < PREPARE_STEPS ? w->inputs - first : PREPARE_STEPS;
-        collect_taps(w, weights, panel, first, steps, width, taps);
-        for (int k = 0; k < steps; k++) {
-            const float *from = taps + k * WINOGRAD_TAPS * width;
-            float *to = packed + ((size_t)panel * (size_t)w->inputs + (size_t)(first + k)) * (size_t)rows;
-            if ((first + k) * rows + width <= w->inputs * rows) {
-                w->form->weights(from, width, to, w->packed_position);
-            } else {
-                w->form->weights(from, width, exact, (size_t)width);
-                for (int p = 0; p < positions; p++)
-                    memcpy(to + (size_t)p * w->packed_position, exact + p * width,
-                           (size_t)rows * sizeof(float));
-            }
-        }
+        collect_taps(w, weights, panel, first, steps, taps, STRIDE);
+        w->form->weights(taps, STRIDE, steps * (int)rows,
+                         packed + ((size_t)panel * inputs + (size_t)first) * rows, w->packed_step);
     }
 }
 
 int SG_VARIANT(sg_winograd_prepare)(void *state, const float *weights, float *packed) {
     const winograd *w = state;
-    int width = winograd_ceil(w->machine->ukernel.rows, SG_WIDTH) * SG_WIDTH;
 #pragma omp parallel for num_threads(w->machine->threads) schedule(static)
-    for (int panel = 0; panel < w->panels; panel++) prepare_panel(w, weights, packed, panel, width);
+    for (int panel = 0; panel < w->panels; panel++)
+        if (w->large)
+            collect_taps(w, weights, panel, 0, w->inputs,
+                         packed + (size_t)panel * WINOGRAD_TAPS * w->packed_step, w->packed_step);
+        else
+            prepare_panel(w, weights, packed, panel);
     return SG_OK;
 }
 
-/* What one run works on, and a tile's place in it. */
+/* What one run works on. */
 typedef struct job {
     const winograd *w;
     const sg_tensor *in, *out;
     const float *bias;
-    const float *packed; /* [position][panel][inputs][rows] */
-    float *values;       /* per thread [position][tile][inputs][lanes] */
-    float *products;     /* per thread [position][tile][panels * rows][lanes] */
+    const float *packed; /* [position][panel][inputs][rows], or [panel][tap][inputs][rows] if large */
+    room room;
+    float *values;   /* per thread [position][tile][inputs][lanes] */
+    float *weights;  /* per thread [position][panel][inputs][rows], if large */
+    float *products; /* per thread [position][tile][panels * rows][lanes] */
     bool accumulate;
     int tiles; /* of all blocks */
 } job;
@@ -187,30 +215,34 @@ static void transform_inputs(const job *j, int first, int count, float *values, 
     }
 }
 
-static void multiply(const job *j, int count, const float *values, float *products, int member, int members) {
+/* A member's share of the positions of `panels` panels, whose weights are [position][panel][inputs][rows]. */
+static void multiply(const job *j, int count, const float *values, const float *weights, size_t weights_step,
+                     int panels, float *products, int member, int members) {
     const winograd *w = j->w;
     const sg_ukernel *u = &w->machine->ukernel;
-    size_t rows = (size_t)u->rows, channels = (size_t)w->inputs, panels = (size_t)w->panels, item, to;
+    size_t channels = (size_t)w->inputs, panel_rows = (size_t)(panels * u->rows), item, to;
     size_t value_position = winograd_position((size_t)count * channels);
-    size_t product_position = winograd_position((size_t)count * panels * rows);
-    winograd_share((size_t)w->form->positions * panels, member, members, &item, &to);
+    size_t product_position = winograd_position((size_t)count * panel_rows);
+    winograd_share((size_t)(w->form->positions * panels), member, members, &item, &to);
     for (; item < to; item++) {
-        size_t position = item / panels, panel = item % panels;
-        const float *a = j->packed + position * w->packed_position + panel * channels * rows;
+        size_t position = item / (size_t)panels, panel = item % (size_t)panels * (size_t)u->rows;
+        const float *a = weights + position * weights_step + panel * channels;
         const float *b = values + position * value_position;
-        float *c = products + position * product_position + panel * rows * SG_LANES;
+        float *c = products + position * product_position + panel * SG_LANES;
         for (int tile = 0; tile < count; tile++)
             u->run(u, u->rows, w->inputs, a, b + (size_t)tile * channels * SG_LANES,
-                   c + (size_t)tile * panels * rows * SG_LANES, SG_LANES, false);
+                   c + (size_t)tile * panel_rows * SG_LANES, SG_LANES, false);
     }
 }
 
-static void transform_outputs(const job *j, int first, int count, const float *products, int member,
-                              int members) {
+/* A member's share of the outputs of panels first_panel..first_panel+panels-1. */
+static void transform_outputs(const job *j, int first, int count, int first_panel, int panels,
+                              const float *products, int member, int members) {
     const winograd *w = j->w;
-    size_t channels = (size_t)w->outputs, padded = (size_t)w->panels * (size_t)w->machine->ukernel.rows, item,
-           to;
-    size_t position = winograd_position((size_t)count * padded);
+    int rows = w->machine->ukernel.rows, first_channel = first_panel * rows;
+    int left = w->outputs - first_channel;
+    size_t padded = (size_t)(panels * rows), channels = (size_t)(left < panels * rows ? left : panels * rows);
+    size_t position = winograd_position((size_t)count * padded), item, to;
     winograd_share((size_t)count * channels, member, members, &item, &to);
     while (item < to) {
         size_t tile = item / channels, channel = item % channels;
@@ -222,61 +254,82 @@ static void transform_outputs(const job *j, int first, int count, const float *p
         locate(w, following(j, first + (int)tile), &block, &y, &x);
         winograd_gather(j->out, block, y, x, w->form->tile, w->zero, next);
         w->form->output(products + (tile * padded + channel) * SG_LANES, position, j->bias, j->accumulate,
-                        pixel, (const float *const *)next, (int)channel, (int)last);
+                        pixel, (const float *const *)next, first_channel + (int)channel,
+                        first_channel + (int)last);
         item += last - channel;
     }
 }
 
 /* All threads at one group. */
 static void run_shared(const job *j, int first, int count, int member, int members) {
+    const winograd *w = j->w;
     transform_inputs(j, first, count, j->values, member, members);
 #pragma omp barrier
-    multiply(j, count, j->values, j->products, member, members);
+    multiply(j, count, j->values, j->packed, w->packed_step, w->panels, j->products, member, members);
 #pragma omp barrier
-    transform_outputs(j, first, count, j->products, member, members);
+    transform_outputs(j, first, count, 0, w->panels, j->products, member, members);
 }
 
 /* One thread at its own group. */
 static void run_own(const job *j, int first, int count, int member) {
     const winograd *w = j->w;
-    float *values = j->values + (size_t)member * w->thread_values;
-    float *products = j->products + (size_t)member * w->thread_products;
+    float *values = j->values + (size_t)member * j->room.values;
+    float *products = j->products + (size_t)member * j->room.products;
     transform_inputs(j, first, count, values, 0, 1);
-    multiply(j, count, values, products, 0, 1);
-    transform_outputs(j, first, count, products, 0, 1);
+    multiply(j, count, values, j->packed, w->packed_step, w->panels, products, 0, 1);
+    transform_outputs(j, first, count, 0, w->panels, products, 0, 1);
+}
+
+/* All threads at one group, each at its own panels. */
+static void run_large(const job *j, int first, int count, int member, int members) {
+    const winograd *w = j->w;
+    float *weights = j->weights + (size_t)member * j->room.weights;
+    float *products = j->products + (size_t)member * j->room.products;
+    int panel_floats = w->inputs * w->machine->ukernel.rows;
+    size_t panel, to;
+    transform_inputs(j, first, count, j->values, member, members);
+#pragma omp barrier
+    winograd_share((size_t)w->panels, member, members, &panel, &to);
+    while (panel < to) {
+        int panels = to - panel < (size_t)w->batch ? (int)(to - panel) : w->batch;
+        for (int i = 0; i < panels; i++)
+            w->form->weights(j->packed + (panel + (size_t)i) * WINOGRAD_TAPS * w->packed_step, w->packed_step,
+                             panel_floats, weights + (size_t)i * (size_t)panel_floats, w->weights_step);
+        multiply(j, count, j->values, weights, w->weights_step, panels, products, 0, 1);
+        transform_outputs(j, first, count, (int)panel, panels, products, 0, 1);
+        panel += (size_t)panels;
+    }
+#pragma omp barrier
 }
 
 int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass) {
     const winograd *w = state;
-    job j = {
-        .w = w, .in = w->data_gradient ? pass->dy : pass->x, .out = w->data_gradient ? pass->dx : pass->y};
+    size_t threads = (size_t)w->machine->threads;
+    job j = {.w = w, .packed = pass->packed, .room = room_of(w), .values = pass->scratch};
+    j.in = w->data_gradient ? pass->dy : pass->x;
+    j.out = w->data_gradient ? pass->dx : pass->y;
     j.bias = w->data_gradient ? NULL : pass->bias;
     j.accumulate = w->data_gradient && pass->accumulate;
     j.tiles = pass->blocks * w->tiles_down * w->tiles_across;
-    int threads = w->machine->threads, tiles = j.tiles;
-    j.packed = pass->packed;
-    j.values = pass->scratch;
-    j.products = pass->scratch + (size_t)threads * w->thread_values;
-    size_t packed_bytes = (size_t)w->form->positions * w->packed_position * sizeof(float);
-    bool shared = threads > 1 && (tiles < 4 * threads || packed_bytes >= SHARED_WEIGHTS_BYTES);
-#pragma omp parallel num_threads(threads)
+    j.weights = j.values + threads * j.room.values;
+    j.products = j.weights + threads * j.room.weights;
+    bool own = !w->large && (threads == 1 || (size_t)j.tiles >= 4 * threads);
+#pragma omp parallel num_threads((int)threads)
     {
         int member = omp_get_thread_num(), members = omp_get_num_threads();
-        size_t from = 0, to = (size_t)tiles;
-        int room = w->group * members;
-        if (!shared) {
-            winograd_share((size_t)tiles, member, members, &from, &to);
-            room = w->group;
-        }
-        int groups = winograd_ceil((int)(to - from), room);
+        size_t from = 0, to = (size_t)j.tiles;
+        if (own) winograd_share((size_t)j.tiles, member, members, &from, &to);
+        int groups = winograd_ceil((int)(to - from), w->group * (own || w->large ? 1 : members));
         for (int g = 0; g < groups; g++) {
             size_t begin, end;
             winograd_share(to - from, g, groups, &begin, &end);
             int first = (int)(from + begin), count = (int)(end - begin);
-            if (shared)
-                run_shared(&j, first, count, member, members);
-            else
+            if (own)
                 run_own(&j, first, count, member);
+            else if (w->large)
+                run_large(&j, first, count, member, members);
+            else
+                run_shared(&j, first, count, member, members);
         }
     }
     return SG_OK;

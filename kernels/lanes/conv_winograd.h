@@ -45,9 +45,9 @@ typedef struct winograd_form {
     void (*output)(const float *in, size_t position, const float *bias, bool accumulate, float *const *pixel,
                    const float *const *next, int first, int last);
 
-    /* G w G^T for `width` weights side by side (a multiple of SG_WIDTH): taps[9][width] to
-     * out[p * position + i]; out is not aligned. */
-    void (*weights)(const float *taps, int width, float *out, size_t position);
+    /* G w G^T for `count` weights side by side: tap t of them at taps[t * stride], to out[p * position + i];
+     * taps is readable to the next full vector, out is not aligned. */
+    void (*weights)(const float *taps, size_t stride, int count, float *out, size_t position);
 
     /* G^T S G for a lane row of sums: sum[p * position + lane] to taps[9][SG_LANES]. */
     void (*taps)(const float *sum, size_t position, float *taps);

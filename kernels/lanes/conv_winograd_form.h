@@ -80,14 +80,15 @@ static void output(const float *in, size_t position, const float *bias, bool acc
     }
 }
 
-static void weights(const float *taps, int width, float *out, size_t position) {
-    for (int i = 0; i < width; i += SG_WIDTH) {
+static void weights(const float *taps, size_t stride, int count, float *out, size_t position) {
+    for (int i = 0; i < count; i += SG_WIDTH) {
         sg_vec half[SIZE][3];
+        size_t bytes = (size_t)(count - i < SG_WIDTH ? count - i : SG_WIDTH) * sizeof(float);
 #pragma GCC unroll 6
         for (int j = 0; j < 3; j++) {
             sg_vec g[3], line[SIZE];
 #pragma GCC unroll 6
-            for (int r = 0; r < 3; r++) g[r] = sg_load(taps + (r * 3 + j) * width + i);
+            for (int r = 0; r < 3; r++) g[r] = sg_load(taps + (size_t)(r * 3 + j) * stride + i);
             weights_line(g, line);
 #pragma GCC unroll 6
             for (int r = 0; r < SIZE; r++) half[r][j] = line[r];
@@ -97,8 +98,13 @@ static void weights(const float *taps, int width, float *out, size_t position) {
             sg_vec line[SIZE];
             weights_line(half[r], line);
 #pragma GCC unroll 6
-            for (int j = 0; j < SIZE; j++)
-                winograd_store_unaligned(out + (size_t)(r * SIZE + j) * position + i, line[j]);
+            for (int j = 0; j < SIZE; j++) {
+                float *to = out + (size_t)(r * SIZE + j) * position + i;
+                if (bytes == sizeof(sg_vec))
+                    winograd_store_unaligned(to, line[j]);
+                else
+                    memcpy(to, &line[j], bytes);
+            }
         }
     }
 }

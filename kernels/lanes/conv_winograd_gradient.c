@@ -2,14 +2,17 @@
  * position the sum over the tiles and lanes of a block is a matrix product of micro-panels, one tile giving
  * SG_LANES steps: x as [step][SG_LANES inputs], dy as [step][rows outputs], both transposed here.
  *
- * A block's tiles come in groups; sums [position][input panel][output panel][rows][lanes] stay in cache from
- * group to group. Then the sums of the block go back to nine taps each and are combined with the other
- * blocks' in the order of sg_tree_order: finished subtrees wait in `slots`.
+ * A block's tiles come in groups, whose length is a function of the shape alone, as are the bits. The sums of
+ * a block go back to nine taps each and are combined with the other blocks' in the order of sg_tree_order:
+ * finished subtrees wait in `slots`.
  *
- * Threads share the packing of each group. After that they divide the positions among them or, where all
- * tiles of a block fit one group and the sums are many, rectangles of channels: then a thread's sums never
- * leave its cache. The length of a group is a function of the shape alone, so neither way shows in the bits.
- */
+ * Threads hand each other as little as they can, since what one core has just written is slow to read, and
+ * to write again, for another:
+ * - by positions, where the sums are few or the groups many: the threads form teams, a block each; only the
+ *   taps of the teams' blocks meet. Inside a team, which is one thread as long as there are blocks enough,
+ *   threads divide the packing of each group and then the positions;
+ * - by rectangles of channels, where the sums are many and all tiles of a block fit one group: the threads
+ *   pack a phase of several blocks, then each takes rectangles, whose sums and taps stay in its cache. */
 #include "kernels/lanes/conv_winograd.h"
 
 #include <omp.h>
@@ -24,7 +27,9 @@ enum {
     GROUP_TILES_LEAST = 4,     /* fewer steps would leave the micro-kernel loading and storing sums */
     RECTANGLE_BYTES = 1 << 20, /* sums from which on they are worked on by rectangles */
     RECTANGLE_IN = 4,          /* panels of a rectangle */
-    RECTANGLE_OUT = 4
+    RECTANGLE_OUT = 4,
+    PHASE_BYTES = 12 << 20,          /* packed panels of a phase */
+    VALUE = WINOGRAD_TAPS * SG_LANES /* floats of the taps of one output and one input panel */
 };
 
 typedef struct winograd_gradient {
@@ -39,22 +44,29 @@ typedef struct winograd_gradient {
     size_t in_position, out_position, sum_position; /* floats from a position to the next */
     float *zero;                                    /* a pixel of zeros */
     size_t *starts; /* with a mask: where in dw the weights of [output][input panel] start */
-    size_t slot;    /* floats of a slot: [input panel][output][9][SG_LANES] */
     int *leaf, *merges;
     int blocks; /* that leaf and merges have room for */
-    /* Of the present run, in its scratch: */
-    float *in;    /* [position][input panel][group * lanes][SG_LANES] */
-    float *out;   /* [position][output panel][group * lanes][rows] */
-    float *sums;  /* [position][input panel][output panel][rows][SG_LANES], or a rectangle's per thread */
-    float *slots; /* finished subtrees */
 } winograd_gradient;
 
-/* Subtrees that wait at most, besides the one in work. */
-static int waiting(int blocks) {
-    int depth = 0;
-    while ((1 << depth) < blocks) depth++;
-    return depth;
-}
+/* The scratch of a run. */
+typedef struct layout {
+    int packed;     /* groups that are packed at once: a team's each, or a phase's */
+    int sums;       /* sets of sums: a team's each, or a thread's */
+    int slots;      /* subtrees that wait at most */
+    size_t slot;    /* floats of a slot: [input panel][output][VALUE] */
+    bool own_slots; /* each thread has slots, of a rectangle's size */
+} layout;
+
+/* One run: its scratch and the tree's order. */
+typedef struct job {
+    const winograd_gradient *g;
+    const sg_conv_pass *pass;
+    layout layout;
+    float *in;    /* per group [position][input panel][tiles * lanes][SG_LANES] */
+    float *out;   /* per group [position][output panel][tiles * lanes][rows] */
+    float *sums;  /* per set [position][input panel][output panel][rows][SG_LANES] */
+    float *slots; /* per set [slot] */
+} job;
 
 static winograd_gradient plan(const winograd_form *form, const sg_machine *machine,
                               const sg_conv_shape *shape, const sg_support *support) {
@@ -82,13 +94,32 @@ static winograd_gradient plan(const winograd_form *form, const sg_machine *machi
                    g.rectangles_in * g.rectangles_out >= 2 * machine->threads;
     g.sum_position = winograd_position(g.rectangles ? (size_t)(RECTANGLE_IN * RECTANGLE_OUT) * rows
                                                     : (size_t)g.in_panels * out_rows);
-    g.slot = (size_t)g.outputs * (size_t)g.in_panels * WINOGRAD_TAPS * SG_LANES;
     return g;
 }
 
-static size_t count_sums(const winograd_gradient *g) {
-    return (size_t)(g->rectangles ? g->machine->threads : 1) * (size_t)g->form->positions * g->sum_position;
+static layout lay_out(const winograd_gradient *g, int blocks) {
+    int threads = g->machine->threads, waiting = 0;
+    while ((1 << waiting) < blocks) waiting++;
+    layout l = {.slots = waiting};
+    l.slot = (size_t)g->outputs * (size_t)g->in_panels * VALUE;
+    if (g->rectangles) {
+        size_t group_bytes = (size_t)g->form->positions * (g->in_position + g->out_position) * sizeof(float);
+        int fit = (int)(PHASE_BYTES / group_bytes),
+            phases = winograd_ceil(blocks > 0 ? blocks : 1, fit > 1 ? fit : 1);
+        l.packed = winograd_ceil(blocks, phases);
+        l.sums = threads;
+        l.own_slots = phases == 1;
+        if (l.own_slots) l.slot = (size_t)(RECTANGLE_IN * RECTANGLE_OUT * g->machine->ukernel.rows) * VALUE;
+    } else {
+        l.packed = l.sums = threads < blocks ? threads : blocks;
+        if (l.sums > 1) l.slots += l.sums;
+    }
+    return l;
 }
+
+static size_t in_size(const winograd_gradient *g) { return (size_t)g->form->positions * g->in_position; }
+static size_t out_size(const winograd_gradient *g) { return (size_t)g->form->positions * g->out_position; }
+static size_t sums_size(const winograd_gradient *g) { return (size_t)g->form->positions * g->sum_position; }
 
 static size_t zero_size(const winograd_gradient *g) {
     return (size_t)(g->inputs > g->outputs ? g->inputs : g->outputs) * SG_LANES;
@@ -99,9 +130,10 @@ static size_t count_starts(const winograd_gradient *g) {
 }
 
 static sg_conv_bytes bytes(const winograd_gradient *g, int blocks) {
-    size_t panels = (size_t)g->form->positions * (g->in_position + g->out_position);
-    return (sg_conv_bytes){.scratch =
-                               (panels + count_sums(g) + (size_t)waiting(blocks) * g->slot) * sizeof(float),
+    layout l = lay_out(g, blocks);
+    size_t scratch = (size_t)l.packed * (in_size(g) + out_size(g)) + (size_t)l.sums * sums_size(g) +
+                     (size_t)(l.own_slots ? g->machine->threads : 1) * (size_t)l.slots * l.slot;
+    return (sg_conv_bytes){.scratch = scratch * sizeof(float),
                            .state = zero_size(g) * sizeof(float) + count_starts(g) * sizeof(size_t)};
 }
 
@@ -175,50 +207,60 @@ static void pack_tile(const winograd_form *form, bool is_input, float *const *pi
     }
 }
 
-/* Packs tiles first..first+count-1 of a block. */
-static void pack_group(winograd_gradient *g, const sg_conv_pass *pass, int block, int first, int count,
-                       int member, int members) {
+/* From..to of panels or tiles. */
+typedef struct span {
+    size_t from, to;
+} span;
+
+static span share(int n, int member, int members) {
+    span s;
+    winograd_share((size_t)n, member, members, &s.from, &s.to);
+    return s;
+}
+
+/* Packs a member's share of tiles first..first+count-1 of a block as group `group`: of the tiles where there
+ * are enough of them, or of the panels. */
+static void pack_group(const job *j, int group, int block, int first, int count, int member, int members) {
     _Alignas(64) float strip[WINOGRAD_POSITIONS * TRANSPOSE_STRIP * SG_LANES] = {0};
     enum { SQUARE = WINOGRAD_TILE * WINOGRAD_TILE };
-    float *in_pixel[WINOGRAD_POSITIONS], *in_next[SQUARE], *out_pixel[SQUARE], *out_next[SQUARE];
+    const winograd_gradient *g = j->g;
     const winograd_form *form = g->form;
-    int rows = g->machine->ukernel.rows, panels = g->in_panels + g->out_panels, gathered = -1;
-    size_t item, to;
-    winograd_share((size_t)count * (size_t)panels, member, members, &item, &to);
-    for (; item < to; item++) {
-        int panel = (int)item % panels, tile = (int)item / panels;
-        if (tile != gathered) {
-            int y = (first + tile) / g->tiles_across * form->tile,
-                x = (first + tile) % g->tiles_across * form->tile;
-            winograd_gather(pass->x, block, y - 1, x - 1, form->tile + 2, g->zero, in_pixel);
-            winograd_gather(pass->dy, block, y, x, form->tile, g->zero, out_pixel);
-            y = (first + tile + 1) / g->tiles_across * form->tile;
-            x = (first + tile + 1) % g->tiles_across * form->tile;
-            winograd_gather(pass->x, block, y + 1, x + 1, form->tile, g->zero, in_next);
-            winograd_gather(pass->dy, block, y, x, form->tile, g->zero, out_next);
-            gathered = tile;
-        }
-        if (panel < g->in_panels) {
-            float *at = g->in + ((size_t)panel * (size_t)count + (size_t)tile) * SG_LANES * SG_LANES;
-            pack_tile(form, true, in_pixel, in_next, g->inputs, panel * SG_LANES, SG_LANES, at,
-                      g->in_position, strip);
-        } else {
-            panel -= g->in_panels;
-            float *at = g->out + ((size_t)panel * (size_t)count + (size_t)tile) * SG_LANES * (size_t)rows;
-            pack_tile(form, false, out_pixel, out_next, g->outputs, panel * rows, rows, at, g->out_position,
-                      strip);
-        }
+    const sg_tensor *x = j->pass->x, *dy = j->pass->dy;
+    float *in = j->in + (size_t)group * in_size(g), *out = j->out + (size_t)group * out_size(g);
+    int rows = g->machine->ukernel.rows;
+    bool by_tiles = count >= 2 * members;
+    span tiles = by_tiles ? share(count, member, members) : share(count, 0, 1);
+    span ins = by_tiles ? share(g->in_panels, 0, 1) : share(g->in_panels, member, members);
+    span outs = by_tiles ? share(g->out_panels, 0, 1) : share(g->out_panels, member, members);
+    for (size_t tile = tiles.from; tile < tiles.to; tile++) {
+        float *in_pixel[WINOGRAD_POSITIONS], *in_next[SQUARE], *out_pixel[SQUARE], *out_next[SQUARE];
+        int at = first + (int)tile;
+        int y = at / g->tiles_across * form->tile, column = at % g->tiles_across * form->tile;
+        winograd_gather(x, block, y - 1, column - 1, form->tile + 2, g->zero, in_pixel);
+        winograd_gather(dy, block, y, column, form->tile, g->zero, out_pixel);
+        y = (at + 1) / g->tiles_across * form->tile;
+        column = (at + 1) % g->tiles_across * form->tile;
+        winograd_gather(x, block, y + 1, column + 1, form->tile, g->zero, in_next);
+        winograd_gather(dy, block, y, column, form->tile, g->zero, out_next);
+        for (size_t panel = ins.from; panel < ins.to; panel++)
+            pack_tile(form, true, in_pixel, in_next, g->inputs, (int)panel * SG_LANES, SG_LANES,
+                      in + (panel * (size_t)count + tile) * SG_LANES * SG_LANES, g->in_position, strip);
+        for (size_t panel = outs.from; panel < outs.to; panel++)
+            pack_tile(form, false, out_pixel, out_next, g->outputs, (int)panel * rows, rows,
+                      out + (panel * (size_t)count + tile) * SG_LANES * (size_t)rows, g->out_position, strip);
     }
 }
 
-/* One product of panels: `count` tiles, into sums at `to`. */
-static inline void multiply(const winograd_gradient *g, int position, int in_panel, int out_panel, int count,
+/* One product of panels of group `group`, which has `count` tiles, into sums at `to`. */
+static inline void multiply(const job *j, int group, int position, int in_panel, int out_panel, int count,
                             float *to, bool accumulate) {
+    const winograd_gradient *g = j->g;
     const sg_ukernel *u = &g->machine->ukernel;
     size_t steps = (size_t)count * SG_LANES;
-    const float *a =
-        g->out + (size_t)position * g->out_position + (size_t)out_panel * steps * (size_t)u->rows;
-    const float *b = g->in + (size_t)position * g->in_position + (size_t)in_panel * steps * SG_LANES;
+    const float *a = j->out + (size_t)group * out_size(g) + (size_t)position * g->out_position +
+                     (size_t)out_panel * steps * (size_t)u->rows;
+    const float *b = j->in + (size_t)group * in_size(g) + (size_t)position * g->in_position +
+                     (size_t)in_panel * steps * SG_LANES;
     u->run(u, u->rows, (int)steps, a, b, to, SG_LANES, accumulate);
 }
 
@@ -245,106 +287,171 @@ static void deliver(const winograd_gradient *g, int output, int in_panel, const 
 typedef struct branch {
     int depth, merges;
     bool last;
-    float *dw;
 } branch;
 
-static void finish(const winograd_gradient *g, const branch *to, int output, int in_panel, const float *sum) {
-    enum { VALUE = WINOGRAD_TAPS * SG_LANES };
-    _Alignas(64) float taps[VALUE];
-    g->form->taps(sum, g->sum_position, taps);
-    float *slots = g->slots + ((size_t)in_panel * (size_t)g->outputs + (size_t)output) * VALUE;
-    for (int m = 1; m <= to->merges; m++) {
-        const float *lower = slots + (size_t)(to->depth - m) * g->slot;
+static branch branch_of(const job *j, int i, int depth) {
+    return (branch){.depth = depth, .merges = j->g->merges[i], .last = i == j->pass->blocks - 1};
+}
+
+/* `slots` is the place of these taps in the first slot. */
+static void combine(const job *j, branch to, float *slots, float *taps, int output, int in_panel) {
+    for (int m = 1; m <= to.merges; m++) {
+        const float *lower = slots + (size_t)(to.depth - m) * j->layout.slot;
         for (int i = 0; i < VALUE; i += SG_WIDTH) sg_store(taps + i, sg_load(lower + i) + sg_load(taps + i));
     }
-    if (to->last)
-        deliver(g, output, in_panel, taps, to->dw);
+    if (to.last)
+        deliver(j->g, output, in_panel, taps, j->pass->dw);
     else
-        memcpy(slots + (size_t)(to->depth - to->merges) * g->slot, taps, sizeof taps);
+        memcpy(slots + (size_t)(to.depth - to.merges) * j->layout.slot, taps, VALUE * sizeof *taps);
 }
 
-static void multiply_positions(winograd_gradient *g, int count, bool accumulate, int member, int members) {
-    size_t tile = (size_t)g->machine->ukernel.rows * SG_LANES, panels = (size_t)g->in_panels, item, to;
-    winograd_share((size_t)g->form->positions * panels, member, members, &item, &to);
-    for (; item < to; item++) {
+static void finish(const job *j, branch to, const float *sum, float *slots, int output, int in_panel) {
+    _Alignas(64) float taps[VALUE];
+    j->g->form->taps(sum, j->g->sum_position, taps);
+    combine(j, to, slots, taps, output, in_panel);
+}
+
+static void multiply_positions(const job *j, int team, int count, bool accumulate, int member, int members) {
+    const winograd_gradient *g = j->g;
+    size_t tile = (size_t)g->machine->ukernel.rows * SG_LANES, panels = (size_t)g->in_panels;
+    span items = share(g->form->positions * g->in_panels, member, members);
+    for (size_t item = items.from; item < items.to; item++) {
         size_t position = item / panels, in_panel = item % panels;
-        float *sums = g->sums + position * g->sum_position + in_panel * (size_t)g->out_panels * tile;
+        float *sums = j->sums + (size_t)team * sums_size(g) + position * g->sum_position +
+                      in_panel * (size_t)g->out_panels * tile;
         for (int o = 0; o < g->out_panels; o++)
-            multiply(g, (int)position, (int)in_panel, o, count, sums + (size_t)o * tile, accumulate);
+            multiply(j, team, (int)position, (int)in_panel, o, count, sums + (size_t)o * tile, accumulate);
     }
 }
 
-static void finish_positions(const winograd_gradient *g, const branch *to, int member, int members) {
-    size_t outputs = (size_t)g->outputs, padded = (size_t)(g->out_panels * g->machine->ukernel.rows), item,
-           end;
-    winograd_share(outputs * (size_t)g->in_panels, member, members, &item, &end);
-    for (; item < end; item++) {
+static void finish_positions(const job *j, int team, branch to, int member, int members) {
+    const winograd_gradient *g = j->g;
+    const float *sums = j->sums + (size_t)team * sums_size(g);
+    size_t outputs = (size_t)g->outputs, padded = (size_t)(g->out_panels * g->machine->ukernel.rows);
+    span items = share(g->outputs * g->in_panels, member, members);
+    for (size_t item = items.from; item < items.to; item++) {
         size_t in_panel = item / outputs, output = item % outputs;
-        finish(g, to, (int)output, (int)in_panel, g->sums + (in_panel * padded + output) * SG_LANES);
+        finish(j, to, sums + (in_panel * padded + output) * SG_LANES, j->slots + item * VALUE, (int)output,
+               (int)in_panel);
     }
 }
 
-/* All of a block at once, for one rectangle of channels. */
-static void run_rectangle(winograd_gradient *g, const branch *to, int rectangle, int count, float *sums) {
-    int rows = g->machine->ukernel.rows;
+/* One block by a team. */
+static void run_block(const job *j, int team, int block, branch to, int member, int members) {
+    const winograd_gradient *g = j->g;
+    int tiles = g->tiles_down * g->tiles_across;
+    for (int group = 0; group < g->groups; group++) {
+        int first = group * g->group, count = tiles - first < g->group ? tiles - first : g->group;
+        pack_group(j, team, block, first, count, member, members);
+        if (members > 1) {
+#pragma omp barrier
+        }
+        multiply_positions(j, team, count, group > 0, member, members);
+        if (members > 1) {
+#pragma omp barrier
+        }
+    }
+    finish_positions(j, team, to, member, members);
+}
+
+/* Combines the leaves i..i+teams-1, which wait one above the other from `depth` on. */
+static void combine_teams(const job *j, int i, int teams, int depth, int member, int members) {
+    _Alignas(64) float taps[VALUE];
+    span items = share(j->g->outputs * j->g->in_panels, member, members);
+    for (size_t item = items.from; item < items.to; item++) {
+        float *slots = j->slots + item * VALUE;
+        for (int team = 0, top = depth; team < teams; team++) {
+            branch to = branch_of(j, i + team, top);
+            memcpy(taps, slots + (size_t)(depth + team) * j->layout.slot, sizeof taps);
+            combine(j, to, slots, taps, (int)item % j->g->outputs, (int)item / j->g->outputs);
+            top += 1 - to.merges;
+        }
+    }
+}
+
+static int depth_after(const job *j, int i, int leaves, int depth) {
+    for (int k = 0; k < leaves; k++) depth += 1 - j->g->merges[i + k];
+    return depth;
+}
+
+/* As many equal teams as there are blocks left for. All threads pass the same barriers. */
+static void run_by_positions(const job *j, int member, int members) {
+    for (int i = 0, depth = 0, teams = members; i < j->pass->blocks; i += teams) {
+        while (teams > j->pass->blocks - i || members % teams != 0) teams--;
+        int size = members / teams, team = member / size;
+        branch to = teams == 1 ? branch_of(j, i, depth) : (branch){.depth = depth + team};
+        run_block(j, team, j->g->leaf[i + team], to, member % size, size);
+        if (teams > 1) {
+#pragma omp barrier
+            combine_teams(j, i, teams, depth, member, members);
+#pragma omp barrier
+        }
+        depth = depth_after(j, i, teams, depth);
+    }
+}
+
+/* Blocks i..i+leaves-1 of the tree's order for one rectangle of channels. */
+static void run_rectangle(const job *j, int rectangle, int i, int leaves, int depth, int member) {
+    const winograd_gradient *g = j->g;
+    int rows = g->machine->ukernel.rows, count = g->group;
     int in = rectangle / g->rectangles_out * RECTANGLE_IN,
         out = rectangle % g->rectangles_out * RECTANGLE_OUT;
     int in_end = in + RECTANGLE_IN < g->in_panels ? in + RECTANGLE_IN : g->in_panels;
     int out_end = out + RECTANGLE_OUT < g->out_panels ? out + RECTANGLE_OUT : g->out_panels;
-    for (int p = 0; p < g->form->positions; p++)
-        for (int i = in; i < in_end; i++)
-            for (int o = out; o < out_end; o++)
-                multiply(g, p, i, o, count,
-                         sums + (size_t)p * g->sum_position +
-                             (size_t)((i - in) * RECTANGLE_OUT + o - out) * (size_t)rows * SG_LANES,
-                         false);
-    int outputs = out_end * rows < g->outputs ? out_end * rows : g->outputs;
-    for (int i = in; i < in_end; i++)
-        for (int o = out * rows; o < outputs; o++)
-            finish(g, to, o, i, sums + (size_t)((i - in) * RECTANGLE_OUT * rows + o - out * rows) * SG_LANES);
-}
-
-static void run_rectangles(winograd_gradient *g, const branch *to, int count, int member, int members) {
-    float *sums = g->sums + (size_t)member * (size_t)g->form->positions * g->sum_position;
-    size_t item, end;
-    winograd_share((size_t)(g->rectangles_in * g->rectangles_out), member, members, &item, &end);
-    for (; item < end; item++) run_rectangle(g, to, (int)item, count, sums);
-}
-
-/* One block by all threads. */
-static void run_block(winograd_gradient *g, const sg_conv_pass *pass, int block, const branch *to, int member,
-                      int members) {
-    int tiles = g->tiles_down * g->tiles_across;
-    for (int group = 0; group < g->groups; group++) {
-        int first = group * g->group, count = tiles - first < g->group ? tiles - first : g->group;
-        pack_group(g, pass, block, first, count, member, members);
-#pragma omp barrier
-        if (g->rectangles)
-            run_rectangles(g, to, count, member, members);
-        else
-            multiply_positions(g, count, group > 0, member, members);
-#pragma omp barrier
+    int outputs = (out_end * rows < g->outputs ? out_end * rows : g->outputs) - out * rows;
+    float *sums = j->sums + (size_t)member * sums_size(g);
+    float *slots =
+        j->slots + (j->layout.own_slots ? (size_t)member * (size_t)j->layout.slots * j->layout.slot : 0);
+    for (int leaf = 0; leaf < leaves; leaf++) {
+        branch to = branch_of(j, i + leaf, depth);
+        for (int p = 0; p < g->form->positions; p++)
+            for (int ip = in; ip < in_end; ip++)
+                for (int op = out; op < out_end; op++)
+                    multiply(j, leaf, p, ip, op, count,
+                             sums + (size_t)p * g->sum_position +
+                                 (size_t)((ip - in) * RECTANGLE_OUT + op - out) * (size_t)rows * SG_LANES,
+                             false);
+        for (int ip = in; ip < in_end; ip++)
+            for (int o = 0; o < outputs; o++) {
+                size_t local = (size_t)((ip - in) * RECTANGLE_OUT * rows + o);
+                size_t global = (size_t)ip * (size_t)g->outputs + (size_t)(out * rows + o);
+                finish(j, to, sums + local * SG_LANES, slots + (j->layout.own_slots ? local : global) * VALUE,
+                       out * rows + o, ip);
+            }
+        depth += 1 - to.merges;
     }
-    if (!g->rectangles) finish_positions(g, to, member, members);
+}
+
+static void run_by_rectangles(const job *j, int member, int members) {
+    const winograd_gradient *g = j->g;
+    span rectangles = share(g->rectangles_in * g->rectangles_out, member, members);
+    for (int i = 0, depth = 0, leaves = j->layout.packed; i < j->pass->blocks; i += leaves) {
+        if (leaves > j->pass->blocks - i) leaves = j->pass->blocks - i;
+        for (int leaf = 0; leaf < leaves; leaf++)
+            pack_group(j, leaf, g->leaf[i + leaf], 0, g->group, member, members);
+#pragma omp barrier
+        for (size_t r = rectangles.from; r < rectangles.to; r++)
+            run_rectangle(j, (int)r, i, leaves, depth, member);
+#pragma omp barrier
+        depth = depth_after(j, i, leaves, depth);
+    }
 }
 
 int SG_VARIANT(sg_winograd_weight_gradient_run)(void *state, const sg_conv_pass *pass) {
     winograd_gradient *g = state;
     SG_TRY(reserve(g, pass->blocks));
-    g->in = pass->scratch;
-    g->out = g->in + (size_t)g->form->positions * g->in_position;
-    g->sums = g->out + (size_t)g->form->positions * g->out_position;
-    g->slots = g->sums + count_sums(g);
     sg_tree_order(pass->blocks, g->leaf, g->merges);
+    job j = {.g = g, .pass = pass, .layout = lay_out(g, pass->blocks), .in = pass->scratch};
+    j.out = j.in + (size_t)j.layout.packed * in_size(g);
+    j.sums = j.out + (size_t)j.layout.packed * out_size(g);
+    j.slots = j.sums + (size_t)j.layout.sums * sums_size(g);
 #pragma omp parallel num_threads(g->machine->threads)
     {
-        int member = omp_get_thread_num(), members = omp_get_num_threads(), depth = 0;
-        for (int i = 0; i < pass->blocks; i++) {
-            branch to = {
-                .depth = depth, .merges = g->merges[i], .last = i == pass->blocks - 1, .dw = pass->dw};
-            run_block(g, pass, g->leaf[i], &to, member, members);
-            depth += 1 - g->merges[i];
-        }
+        int member = omp_get_thread_num(), members = omp_get_num_threads();
+        if (g->rectangles)
+            run_by_rectangles(&j, member, members);
+        else
+            run_by_positions(&j, member, members);
     }
     return SG_OK;
 }

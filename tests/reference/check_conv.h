@@ -13,7 +13,7 @@
  * before;
  *   - unused lanes of x hold garbage, of dy zeros; dx must keep zeros there, y must stay finite;
  *   - halo and pad rows of y and dx stay zero, and the block behind pass->blocks is untouched;
- *   - 1 and 3 threads give the same bits.
+ *   - one thread and 2 to 6, by the seed, give the same bits.
  * density: the fraction of weights that survives (1: dense, support NULL). The run is a function of seed.
  * Returns 0, or 1 with what was expected and what came in message[size]. Local. */
 int sg_check_conv_algorithm(const sg_machine *machine, const sg_conv_algorithm table[SG_CONV_PASSES],

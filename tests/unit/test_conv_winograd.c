@@ -1,6 +1,6 @@
 /* Winograd convolution, F(4x4,3x3) and F(2x2,3x3), in every variant that this CPU runs.
- * sg_check_conv_algorithm holds every pass against naive sums in double, and compares 1 and 3 threads bit for
- * bit.
+ * sg_check_conv_algorithm holds every pass against naive sums in double, and compares one and more threads
+ * bit for bit.
  *
  * Tolerances are relative to the largest value (sg_check_conv_algorithm says how). The transforms of
  * F(4x4,3x3) have factors up to 8, whose squares lift rounding by a factor of ten over direct sums; those of
@@ -101,10 +101,11 @@ static void test_images_around_the_tile_size(void **state) {
     each_variant(small_images);
 }
 
-/* One, two, ... blocks: every shape of tree up to five leaves. */
+/* One, two, ... blocks: every shape of tree up to five leaves, by as many teams as that allows. */
 static void blocks(const sg_machine *machine) {
     for (int count = 1; count <= 5; count++)
-        check(machine, 4, 6, 5, 4, count * machine->lanes - (count % 3), 1.0, (uint64_t)count);
+        for (uint64_t seed = 0; seed < sg_check_conv_seeds(5); seed++)
+            check(machine, 4, 6, 5, 4, count * machine->lanes - (count % 3), 1.0, seed);
 }
 static void test_trees_over_blocks(void **state) {
     (void)state;
@@ -120,16 +121,28 @@ static void test_weight_gradient_follows_the_mask(void **state) {
     each_variant(masks);
 }
 
-/* Sizes at which a block takes several groups of tiles, or its sums are worked on by rectangles. */
-static void large(const sg_machine *machine) {
+/* Sizes at which a block takes several groups of tiles, or its sums are worked on by rectangles: all blocks
+ * in one phase, or in two. */
+static void groups(const sg_machine *machine) {
     check(machine, 16, 7, 33, 30, 1, 1.0, 1);
     if (strcmp(machine->isa, "portable") == 0) return;
     check(machine, 150, 100, 4, 5, 1, 1.0, 2);
     check(machine, 100, 90, 4, 3, 17, 0.3, 3);
+    check(machine, 1030, 22, 3, 2, 6 * machine->lanes - 3, 0.3, 4);
 }
 static void test_groups_and_rectangles(void **state) {
     (void)state;
-    each_variant(large);
+    each_variant(groups);
+}
+
+/* Weights so many that either form transforms them while the pass runs. */
+static void large_weights(const sg_machine *machine) {
+    check(machine, 257, 260, 5, 3, 1, 1.0, 1);
+    check(machine, 1030, 70, 2, 2, 5 * machine->lanes, 0.5, 2);
+}
+static void test_large_weights(void **state) {
+    (void)state;
+    each_variant(large_weights);
 }
 
 static void register_blocks(const sg_machine *machine) {
@@ -228,6 +241,7 @@ int main(void) {
         cmocka_unit_test(test_trees_over_blocks),
         cmocka_unit_test(test_weight_gradient_follows_the_mask),
         cmocka_unit_test(test_groups_and_rectangles),
+        cmocka_unit_test(test_large_weights),
         cmocka_unit_test(test_other_register_blocks),
         cmocka_unit_test(test_avx2_and_avx512_give_the_same_bits),
         cmocka_unit_test(test_takes_only_3x3_stride_1),
