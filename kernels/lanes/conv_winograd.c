@@ -197,12 +197,12 @@ static int following(const job *j, int tile) { return tile + 1 < j->tiles ? tile
 
 static void transform_inputs(const job *j, int first, int count, float *values, int member, int members) {
     const winograd *w = j->w;
-    size_t channels = (size_t)w->inputs, item, to;
+    size_t channels = (size_t)w->inputs;
     size_t position = winograd_position((size_t)count * channels);
-    winograd_share((size_t)count * channels, member, members, &item, &to);
-    while (item < to) {
+    sg_span share = sg_share((size_t)count * channels, member, members);
+    for (size_t item = share.from; item < share.to;) {
         size_t tile = item / channels, channel = item % channels;
-        size_t last = channel + (to - item) < channels ? channel + (to - item) : channels;
+        size_t last = channel + (share.to - item) < channels ? channel + (share.to - item) : channels;
         float *pixel[WINOGRAD_POSITIONS], *next[WINOGRAD_TILE * WINOGRAD_TILE];
         int block, y, x;
         locate(w, first + (int)tile, &block, &y, &x);
@@ -220,11 +220,11 @@ static void multiply(const job *j, int count, const float *values, const float *
                      int panels, float *products, int member, int members) {
     const winograd *w = j->w;
     const sg_ukernel *u = &w->machine->ukernel;
-    size_t channels = (size_t)w->inputs, panel_rows = (size_t)(panels * u->rows), item, to;
+    size_t channels = (size_t)w->inputs, panel_rows = (size_t)(panels * u->rows);
     size_t value_position = winograd_position((size_t)count * channels);
     size_t product_position = winograd_position((size_t)count * panel_rows);
-    winograd_share((size_t)(w->form->positions * panels), member, members, &item, &to);
-    for (; item < to; item++) {
+    sg_span share = sg_share((size_t)(w->form->positions * panels), member, members);
+    for (size_t item = share.from; item < share.to; item++) {
         size_t position = item / (size_t)panels, panel = item % (size_t)panels * (size_t)u->rows;
         const float *a = weights + position * weights_step + panel * channels;
         const float *b = values + position * value_position;
@@ -242,11 +242,11 @@ static void transform_outputs(const job *j, int first, int count, int first_pane
     int rows = w->machine->ukernel.rows, first_channel = first_panel * rows;
     int left = w->outputs - first_channel;
     size_t padded = (size_t)(panels * rows), channels = (size_t)(left < panels * rows ? left : panels * rows);
-    size_t position = winograd_position((size_t)count * padded), item, to;
-    winograd_share((size_t)count * channels, member, members, &item, &to);
-    while (item < to) {
+    size_t position = winograd_position((size_t)count * padded);
+    sg_span share = sg_share((size_t)count * channels, member, members);
+    for (size_t item = share.from; item < share.to;) {
         size_t tile = item / channels, channel = item % channels;
-        size_t last = channel + (to - item) < channels ? channel + (to - item) : channels;
+        size_t last = channel + (share.to - item) < channels ? channel + (share.to - item) : channels;
         float *pixel[WINOGRAD_TILE * WINOGRAD_TILE], *next[WINOGRAD_TILE * WINOGRAD_TILE];
         int block, y, x;
         locate(w, first + (int)tile, &block, &y, &x);
@@ -286,12 +286,11 @@ static void run_large(const job *j, int first, int count, int member, int member
     float *weights = j->weights + (size_t)member * j->room.weights;
     float *products = j->products + (size_t)member * j->room.products;
     int panel_floats = w->inputs * w->machine->ukernel.rows;
-    size_t panel, to;
+    sg_span share = sg_share((size_t)w->panels, member, members);
     transform_inputs(j, first, count, j->values, member, members);
 #pragma omp barrier
-    winograd_share((size_t)w->panels, member, members, &panel, &to);
-    while (panel < to) {
-        int panels = to - panel < (size_t)w->batch ? (int)(to - panel) : w->batch;
+    for (size_t panel = share.from; panel < share.to;) {
+        int panels = share.to - panel < (size_t)w->batch ? (int)(share.to - panel) : w->batch;
         for (int i = 0; i < panels; i++)
             w->form->weights(j->packed + (panel + (size_t)i) * WINOGRAD_TAPS * w->packed_step, w->packed_step,
                              panel_floats, weights + (size_t)i * (size_t)panel_floats, w->weights_step);
@@ -317,13 +316,12 @@ int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass) {
 #pragma omp parallel num_threads((int)threads)
     {
         int member = omp_get_thread_num(), members = omp_get_num_threads();
-        size_t from = 0, to = (size_t)j.tiles;
-        if (own) winograd_share((size_t)j.tiles, member, members, &from, &to);
-        int groups = winograd_ceil((int)(to - from), w->group * (own || w->large ? 1 : members));
+        sg_span all = own ? sg_share((size_t)j.tiles, member, members) : sg_share((size_t)j.tiles, 0, 1);
+        size_t tiles = all.to - all.from;
+        int groups = winograd_ceil((int)tiles, w->group * (own || w->large ? 1 : members));
         for (int g = 0; g < groups; g++) {
-            size_t begin, end;
-            winograd_share(to - from, g, groups, &begin, &end);
-            int first = (int)(from + begin), count = (int)(end - begin);
+            sg_span group = sg_share(tiles, g, groups);
+            int first = (int)(all.from + group.from), count = (int)(group.to - group.from);
             if (own)
                 run_own(&j, first, count, member);
             else if (w->large)

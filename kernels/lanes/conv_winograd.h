@@ -13,6 +13,7 @@
 #define SG_LANES_CONV_WINOGRAD_H
 
 #include "kernels/conv.h"
+#include "kernels/lanes/share.h"
 #include "kernels/lanes/simd.h"
 
 enum {
@@ -54,12 +55,6 @@ typedef struct winograd_form {
 } winograd_form;
 
 extern const winograd_form SG_VARIANT(sg_winograd4_form), SG_VARIANT(sg_winograd2_form);
-
-/* Contiguous shares of n items: member i of `members` takes [from, to). */
-static inline void winograd_share(size_t n, int member, int members, size_t *from, size_t *to) {
-    *from = n * (size_t)member / (size_t)members;
-    *to = n * ((size_t)member + 1) / (size_t)members;
-}
 
 static inline int winograd_ceil(int a, int b) { return (a + b - 1) / b; }
 

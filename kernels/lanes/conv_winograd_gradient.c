@@ -207,17 +207,6 @@ static void pack_tile(const winograd_form *form, bool is_input, float *const *pi
     }
 }
 
-/* From..to of panels or tiles. */
-typedef struct span {
-    size_t from, to;
-} span;
-
-static span share(int n, int member, int members) {
-    span s;
-    winograd_share((size_t)n, member, members, &s.from, &s.to);
-    return s;
-}
-
 /* Packs a member's share of tiles first..first+count-1 of a block as group `group`: of the tiles where there
  * are enough of them, or of the panels. */
 static void pack_group(const job *j, int group, int block, int first, int count, int member, int members) {
@@ -229,9 +218,11 @@ static void pack_group(const job *j, int group, int block, int first, int count,
     float *in = j->in + (size_t)group * in_size(g), *out = j->out + (size_t)group * out_size(g);
     int rows = g->machine->ukernel.rows;
     bool by_tiles = count >= 2 * members;
-    span tiles = by_tiles ? share(count, member, members) : share(count, 0, 1);
-    span ins = by_tiles ? share(g->in_panels, 0, 1) : share(g->in_panels, member, members);
-    span outs = by_tiles ? share(g->out_panels, 0, 1) : share(g->out_panels, member, members);
+    sg_span tiles = by_tiles ? sg_share((size_t)count, member, members) : sg_share((size_t)count, 0, 1);
+    sg_span ins =
+        by_tiles ? sg_share((size_t)g->in_panels, 0, 1) : sg_share((size_t)g->in_panels, member, members);
+    sg_span outs =
+        by_tiles ? sg_share((size_t)g->out_panels, 0, 1) : sg_share((size_t)g->out_panels, member, members);
     for (size_t tile = tiles.from; tile < tiles.to; tile++) {
         float *in_pixel[WINOGRAD_POSITIONS], *in_next[SQUARE], *out_pixel[SQUARE], *out_next[SQUARE];
         int at = first + (int)tile;
@@ -314,7 +305,7 @@ static void finish(const job *j, branch to, const float *sum, float *slots, int 
 static void multiply_positions(const job *j, int team, int count, bool accumulate, int member, int members) {
     const winograd_gradient *g = j->g;
     size_t tile = (size_t)g->machine->ukernel.rows * SG_LANES, panels = (size_t)g->in_panels;
-    span items = share(g->form->positions * g->in_panels, member, members);
+    sg_span items = sg_share((size_t)(g->form->positions * g->in_panels), member, members);
     for (size_t item = items.from; item < items.to; item++) {
         size_t position = item / panels, in_panel = item % panels;
         float *sums = j->sums + (size_t)team * sums_size(g) + position * g->sum_position +
@@ -328,7 +319,7 @@ static void finish_positions(const job *j, int team, branch to, int member, int 
     const winograd_gradient *g = j->g;
     const float *sums = j->sums + (size_t)team * sums_size(g);
     size_t outputs = (size_t)g->outputs, padded = (size_t)(g->out_panels * g->machine->ukernel.rows);
-    span items = share(g->outputs * g->in_panels, member, members);
+    sg_span items = sg_share((size_t)(g->outputs * g->in_panels), member, members);
     for (size_t item = items.from; item < items.to; item++) {
         size_t in_panel = item / outputs, output = item % outputs;
         finish(j, to, sums + (in_panel * padded + output) * SG_LANES, j->slots + item * VALUE, (int)output,
@@ -357,7 +348,7 @@ static void run_block(const job *j, int team, int block, branch to, int member, 
 /* Combines the leaves i..i+teams-1, which wait one above the other from `depth` on. */
 static void combine_teams(const job *j, int i, int teams, int depth, int member, int members) {
     _Alignas(64) float taps[VALUE];
-    span items = share(j->g->outputs * j->g->in_panels, member, members);
+    sg_span items = sg_share((size_t)(j->g->outputs * j->g->in_panels), member, members);
     for (size_t item = items.from; item < items.to; item++) {
         float *slots = j->slots + item * VALUE;
         for (int team = 0, top = depth; team < teams; team++) {
@@ -424,7 +415,7 @@ static void run_rectangle(const job *j, int rectangle, int i, int leaves, int de
 
 static void run_by_rectangles(const job *j, int member, int members) {
     const winograd_gradient *g = j->g;
-    span rectangles = share(g->rectangles_in * g->rectangles_out, member, members);
+    sg_span rectangles = sg_share((size_t)(g->rectangles_in * g->rectangles_out), member, members);
     for (int i = 0, depth = 0, leaves = j->layout.packed; i < j->pass->blocks; i += leaves) {
         if (leaves > j->pass->blocks - i) leaves = j->pass->blocks - i;
         for (int leaf = 0; leaf < leaves; leaf++)

@@ -3,9 +3,12 @@
  * All three functions stream their tensors once per pass. What can be computed again from x is not read:
  * without a residual the activation's argument follows from x with the forward pass's own operations, bit for
  * bit. */
+#include <omp.h>
+
 #include "kernels/fold.h"
 #include "kernels/lanes/functions.h"
 #include "kernels/lanes/layers_internal.h"
+#include "kernels/lanes/share.h"
 #include "kernels/memory.h"
 #include "kernels/tree.h"
 
@@ -49,6 +52,23 @@ static patch patch_of(const sg_tensor *t, int block, sg_bands bands, int band, i
                    .rows = sg_band_end(bands, band, t) - first,
                    .width = t->width,
                    .channels = sg_chunk_size(t->channels, chunk)};
+}
+
+/* A pass's pieces of work: a thread's share is contiguous. */
+typedef struct piece {
+    int block, band, chunk;
+} piece;
+
+static piece piece_of(size_t i, sg_bands bands, int chunks) {
+    size_t band = i / (size_t)chunks;
+    return (piece){.block = (int)(band / (size_t)bands.count),
+                   .band = (int)(band % (size_t)bands.count),
+                   .chunk = (int)(i % (size_t)chunks)};
+}
+
+static sg_span own_pieces(int blocks, sg_bands bands, int chunks) {
+    return sg_share((size_t)blocks * (size_t)bands.count * (size_t)chunks, omp_get_thread_num(),
+                    omp_get_num_threads());
 }
 
 /* Pixels that are taken together: channels run inside, so each pixel is one sequential stream, and a
@@ -123,14 +143,15 @@ int SG_VARIANT(sg_norm_batch_statistics)(const sg_machine *m, const sg_extent *e
     SG_TRY(SG_NEW(&part, block_size * (size_t)(blocks > 0 ? blocks : 1)));
 #pragma omp parallel num_threads(m->threads)
     {
-#pragma omp for collapse(3) schedule(static)
-        for (int b = 0; b < blocks; b++)
-            for (int band = 0; band < bands.count; band++)
-                for (int chunk = 0; chunk < chunks; chunk++) {
-                    patch p = patch_of(x, b, bands, band, chunk);
-                    patch_moments(&p, used_lanes(extent, b),
-                                  part + (size_t)b * block_size + (size_t)band * channels + chunk * SG_CHUNK);
-                }
+        sg_span items = own_pieces(blocks, bands, chunks);
+        for (size_t i = items.to; i-- > items.from;) {
+            piece at = piece_of(i, bands, chunks);
+            patch p = patch_of(x, at.block, bands, at.band, at.chunk);
+            patch_moments(&p, used_lanes(extent, at.block),
+                          part + (size_t)at.block * block_size + (size_t)at.band * channels +
+                              at.chunk * SG_CHUNK);
+        }
+#pragma omp barrier
 #pragma omp for schedule(static)
         for (int b = 0; b < blocks; b++)
             for (int band = 1; band < bands.count; band++)
@@ -387,22 +408,22 @@ static void gradient_sums(const sg_machine *m, const sg_extent *extent, const ba
     size_t block_size = (size_t)bands.count * 2 * channels;
 #pragma omp parallel num_threads(m->threads)
     {
-#pragma omp for collapse(3) schedule(static)
-        for (int b = 0; b < extent->blocks; b++)
-            for (int band = 0; band < bands.count; band++)
-                for (int chunk = 0; chunk < chunks; chunk++) {
-                    sg_lane_sums dz_sum = {0}, product_sum = {0};
-                    int first = chunk * SG_CHUNK, n = sg_chunk_size(t->x->channels, chunk);
-                    for (int row = band * bands.rows; row < sg_band_end(bands, band, t->x); row++) {
-                        backward_row r = make_row(t, b, row, first, n);
-                        backward_rows[kind][t->gate != NULL].sum(&r, k + first, dz_sum, product_sum);
-                    }
-                    double *out = part + (size_t)b * block_size + (size_t)band * 2 * channels + first;
-                    for (int c = 0; c < n; c++) {
-                        out[c] = sg_row_sum(dz_sum + c * SG_LANES);
-                        out[channels + (size_t)c] = sg_row_sum(product_sum + c * SG_LANES);
-                    }
-                }
+        sg_span items = own_pieces(extent->blocks, bands, chunks);
+        for (size_t i = items.to; i-- > items.from;) {
+            piece at = piece_of(i, bands, chunks);
+            sg_lane_sums dz_sum = {0}, product_sum = {0};
+            int first = at.chunk * SG_CHUNK, n = sg_chunk_size(t->x->channels, at.chunk);
+            for (int row = at.band * bands.rows; row < sg_band_end(bands, at.band, t->x); row++) {
+                backward_row r = make_row(t, at.block, row, first, n);
+                backward_rows[kind][t->gate != NULL].sum(&r, k + first, dz_sum, product_sum);
+            }
+            double *out = part + (size_t)at.block * block_size + (size_t)at.band * 2 * channels + first;
+            for (int c = 0; c < n; c++) {
+                out[c] = sg_row_sum(dz_sum + c * SG_LANES);
+                out[channels + (size_t)c] = sg_row_sum(product_sum + c * SG_LANES);
+            }
+        }
+#pragma omp barrier
 #pragma omp for schedule(static)
         for (int b = 0; b < extent->blocks; b++)
             for (int band = 1; band < bands.count; band++)
