@@ -130,44 +130,59 @@ static int create(void **state, const winograd *planned) {
 
 /* The nine taps of `rows` outputs for inputs first..first+steps-1: tap t of them at taps[t * stride], there
  * [step][rows]; zero past the outputs. */
-static void collect_taps(const winograd *w, const float *weights, int panel, int first, int steps,
-                         float *taps, size_t stride) {
-    int rows = w->machine->ukernel.rows;
-    size_t output_stride = WINOGRAD_TAPS * (w->data_gradient ? 1 : (size_t)w->inputs);
-    size_t input_stride = WINOGRAD_TAPS * (w->data_gradient ? (size_t)w->outputs : 1);
+static inline __attribute__((always_inline)) void collect(const winograd *w, const bool data_gradient,
+                                                          const float *weights, int panel, int first,
+                                                          int steps, float *taps, size_t stride) {
+    int rows = w->machine->ukernel.rows, left = w->outputs - panel * rows;
+    size_t output_stride = WINOGRAD_TAPS * (data_gradient ? 1 : (size_t)w->inputs);
+    size_t input_stride = WINOGRAD_TAPS * (data_gradient ? (size_t)w->outputs : 1);
     for (int r = 0; r < rows; r++) {
-        int output = panel * rows + r;
-        const float *from = weights + (size_t)output * output_stride + (size_t)first * input_stride;
-        for (int k = 0; k < steps; k++, from += input_stride) {
-            float *to = taps + k * rows + r;
-            for (size_t t = 0; t < WINOGRAD_TAPS; t++)
-                to[t * stride] =
-                    output >= w->outputs ? 0.0f : from[w->data_gradient ? WINOGRAD_TAPS - 1 - t : t];
+        const float *from =
+            weights + (size_t)(panel * rows + r) * output_stride + (size_t)first * input_stride;
+        float *to = taps + r;
+        if (r >= left) {
+            for (int k = 0; k < steps; k++, to += rows)
+                for (size_t t = 0; t < WINOGRAD_TAPS; t++) to[t * stride] = 0.0f;
+            continue;
         }
+        for (int k = 0; k < steps; k++, from += input_stride, to += rows)
+#pragma GCC unroll 9
+            for (size_t t = 0; t < WINOGRAD_TAPS; t++)
+                to[t * stride] = from[data_gradient ? WINOGRAD_TAPS - 1 - t : t];
     }
 }
+static void collect_taps(const winograd *w, const float *weights, int panel, int first, int steps,
+                         float *taps, size_t stride) {
+    if (w->data_gradient)
+        collect(w, true, weights, panel, first, steps, taps, stride);
+    else
+        collect(w, false, weights, panel, first, steps, taps, stride);
+}
 
+/* One panel, some inputs at a time, so that their taps stay in L1. */
 static void prepare_panel(const winograd *w, const float *weights, float *packed, int panel) {
     enum { STRIDE = PREPARE_STEPS * WINOGRAD_MOST_ROWS };
     _Alignas(64) float taps[WINOGRAD_TAPS * STRIDE] = {0};
-    size_t rows = (size_t)w->machine->ukernel.rows, inputs = (size_t)w->inputs;
+    size_t rows = (size_t)w->machine->ukernel.rows;
     for (int first = 0; first < w->inputs; first += PREPARE_STEPS) {
         int steps = w->inputs - first < PREPARE_STEPS ? w->inputs - first : PREPARE_STEPS;
-        collect_taps(w, weights, panel, first, steps, taps, STRIDE);
-        w->form->weights(taps, STRIDE, steps * (int)rows,
-                         packed + ((size_t)panel * inputs + (size_t)first) * rows, w->packed_step);
+        if (w->large) {
+            collect_taps(w, weights, panel, first, steps,
+                         packed + (size_t)panel * WINOGRAD_TAPS * w->packed_step + (size_t)first * rows,
+                         w->packed_step);
+        } else {
+            collect_taps(w, weights, panel, first, steps, taps, STRIDE);
+            w->form->weights(taps, STRIDE, steps * (int)rows,
+                             packed + ((size_t)panel * (size_t)w->inputs + (size_t)first) * rows,
+                             w->packed_step);
+        }
     }
 }
 
 int SG_VARIANT(sg_winograd_prepare)(void *state, const float *weights, float *packed) {
     const winograd *w = state;
 #pragma omp parallel for num_threads(w->machine->threads) schedule(static)
-    for (int panel = 0; panel < w->panels; panel++)
-        if (w->large)
-            collect_taps(w, weights, panel, 0, w->inputs,
-                         packed + (size_t)panel * WINOGRAD_TAPS * w->packed_step, w->packed_step);
-        else
-            prepare_panel(w, weights, packed, panel);
+    for (int panel = 0; panel < w->panels; panel++) prepare_panel(w, weights, packed, panel);
     return SG_OK;
 }
 
