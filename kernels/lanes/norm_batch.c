@@ -194,53 +194,63 @@ static inline sg_vec normalised(const coefficients *k, sg_vec x) {
 }
 
 static inline __attribute__((always_inline)) void forward_pixel(const enum sg_activation kind,
-                                                                const coefficients *k, int channels,
-                                                                const float *x, const float *residual,
-                                                                float *y) {
+                                                                const bool stream, const coefficients *k,
+                                                                int channels, const float *x,
+                                                                const float *residual, float *y) {
     for (int c = 0; c < channels; c++)
         for (int v = 0; v < SG_ROW; v++) {
             int i = c * SG_LANES + v * SG_WIDTH;
             sg_vec z = normalised(k + c, sg_load(x + i));
             if (residual != NULL) z += sg_load(residual + i);
-            sg_store(y + i, sg_activate(kind, z));
+            (stream ? sg_stream : sg_store)(y + i, sg_activate(kind, z));
         }
 }
 
-/* One function per activation, so that the choice is outside the loops. */
-#define FORWARD_ROW(name, kind)                                                                              \
+/* One function per activation and kind of store, so that the choice is outside the loops. */
+#define FORWARD_ROW(name, kind, stream)                                                                      \
     static void name(const coefficients *k, int channels, int width, const float *x, size_t x_pixel,         \
                      const float *residual, size_t residual_pixel, float *y, size_t y_pixel) {               \
         for (int col = 0; col < width; col++, x += x_pixel, y += y_pixel) {                                  \
             if (residual == NULL) {                                                                          \
-                forward_pixel(kind, k, channels, x, NULL, y);                                                \
+                forward_pixel(kind, stream, k, channels, x, NULL, y);                                        \
             } else {                                                                                         \
-                forward_pixel(kind, k, channels, x, residual, y);                                            \
+                forward_pixel(kind, stream, k, channels, x, residual, y);                                    \
                 residual += residual_pixel;                                                                  \
             }                                                                                                \
         }                                                                                                    \
     }
-FORWARD_ROW(forward_identity, SG_IDENTITY)
-FORWARD_ROW(forward_relu, SG_RELU)
-FORWARD_ROW(forward_relu6, SG_RELU6)
-FORWARD_ROW(forward_swish, SG_SWISH)
+FORWARD_ROW(store_identity, SG_IDENTITY, false)
+FORWARD_ROW(stream_identity, SG_IDENTITY, true)
+FORWARD_ROW(store_relu, SG_RELU, false)
+FORWARD_ROW(stream_relu, SG_RELU, true)
+FORWARD_ROW(store_relu6, SG_RELU6, false)
+FORWARD_ROW(stream_relu6, SG_RELU6, true)
+FORWARD_ROW(store_swish, SG_SWISH, false)
+FORWARD_ROW(stream_swish, SG_SWISH, true)
+
+/* Outputs of so many bytes are stored past the caches: a line is then written without being read before. */
+enum { STREAM_BYTES = 16 << 20 };
 
 int SG_VARIANT(sg_norm_batch_forward)(const sg_machine *m, const sg_extent *extent, const sg_tensor *x,
                                       const sg_tensor *residual, sg_tensor *y, const sg_norm_batch *n) {
-    static void (*const rows[])(const coefficients *, int, int, const float *, size_t, const float *, size_t,
-                                float *, size_t) = {[SG_IDENTITY] = forward_identity,
-                                                    [SG_RELU] = forward_relu,
-                                                    [SG_RELU6] = forward_relu6,
-                                                    [SG_SWISH] = forward_swish};
+    static void (*const rows[][2])(const coefficients *, int, int, const float *, size_t, const float *,
+                                   size_t, float *,
+                                   size_t) = {[SG_IDENTITY] = {store_identity, stream_identity},
+                                              [SG_RELU] = {store_relu, stream_relu},
+                                              [SG_RELU6] = {store_relu6, stream_relu6},
+                                              [SG_SWISH] = {store_swish, stream_swish}};
     SG_CHECK(n->activation <= SG_SWISH, SG_INTERNAL, "batch norm: activation %d is not built in",
              (int)n->activation);
     coefficients *k;
     SG_TRY(coefficients_create(&k, n, x->channels));
+    bool stream = (size_t)extent->blocks * y->block * sizeof(float) >= STREAM_BYTES;
 #pragma omp parallel for collapse(2) schedule(static) num_threads(m->threads)
     for (int b = 0; b < extent->blocks; b++)
         for (int row = 0; row < x->height; row++)
-            rows[n->activation](k, x->channels, x->width, sg_tensor_at(x, b, row, 0), x->pixel,
-                                residual != NULL ? sg_tensor_at(residual, b, row, 0) : NULL,
-                                residual != NULL ? residual->pixel : 0, sg_tensor_at(y, b, row, 0), y->pixel);
+            rows[n->activation][stream](k, x->channels, x->width, sg_tensor_at(x, b, row, 0), x->pixel,
+                                        residual != NULL ? sg_tensor_at(residual, b, row, 0) : NULL,
+                                        residual != NULL ? residual->pixel : 0, sg_tensor_at(y, b, row, 0),
+                                        y->pixel);
     SG_FREE(k);
     return SG_OK;
 }

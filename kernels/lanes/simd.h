@@ -36,6 +36,19 @@ typedef int32_t sg_ivec __attribute__((vector_size(SG_VECTOR_BYTES), may_alias))
 
 static inline sg_vec sg_load(const float *p) { return *(const sg_vec *)p; }
 static inline void sg_store(float *p, sg_vec v) { *(sg_vec *)p = v; }
+
+/* A store past the caches, for values that leave them before they are read. The end of a parallel region
+ * makes it visible to other threads. */
+static inline void sg_stream(float *p, sg_vec v) {
+#if SG_VECTOR_BYTES == 64
+    _mm512_stream_ps(p, (__m512)v);
+#elif SG_VECTOR_BYTES == 32
+    _mm256_stream_ps(p, (__m256)v);
+#else
+    sg_store(p, v);
+#endif
+}
+
 static inline sg_vec sg_splat(float x) { return x - (sg_vec){0}; }
 
 /* a * b + c, rounded once where the instruction set can. */

@@ -263,6 +263,12 @@ LAYER_TESTS(with_residual)
 LAYER_TESTS(large_mean)
 LAYER_TESTS(given_statistics)
 
+/* An output of over 16 MiB, which is stored past the caches. */
+static void large_output(layer_run *run) {
+    one_shape(run, (ref_shape){16, 9, 200, 150}, SG_RELU6, RESIDUAL, false);
+}
+static void large_outputs_match_twin(void **state) { (void)state, layer_on_every_variant(large_output); }
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         LAYER_UNITS(without_residual),
@@ -270,6 +276,7 @@ int main(void) {
         LAYER_UNITS(large_mean),
         LAYER_UNITS(given_statistics),
         cmocka_unit_test(ranks_change_no_bits),
+        cmocka_unit_test(large_outputs_match_twin),
     };
     return cmocka_run_group_tests_name("norm_batch", tests, NULL, NULL);
 }
