@@ -8,11 +8,12 @@
 /* Where one algorithm overtakes another: below which density sparse sums win against depthwise, direct and
  * Winograd. Results depend on these numbers through rounding, so a changed number is a changed arithmetic.
  * They stand where `signet bench algorithms` sees the curves cross. */
-static const double SPARSE_BELOW_DEPTHWISE = 0.4, SPARSE_BELOW_DIRECT = 0.5;
+static const double SPARSE_BELOW_DEPTHWISE = 0.4, SPARSE_BELOW_DIRECT = 0.6;
 /* Winograd's transforms cost as much per channel as some channels of products, so with few of them it loses
- * its lead sooner. */
-static const double SPARSE_BELOW_WINOGRAD[SG_CONV_PASSES] = {0.25, 0.25, 0.2};
-static const double TRANSFORM_CHANNELS[SG_CONV_PASSES] = {8.0, 8.0, 32.0};
+ * its lead sooner; so does F(2x2,3x3), which saves less, and the weight gradient where a block has few tiles
+ * to share the way back of its sums to nine taps. */
+static const double SPARSE_BELOW_WINOGRAD = 0.2, TRANSFORM_CHANNELS = 14.0, TAPS_TILES = 0.4;
+static const double WINOGRAD2_SOONER = 1.35;
 /* With this few input channels a direct sum is too short for the micro-kernel: sparse at every density. */
 enum { FEW_CHANNELS = 4 };
 /* The direct weight gradient transposes both tensors first; below so many products per value transposed, that
@@ -70,8 +71,6 @@ static bool usable(const sg_conv_algorithm *algorithm, const sg_machine *machine
     return algorithm->name != NULL && algorithm->supports(machine, shape);
 }
 
-static int round_up(int value, int unit) { return (value + unit - 1) / unit * unit; }
-
 /* The output of a 3x3, stride 1, padding 1 convolution has its input's size, so the data gradient has the
  * same tiles as the forward pass. */
 static bool suits_winograd(const sg_conv_shape *s) {
@@ -79,15 +78,17 @@ static bool suits_winograd(const sg_conv_shape *s) {
            s->groups == 1 && s->in_channels >= WINOGRAD_CHANNELS && s->out_channels >= WINOGRAD_CHANNELS;
 }
 
+static double count_tiles(const sg_conv_shape *s, int tile) {
+    return (double)((s->out_height + tile - 1) / tile) * ((s->out_width + tile - 1) / tile);
+}
+
 static bool suits_winograd4(const sg_conv_shape *s) {
-    double tiled = (double)round_up(s->out_height, 4) * (double)round_up(s->out_width, 4);
     return s->out_height >= WINOGRAD4_PIXELS && s->out_width >= WINOGRAD4_PIXELS &&
-           tiled <= WINOGRAD4_WASTE * (double)s->out_height * (double)s->out_width;
+           16.0 * count_tiles(s, 4) <= WINOGRAD4_WASTE * (double)s->out_height * (double)s->out_width;
 }
 
 static bool suits_winograd2(const sg_conv_shape *s) {
-    double tiles = (double)round_up(s->out_height, 2) * (double)round_up(s->out_width, 2) / 4.0;
-    return WINOGRAD2_GAIN * 16.0 * tiles <= 9.0 * (double)s->out_height * (double)s->out_width;
+    return WINOGRAD2_GAIN * 16.0 * count_tiles(s, 2) <= 9.0 * (double)s->out_height * (double)s->out_width;
 }
 
 /* Products of the weight gradient per value of x and dy that is transposed for them. */
@@ -99,12 +100,16 @@ static double weight_products(const sg_conv_shape *s) {
 /* The density below which sparse sums win against `dense`. */
 static double sparse_below(const sg_variant *v, const sg_conv_algorithm *dense, const sg_conv_shape *s,
                            enum sg_conv_pass_kind kind) {
+    bool forward = kind == SG_CONV_FORWARD, weight = kind == SG_CONV_WEIGHT_GRADIENT;
     if (dense == &v->depthwise[kind]) return SPARSE_BELOW_DEPTHWISE;
     if (dense != &v->direct[kind]) {
         int channels = s->in_channels < s->out_channels ? s->in_channels : s->out_channels;
-        return SPARSE_BELOW_WINOGRAD[kind] * (1.0 + TRANSFORM_CHANNELS[kind] / channels);
+        int tile = dense == &v->winograd2[kind] ? 2 : 4;
+        double below = SPARSE_BELOW_WINOGRAD * (1.0 + TRANSFORM_CHANNELS / channels);
+        if (tile == 2) below *= WINOGRAD2_SOONER;
+        if (weight) below *= 1.0 + TAPS_TILES / count_tiles(s, tile);
+        return below;
     }
-    bool forward = kind == SG_CONV_FORWARD, weight = kind == SG_CONV_WEIGHT_GRADIENT;
     if (forward && s->groups == 1 && s->in_channels <= FEW_CHANNELS) return INFINITY;
     if (weight && s->out_height * s->out_width >= WEIGHT_PIXELS && weight_products(s) < WEIGHT_PRODUCTS)
         return INFINITY;
