@@ -201,36 +201,64 @@ sg_conv_bytes SG_VARIANT(sg_conv_direct_bytes_data)(const sg_machine *machine, c
     return bytes(machine, shape, true);
 }
 
-/* One A panel: [k][rows]; k runs over (tap row, tap column, channel). Rows past the last channel are zero. */
-static void pack_panel(const direct *d, const direct_part *p, int group, int panel, const float *weights,
-                       float *packed) {
+/* `steps` steps of one tap of an A panel: rows `stride` floats apart, steps `step_stride`. */
+static inline __attribute__((always_inline)) void pack_steps(float *to, const float *from,
+                                                             const size_t stride, size_t step_stride,
+                                                             int steps, const size_t rows) {
+    for (int k = 0; k < steps; k++, to += rows, from += step_stride) {
+#pragma GCC unroll 6
+        for (size_t i = 0; i < rows; i++) to[i] = from[i * stride];
+    }
+}
+
+/* A panels first..first+count-1: [panel][k][rows]; k runs over (tap row, tap column, channel). Rows past the
+ * last channel are zero. Some channels at a time, so that all taps and panels that lie side by side in the
+ * weights are taken from there while they are in L1. */
+static void pack_panels(const direct *d, const direct_part *p, int group, int first, int count,
+                        const float *weights, float *packed) {
+    enum { STEPS = 16 };
     const sg_conv_shape *s = &d->shape;
     size_t rows = (size_t)d->machine->ukernel.rows, inner = (size_t)d->inner;
     size_t taps = (size_t)s->kernel_height * (size_t)s->kernel_width;
-    size_t filter = (size_t)(s->in_channels / s->groups) * taps;
-    size_t inner_stride = d->transposed ? filter : taps, outer_stride = d->transposed ? taps : filter;
-    const float *from = weights + (size_t)group * (size_t)(s->out_channels / s->groups) * filter +
-                        (size_t)panel * rows * outer_stride;
-    float *to =
-        packed + p->packed + ((size_t)group * (size_t)d->panels + (size_t)panel) * rows * part_depth(d, p);
-    size_t m = (size_t)min_int((int)rows, d->outer - panel * (int)rows);
-    for (size_t c = 0; c < inner; c++)
-        for (int t = 0; t < p->taps_high; t++)
-            for (int u = 0; u < p->taps_wide; u++) {
-                int tap = (p->tap_row + t * d->tap_step) * s->kernel_width + p->tap_column + u * d->tap_step;
-                const float *element = from + c * inner_stride + (size_t)tap;
-                float *step = to + ((size_t)(t * p->taps_wide + u) * inner + c) * rows;
-                for (size_t i = 0; i < m; i++) step[i] = element[i * outer_stride];
-                for (size_t i = m; i < rows; i++) step[i] = 0.0f;
+    size_t filter = (size_t)(s->in_channels / s->groups) * taps, panel_size = rows * part_depth(d, p);
+    size_t step_stride = d->transposed ? filter : taps, stride = d->transposed ? taps : filter;
+    weights += (size_t)group * (size_t)(s->out_channels / s->groups) * filter;
+    packed += p->packed + (size_t)group * (size_t)d->panels * panel_size;
+    for (int c = 0; c < d->inner; c += STEPS)
+        for (int panel = first; panel < first + count; panel++)
+            for (int t = 0; t < p->taps_high * p->taps_wide; t++) {
+                int steps = min_int(STEPS, d->inner - c), there = d->outer - panel * (int)rows;
+                int row = p->tap_row + t / p->taps_wide * d->tap_step,
+                    column = p->tap_column + t % p->taps_wide * d->tap_step;
+                const float *from = weights + (size_t)c * step_stride + (size_t)panel * rows * stride +
+                                    (size_t)(row * s->kernel_width + column);
+                float *to = packed + (size_t)panel * panel_size + ((size_t)t * inner + (size_t)c) * rows;
+                if (there < (int)rows) {
+                    memset(to, 0, (size_t)steps * rows * sizeof *to);
+                    for (int k = 0; k < steps; k++)
+                        pack_steps(to + (size_t)k * rows, from + (size_t)k * step_stride, stride, 0, 1,
+                                   (size_t)there);
+                } else if (rows == 6 && stride == 1) {
+                    pack_steps(to, from, 1, step_stride, steps, 6);
+                } else if (rows == 6) {
+                    pack_steps(to, from, stride, step_stride, steps, 6);
+                } else {
+                    pack_steps(to, from, stride, step_stride, steps, rows);
+                }
             }
 }
 
 int SG_VARIANT(sg_conv_direct_prepare)(void *state, const float *weights, float *packed) {
+    enum { TOGETHER = 8 };
     const direct *d = state;
-    int panels = d->shape.groups * d->panels;
+    int together = d->transposed ? TOGETHER : 1;
+    int batches = (d->panels + together - 1) / together, of_part = d->shape.groups * batches;
 #pragma omp parallel for num_threads(d->machine->threads) schedule(static)
-    for (int i = 0; i < d->parts * panels; i++)
-        pack_panel(d, &d->part[i / panels], i % panels / d->panels, i % d->panels, weights, packed);
+    for (int i = 0; i < d->parts * of_part; i++) {
+        int first = i % batches * together, group = i % of_part / batches;
+        int count = min_int(together, d->panels - first);
+        pack_panels(d, &d->part[i / of_part], group, first, count, weights, packed);
+    }
     return SG_OK;
 }
 

@@ -159,30 +159,39 @@ static void collect_taps(const winograd *w, const float *weights, int panel, int
         collect(w, false, weights, panel, first, steps, taps, stride);
 }
 
-/* One panel, some inputs at a time, so that their taps stay in L1. */
-static void prepare_panel(const winograd *w, const float *weights, float *packed, int panel) {
+/* Panels side by side, some inputs at a time: their taps stay in L1, and the data gradient's lie side by side
+ * in the weights. */
+static void prepare_panels(const winograd *w, const float *weights, float *packed, int first_panel,
+                           int panels) {
     enum { STRIDE = PREPARE_STEPS * WINOGRAD_MOST_ROWS };
     _Alignas(64) float taps[WINOGRAD_TAPS * STRIDE] = {0};
     size_t rows = (size_t)w->machine->ukernel.rows;
     for (int first = 0; first < w->inputs; first += PREPARE_STEPS) {
         int steps = w->inputs - first < PREPARE_STEPS ? w->inputs - first : PREPARE_STEPS;
-        if (w->large) {
-            collect_taps(w, weights, panel, first, steps,
-                         packed + (size_t)panel * WINOGRAD_TAPS * w->packed_step + (size_t)first * rows,
-                         w->packed_step);
-        } else {
-            collect_taps(w, weights, panel, first, steps, taps, STRIDE);
-            w->form->weights(taps, STRIDE, steps * (int)rows,
-                             packed + ((size_t)panel * (size_t)w->inputs + (size_t)first) * rows,
+        for (int panel = first_panel; panel < first_panel + panels; panel++) {
+            if (w->large) {
+                collect_taps(w, weights, panel, first, steps,
+                             packed + (size_t)panel * WINOGRAD_TAPS * w->packed_step + (size_t)first * rows,
                              w->packed_step);
+            } else {
+                collect_taps(w, weights, panel, first, steps, taps, STRIDE);
+                w->form->weights(taps, STRIDE, steps * (int)rows,
+                                 packed + ((size_t)panel * (size_t)w->inputs + (size_t)first) * rows,
+                                 w->packed_step);
+            }
         }
     }
 }
 
 int SG_VARIANT(sg_winograd_prepare)(void *state, const float *weights, float *packed) {
+    enum { TOGETHER = 8 };
     const winograd *w = state;
+    int together = w->data_gradient ? TOGETHER : 1, batches = winograd_ceil(w->panels, together);
 #pragma omp parallel for num_threads(w->machine->threads) schedule(static)
-    for (int panel = 0; panel < w->panels; panel++) prepare_panel(w, weights, packed, panel);
+    for (int i = 0; i < batches; i++) {
+        int first = i * together, left = w->panels - first;
+        prepare_panels(w, weights, packed, first, left < together ? left : together);
+    }
     return SG_OK;
 }
 
