@@ -28,23 +28,12 @@ float SG_VARIANT(sg_peak_fma)(size_t rounds) {
     return total;
 }
 
-/* A store that does not first read the line it overwrites, where there is one. */
-static inline void store_past(float *p, sg_vec v) {
-#if SG_VECTOR_BYTES == 64
-    _mm512_stream_ps(p, (__m512)v);
-#elif SG_VECTOR_BYTES == 32
-    _mm256_stream_ps(p, (__m256)v);
-#else
-    sg_store(p, v);
-#endif
-}
-
 void SG_VARIANT(sg_peak_triad)(float *a, const float *b, const float *c, float factor, size_t count,
                                bool stream) {
     sg_vec f = sg_splat(factor);
     if (stream)
         for (size_t i = 0; i < count; i += SG_WIDTH)
-            store_past(a + i, sg_fma(f, sg_load(c + i), sg_load(b + i)));
+            sg_stream(a + i, sg_fma(f, sg_load(c + i), sg_load(b + i)));
     else
         for (size_t i = 0; i < count; i += SG_WIDTH)
             sg_store(a + i, sg_fma(f, sg_load(c + i), sg_load(b + i)));
