@@ -230,9 +230,11 @@ static int check_tensor(const char *name, const sg_tensor *t, int blocks, int ch
 
 int sg_conv_run(sg_conv *conv, enum sg_conv_pass_kind kind, const sg_conv_pass *pass) {
     const sg_conv_shape *s = &conv->shape;
-    SG_CHECK(pass->scratch != NULL && (pass->packed != NULL || conv->algorithm[kind]->prepare == NULL),
-             SG_INTERNAL, "convolution pass %d runs without %s", (int)kind,
-             pass->scratch == NULL ? "scratch" : "the weights of sg_conv_prepare");
+    bool packs = conv->algorithm[kind]->prepare != NULL;
+    SG_CHECK(pass->scratch != NULL, SG_INTERNAL, "convolution pass %d runs without scratch", (int)kind);
+    SG_CHECK(!packs || (pass->weights != NULL && pass->packed != NULL), SG_INTERNAL,
+             "convolution pass %d runs without weights, or without what sg_conv_prepare makes of them",
+             (int)kind);
     SG_TRY(make_state(conv, (int)kind));
     int blocks = pass->blocks;
     if (kind != SG_CONV_DATA_GRADIENT)

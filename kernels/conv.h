@@ -53,9 +53,10 @@ typedef struct sg_conv_pass {
     int blocks;
     const sg_tensor *x, *dy;
     sg_tensor *y, *dx;
-    const float *bias;   /* [out_channels] or NULL; forward only */
-    const float *packed; /* by sg_conv_prepare; not for the weight gradient */
-    float *scratch;      /* anything; left as anything */
+    const float *bias;    /* [out_channels] or NULL; forward only */
+    const float *weights; /* [sg_conv_weights], and */
+    const float *packed;  /* what sg_conv_prepare made of them; neither for the weight gradient */
+    float *scratch;       /* anything; left as anything */
     float *dw;
     bool accumulate; /* data gradient only */
 } sg_conv_pass;
@@ -76,7 +77,8 @@ typedef struct sg_conv_algorithm {
     /* Makes what does not depend on the weights' values; support lives as long as the state. SG_NOMEM. */
     int (*create)(void **state, const sg_machine *machine, const sg_conv_shape *shape,
                   const sg_support *support);
-    /* Packs weights, canonical dense order with zeros where pruned, for run. NULL where a pass needs none. */
+    /* Packs weights, canonical dense order with zeros where pruned, for run; where they are so many that to
+     * memory and back would cost more, run packs them piece by piece. NULL where a pass needs none. */
     int (*prepare)(void *state, const float *weights, float *packed);
     int (*run)(void *state, const sg_conv_pass *pass);
     void (*destroy)(void **state);
@@ -100,7 +102,7 @@ void sg_conv_destroy(sg_conv **conv);
 int sg_conv_set_support(sg_conv *conv, const sg_support *support);
 
 /* Packs weights[sg_conv_weights], canonical order, zero where pruned, for passes of this kind: what
- * sg_conv_pass.packed points at. Nothing to do for the weight gradient. */
+ * sg_conv_pass.packed points at, beside .weights themselves. Nothing to do for the weight gradient. */
 int sg_conv_prepare(sg_conv *conv, enum sg_conv_pass_kind kind, const float *weights, float *packed);
 
 int sg_conv_run(sg_conv *conv, enum sg_conv_pass_kind kind, const sg_conv_pass *pass);

@@ -26,6 +26,7 @@ static int run_conv(const backward *b, int l, sg_exec_layer *own, const sg_tenso
                          .x = x,
                          .dy = dy,
                          .dw = param_gradient(b, layer->weight),
+                         .weights = b->weights->values + b->exec->net->param[layer->weight].offset,
                          .packed = b->exec->packed,
                          .scratch = b->exec->scratch};
     SG_TRY(sg_conv_run(own->conv, SG_CONV_WEIGHT_GRADIENT, &pass));
@@ -34,8 +35,7 @@ static int run_conv(const backward *b, int l, sg_exec_layer *own, const sg_tenso
                                                                param_gradient(b, layer->bias)));
     sg_exec_done(b->exec, l, SG_EXEC_WEIGHT_GRADIENT);
     if (dx == NULL) return SG_OK;
-    SG_TRY(sg_conv_prepare(own->conv, SG_CONV_DATA_GRADIENT,
-                           b->weights->values + b->exec->net->param[layer->weight].offset, b->exec->packed));
+    SG_TRY(sg_conv_prepare(own->conv, SG_CONV_DATA_GRADIENT, pass.weights, b->exec->packed));
     sg_exec_done(b->exec, l, SG_EXEC_PREPARE);
     pass.dx = dx;
     pass.accumulate = own->accumulate[0];

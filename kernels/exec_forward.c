@@ -99,10 +99,11 @@ static int run_layer(const forward *f, int l) {
                              .x = x,
                              .y = y,
                              .bias = param_values(f, layer->bias),
+                             .weights = param_values(f, layer->weight),
                              .packed = own->packed,
                              .scratch = exec->scratch};
         if (f->mode == SG_EXEC_TRAIN) {
-            SG_TRY(sg_conv_prepare(own->conv, SG_CONV_FORWARD, param_values(f, layer->weight), own->packed));
+            SG_TRY(sg_conv_prepare(own->conv, SG_CONV_FORWARD, pass.weights, own->packed));
             sg_exec_done(exec, l, SG_EXEC_PREPARE);
         }
         return SG_AT(sg_conv_run(own->conv, SG_CONV_FORWARD, &pass));

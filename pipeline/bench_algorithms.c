@@ -63,8 +63,13 @@ static void free_data(layer_data *d) {
 
 static int time_algorithm(const sg_bench *b, const sg_conv_algorithm *a, const sg_support *support,
                           layer_data *d, double *seconds) {
-    sg_conv_pass pass = {
-        .blocks = d->x.blocks, .x = &d->x, .dy = &d->dy, .y = &d->y, .dx = &d->dx, .dw = d->dw};
+    sg_conv_pass pass = {.blocks = d->x.blocks,
+                         .x = &d->x,
+                         .dy = &d->dy,
+                         .y = &d->y,
+                         .dx = &d->dx,
+                         .dw = d->dw,
+                         .weights = d->weights};
     sg_conv_bytes bytes = a->bytes(b->machine, d->shape, support, pass.blocks);
     float *packed;
     void *state = NULL;

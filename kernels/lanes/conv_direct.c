@@ -16,8 +16,20 @@
 
 /* DEPTH steps of k at a time: B panels of a tile then stay in L2 and an A panel in L1. TILE columns share an
  * A panel unless all A panels of a step fit into L1 together (SMALL floats). ITEM columns are one piece of
- * parallel work. The sums' order depends on DEPTH alone. */
-enum { DEPTH = 512, TILE = 8, ITEM = 32, SMALL = 4096, ITEMS_PER_THREAD = 4 };
+ * parallel work. The sums' order depends on DEPTH alone.
+ *
+ * So many weights of a single tap that they leave L2 before they are used (LARGE) are packed while a pass
+ * runs: some panels (OWN floats) and DEPTH steps at a time, for LARGE_ITEM columns. */
+enum {
+    DEPTH = 512,
+    TILE = 8,
+    ITEM = 32,
+    SMALL = 4096,
+    ITEMS_PER_THREAD = 4,
+    LARGE = 1 << 18,
+    OWN = 1 << 16,
+    LARGE_ITEM = 256
+};
 
 /* Output pixels (out_row + i * out_step, out_column + j * out_step), i < rows, j < columns, with their taps:
  * tap (t, u) reads input pixel (in_row + i * in_step + t, ...) with kernel element (tap_row + t * tap_step,
@@ -38,6 +50,8 @@ typedef struct direct {
     int inner, outer; /* channels of a group that are summed over, and that come out */
     int out_step, in_step, tap_step;
     int panels;
+    bool large; /* weights: packed while the pass runs */
+    int chunks; /* pieces of the panels, at least */
     int parts;
     direct_part *part;
     size_t scratch_size; /* floats per thread */
@@ -110,6 +124,11 @@ static void describe_data_gradient(direct *d) {
         }
 }
 
+/* Floats that a thread has of a panel at a time, where weights are large. */
+static size_t own_panel_size(const direct *d) {
+    return (size_t)d->machine->ukernel.rows * (size_t)min_int(d->inner, DEPTH);
+}
+
 static void describe(direct *d, const sg_machine *machine, const sg_conv_shape *shape, bool transposed) {
     int in = shape->in_channels / shape->groups, out = shape->out_channels / shape->groups;
     *d = (direct){.machine = machine, .shape = *shape, .transposed = transposed};
@@ -117,17 +136,22 @@ static void describe(direct *d, const sg_machine *machine, const sg_conv_shape *
     d->outer = transposed ? in : out;
     d->panels = (d->outer + machine->ukernel.rows - 1) / machine->ukernel.rows;
     d->parts = transposed ? rows_of_parts(shape) * columns_of_parts(shape) : 1;
+    size_t panel = own_panel_size(d);
+    d->large = shape->kernel_height * shape->kernel_width == 1 && sg_conv_weights(shape) >= LARGE;
+    d->chunks = d->large ? (int)(((size_t)d->panels * panel + OWN - 1) / OWN) : 1;
 }
 
 static size_t packed_size(const direct *d) {
     size_t taps = (size_t)d->shape.kernel_height * (size_t)d->shape.kernel_width;
-    return (size_t)d->shape.groups * (size_t)d->panels * (size_t)d->machine->ukernel.rows * (size_t)d->inner *
-           taps;
+    return d->large ? 0
+                    : (size_t)d->shape.groups * (size_t)d->panels * (size_t)d->machine->ukernel.rows *
+                          (size_t)d->inner * taps;
 }
 
 /* A single tap is never gathered; the data gradient's parts are smaller than the whole kernel. */
 static size_t scratch_size(const direct *d) {
     size_t depth = (size_t)d->shape.kernel_height * (size_t)d->shape.kernel_width * (size_t)d->inner;
+    if (d->large) return (size_t)((d->panels + d->chunks - 1) / d->chunks) * own_panel_size(d);
     if (depth == (size_t)d->inner || (d->transposed && sg_conv_is_linear(&d->shape))) return 0;
     return (size_t)TILE * (depth < DEPTH ? depth : DEPTH) * SG_LANES;
 }
@@ -212,46 +236,52 @@ static inline __attribute__((always_inline)) void pack_steps(float *to, const fl
     }
 }
 
-/* A panels first..first+count-1: [panel][k][rows]; k runs over (tap row, tap column, channel). Rows past the
- * last channel are zero. Some channels at a time, so that all taps and panels that lie side by side in the
- * weights are taken from there while they are in L1. */
+/* Steps first..first+steps-1 of tap t of an A panel, at `to`; rows past the last channel are zero. */
+static void pack(const direct *d, const direct_part *p, int group, int panel, int t, int first, int steps,
+                 const float *weights, float *to) {
+    const sg_conv_shape *s = &d->shape;
+    size_t rows = (size_t)d->machine->ukernel.rows;
+    size_t taps = (size_t)s->kernel_height * (size_t)s->kernel_width;
+    size_t filter = (size_t)(s->in_channels / s->groups) * taps;
+    size_t step_stride = d->transposed ? filter : taps, stride = d->transposed ? taps : filter;
+    int row = p->tap_row + t / p->taps_wide * d->tap_step;
+    int column = p->tap_column + t % p->taps_wide * d->tap_step;
+    int there = d->outer - panel * (int)rows;
+    const float *from = weights + (size_t)group * (size_t)(s->out_channels / s->groups) * filter +
+                        (size_t)first * step_stride + (size_t)panel * rows * stride +
+                        (size_t)(row * s->kernel_width + column);
+    if (there < (int)rows) {
+        memset(to, 0, (size_t)steps * rows * sizeof *to);
+        for (int k = 0; k < steps; k++)
+            pack_steps(to + (size_t)k * rows, from + (size_t)k * step_stride, stride, 0, 1, (size_t)there);
+    } else if (rows == 6 && stride == 1) {
+        pack_steps(to, from, 1, step_stride, steps, 6);
+    } else if (rows == 6) {
+        pack_steps(to, from, stride, step_stride, steps, 6);
+    } else {
+        pack_steps(to, from, stride, step_stride, steps, rows);
+    }
+}
+
+/* A panels first..first+count-1: [panel][k][rows]; k runs over (tap row, tap column, channel). Some channels
+ * at a time, so that all taps and panels that lie side by side in the weights are read while they are in L1.
+ */
 static void pack_panels(const direct *d, const direct_part *p, int group, int first, int count,
                         const float *weights, float *packed) {
     enum { STEPS = 16 };
-    const sg_conv_shape *s = &d->shape;
-    size_t rows = (size_t)d->machine->ukernel.rows, inner = (size_t)d->inner;
-    size_t taps = (size_t)s->kernel_height * (size_t)s->kernel_width;
-    size_t filter = (size_t)(s->in_channels / s->groups) * taps, panel_size = rows * part_depth(d, p);
-    size_t step_stride = d->transposed ? filter : taps, stride = d->transposed ? taps : filter;
-    weights += (size_t)group * (size_t)(s->out_channels / s->groups) * filter;
+    size_t rows = (size_t)d->machine->ukernel.rows, panel_size = rows * part_depth(d, p);
     packed += p->packed + (size_t)group * (size_t)d->panels * panel_size;
     for (int c = 0; c < d->inner; c += STEPS)
         for (int panel = first; panel < first + count; panel++)
-            for (int t = 0; t < p->taps_high * p->taps_wide; t++) {
-                int steps = min_int(STEPS, d->inner - c), there = d->outer - panel * (int)rows;
-                int row = p->tap_row + t / p->taps_wide * d->tap_step,
-                    column = p->tap_column + t % p->taps_wide * d->tap_step;
-                const float *from = weights + (size_t)c * step_stride + (size_t)panel * rows * stride +
-                                    (size_t)(row * s->kernel_width + column);
-                float *to = packed + (size_t)panel * panel_size + ((size_t)t * inner + (size_t)c) * rows;
-                if (there < (int)rows) {
-                    memset(to, 0, (size_t)steps * rows * sizeof *to);
-                    for (int k = 0; k < steps; k++)
-                        pack_steps(to + (size_t)k * rows, from + (size_t)k * step_stride, stride, 0, 1,
-                                   (size_t)there);
-                } else if (rows == 6 && stride == 1) {
-                    pack_steps(to, from, 1, step_stride, steps, 6);
-                } else if (rows == 6) {
-                    pack_steps(to, from, stride, step_stride, steps, 6);
-                } else {
-                    pack_steps(to, from, stride, step_stride, steps, rows);
-                }
-            }
+            for (int t = 0; t < p->taps_high * p->taps_wide; t++)
+                pack(d, p, group, panel, t, c, min_int(STEPS, d->inner - c), weights,
+                     packed + (size_t)panel * panel_size + (size_t)(t * d->inner + c) * rows);
 }
 
 int SG_VARIANT(sg_conv_direct_prepare)(void *state, const float *weights, float *packed) {
     enum { TOGETHER = 8 };
     const direct *d = state;
+    if (d->large) return SG_OK;
     int together = d->transposed ? TOGETHER : 1;
     int batches = (d->panels + together - 1) / together, of_part = d->shape.groups * batches;
 #pragma omp parallel for num_threads(d->machine->threads) schedule(static)
@@ -268,9 +298,9 @@ typedef struct direct_run {
     const direct *d;
     const sg_tensor *from;
     const sg_tensor *to;
-    const float *bias, *packed;
+    const float *bias, *weights, *packed;
     bool accumulate;
-    int chunks; /* pieces of the output panels, where the columns alone are too few for the threads */
+    int chunks; /* pieces of the output panels: more where the columns are too few for the threads */
 } direct_run;
 
 static inline void copy_rows(float *restrict to, const float *restrict from, size_t rows) {
@@ -312,57 +342,108 @@ static void fill_rows(float *to, const float *values, int count) {
     }
 }
 
-/* Up to TILE columns, output panels [low, high) of one group. */
-static void run_tile(const direct_run *r, const direct_part *p, int group, int first, int columns, int low,
-                     int high, float *scratch) {
+/* Up to TILE columns, output panels [low, high) of one group, steps [k, k + steps) of their sums: panel
+ * `low`'s weights of these steps at a, the next panel's panel_size floats behind it. */
+typedef struct direct_tile {
+    int group, first, columns, low, high;
+    size_t k, steps;
+    const float *a;
+    size_t panel_size;
+} direct_tile;
+
+static void run_tile(const direct_run *r, const direct_part *p, const direct_tile *tile, float *scratch) {
     const direct *d = r->d;
     const sg_ukernel *u = &d->machine->ukernel;
-    size_t depth = part_depth(d, p), pad = (size_t)u->rows;
-    const float *from[TILE], *b[TILE];
+    size_t pad = (size_t)u->rows;
+    int low = tile->low, channels = min_int(tile->high * u->rows, d->outer) - low * u->rows;
+    const float *bias = r->bias == NULL ? NULL : r->bias + tile->group * d->outer + low * u->rows;
+    const float *b[TILE];
     float *to[TILE];
-    int channels = min_int(high * u->rows, d->outer) - low * u->rows;
-    const float *bias = r->bias == NULL ? NULL : r->bias + group * d->outer + low * u->rows;
-    for (int t = 0; t < columns; t++) {
-        int column = first + t, j = column % p->columns, i = column / p->columns % p->rows;
+    bool contiguous = tile->steps == 0 || is_contiguous(d, p, r->from);
+    for (int t = 0; t < tile->columns; t++) {
+        int column = tile->first + t, j = column % p->columns, i = column / p->columns % p->rows;
         int block = column / p->columns / p->rows;
-        from[t] = sg_tensor_at(r->from, block, p->in_row + i * d->in_step, p->in_column + j * d->in_step) +
-                  (size_t)(group * d->inner) * SG_LANES;
+        const float *from =
+            sg_tensor_at(r->from, block, p->in_row + i * d->in_step, p->in_column + j * d->in_step) +
+            (size_t)(tile->group * d->inner) * SG_LANES;
         to[t] = sg_tensor_at(r->to, block, p->out_row + i * d->out_step, p->out_column + j * d->out_step) +
-                (size_t)(group * d->outer + low * u->rows) * SG_LANES;
-        if (bias != NULL || (depth == 0 && !r->accumulate)) fill_rows(to[t], bias, channels);
+                (size_t)(tile->group * d->outer + low * u->rows) * SG_LANES;
+        if (tile->k == 0 && (bias != NULL || (tile->steps == 0 && !r->accumulate)))
+            fill_rows(to[t], bias, channels);
+        float *gathered = scratch + (size_t)t * tile->steps * SG_LANES;
+        b[t] = contiguous ? from + tile->k * SG_LANES : gathered;
+        if (!contiguous) gather(d, p, r->from, from, tile->k, tile->steps, gathered);
     }
-    bool contiguous = is_contiguous(d, p, r->from);
-    const float *a = r->packed + p->packed + (size_t)(group * d->panels + low) * pad * depth;
-    for (size_t k = 0; k < depth; k += DEPTH) {
-        size_t steps = depth - k < DEPTH ? depth - k : DEPTH;
-        for (int t = 0; t < columns; t++) {
-            b[t] = contiguous ? from[t] + k * SG_LANES : scratch + (size_t)t * steps * SG_LANES;
-            if (!contiguous) gather(d, p, r->from, from[t], k, steps, scratch + (size_t)t * steps * SG_LANES);
-        }
-        bool add = r->accumulate || bias != NULL || k > 0;
-        for (int panel = low; panel < high; panel++) {
-            int m = min_int(u->rows, d->outer - panel * u->rows);
-            const float *weights = a + (size_t)(panel - low) * pad * depth + k * pad;
-            for (int t = 0; t < columns; t++)
-                u->run(u, m, (int)steps, weights, b[t], to[t] + (size_t)(panel - low) * pad * SG_LANES,
-                       SG_LANES, add);
-        }
+    bool add = r->accumulate || bias != NULL || tile->k > 0;
+    for (int panel = low; panel < tile->high && tile->steps > 0; panel++) {
+        int m = min_int(u->rows, d->outer - panel * u->rows);
+        const float *a = tile->a + (size_t)(panel - low) * tile->panel_size;
+        for (int t = 0; t < tile->columns; t++)
+            u->run(u, m, (int)tile->steps, a, b[t], to[t] + (size_t)(panel - low) * pad * SG_LANES, SG_LANES,
+                   add);
     }
 }
+
+/* Columns first..end-1 of one group. */
+static void run_packed(const direct_run *r, const direct_part *p, int group, int first, int end, int low,
+                       int high, float *scratch) {
+    const direct *d = r->d;
+    size_t depth = part_depth(d, p), pad = (size_t)d->machine->ukernel.rows;
+    bool small = (size_t)(high - low) * pad * (depth < DEPTH ? depth : DEPTH) <= SMALL;
+    direct_tile tile = {.group = group, .low = low, .high = high, .panel_size = pad * depth};
+    const float *a = r->packed + p->packed + (size_t)(group * d->panels + low) * pad * depth;
+    for (tile.first = first; tile.first < end; tile.first += tile.columns) {
+        tile.columns = min_int(small ? 1 : TILE, end - tile.first);
+        tile.k = 0;
+        do {
+            tile.steps = depth - tile.k < DEPTH ? depth - tile.k : DEPTH;
+            tile.a = a + tile.k * pad;
+            run_tile(r, p, &tile, scratch);
+            tile.k += tile.steps;
+        } while (tile.k < depth);
+    }
+}
+
+/* A tile's weights, of a single tap, for all columns; some steps at a time, so that the data gradient's
+ * panels, which lie side by side in the weights, are read while they are in L1. */
+static void pack_large(const direct *d, const direct_part *p, const direct_tile *tile, const float *weights,
+                       float *own) {
+    int together = d->transposed ? 16 : (int)tile->steps, steps = (int)tile->steps;
+    for (int k = 0; k < steps; k += together)
+        for (int panel = tile->low; panel < tile->high; panel++)
+            pack(d, p, tile->group, panel, 0, (int)tile->k + k, min_int(together, steps - k), weights,
+                 own + (size_t)(panel - tile->low) * tile->panel_size +
+                     (size_t)(k * d->machine->ukernel.rows));
+}
+
+/* The same, and packs the weights, which are of a single tap. */
+static void run_large(const direct_run *r, const direct_part *p, int group, int first, int end, int low,
+                      int high, float *own) {
+    const direct *d = r->d;
+    size_t depth = part_depth(d, p), pad = (size_t)d->machine->ukernel.rows;
+    direct_tile tile = {.group = group, .low = low, .high = high, .a = own};
+    do {
+        tile.steps = depth - tile.k < DEPTH ? depth - tile.k : DEPTH;
+        tile.panel_size = pad * tile.steps;
+        pack_large(d, p, &tile, r->weights, own);
+        for (tile.first = first; tile.first < end; tile.first += tile.columns) {
+            tile.columns = min_int(TILE, end - tile.first);
+            run_tile(r, p, &tile, NULL);
+        }
+        tile.k += tile.steps;
+    } while (tile.k < depth);
+}
+
+static int item_columns(const direct *d) { return d->large ? LARGE_ITEM : ITEM; }
 
 static void run_item(const direct_run *r, const direct_part *p, size_t item, int blocks, float *scratch) {
     const direct *d = r->d;
     int chunk = (int)(item % (size_t)r->chunks),
         group = (int)(item / (size_t)r->chunks % (size_t)d->shape.groups);
-    int first = (int)(item / (size_t)r->chunks / (size_t)d->shape.groups) * ITEM;
-    int end = min_int(first + ITEM, blocks * p->rows * p->columns);
+    int first = (int)(item / (size_t)r->chunks / (size_t)d->shape.groups) * item_columns(d);
+    int end = min_int(first + item_columns(d), blocks * p->rows * p->columns);
     int low = d->panels * chunk / r->chunks, high = d->panels * (chunk + 1) / r->chunks;
-    size_t depth = part_depth(d, p);
-    bool small =
-        (size_t)(high - low) * (size_t)d->machine->ukernel.rows * (depth < DEPTH ? depth : DEPTH) <= SMALL;
-    int tile = small ? 1 : TILE;
-    for (; first < end; first += tile)
-        run_tile(r, p, group, first, min_int(tile, end - first), low, high, scratch);
+    (d->large ? run_large : run_packed)(r, p, group, first, end, low, high, scratch);
 }
 
 /* Numbers the pieces of work; returns how many there are. */
@@ -372,7 +453,8 @@ static size_t count_items(direct *d, int blocks, int chunks) {
         direct_part *p = &d->part[i];
         p->first_item = items;
         size_t columns = (size_t)blocks * (size_t)p->rows * (size_t)p->columns;
-        items += (columns + ITEM - 1) / ITEM * (size_t)d->shape.groups * (size_t)chunks;
+        size_t ranges = (columns + (size_t)item_columns(d) - 1) / (size_t)item_columns(d);
+        items += ranges * (size_t)d->shape.groups * (size_t)chunks;
     }
     return items;
 }
@@ -383,13 +465,14 @@ int SG_VARIANT(sg_conv_direct_run)(void *state, const sg_conv_pass *pass) {
                     .from = d->transposed ? pass->dy : pass->x,
                     .to = d->transposed ? pass->dx : pass->y,
                     .bias = d->transposed ? NULL : pass->bias,
+                    .weights = pass->weights,
                     .packed = pass->packed,
                     .accumulate = d->transposed && pass->accumulate,
-                    .chunks = 1};
+                    .chunks = d->chunks};
     size_t wanted = d->machine->threads > 1 ? (size_t)d->machine->threads * ITEMS_PER_THREAD : 1;
-    size_t items = count_items(d, pass->blocks, 1);
+    size_t items = count_items(d, pass->blocks, d->chunks);
     if (items > 0 && items < wanted) {
-        size_t chunks = (wanted + items - 1) / items;
+        size_t chunks = (wanted * (size_t)d->chunks + items - 1) / items;
         r.chunks = chunks < (size_t)d->panels ? (int)chunks : d->panels;
         items = count_items(d, pass->blocks, r.chunks);
     }

@@ -7,8 +7,8 @@
  * - each thread has groups of its own, which stay in its cache;
  * - few tiles: the threads divide each group's channels and positions among them;
  * - large weights: a group is as large as the last cache allows, and each thread has output panels of its
- *   own, whose weights it transforms when it comes to them. Transformed, they are 4 times as many (m = 4):
- *   to memory and back they would cost more than the transform. */
+ *   own, whose weights it packs when it comes to them. Transformed, they are 4 times as many (m = 4): to
+ *   memory and back they would cost more than the transform. */
 #include "kernels/lanes/conv_winograd.h"
 
 #include <omp.h>
@@ -25,7 +25,8 @@ enum {
     LARGE_GROUP_BYTES = 8 << 20,   /* then the transformed inputs of a group, */
     LARGE_GROUP_TILES = 64,
     BATCH_BYTES = 2 << 20, /* and the transformed weights that a thread has at once */
-    PREPARE_STEPS = 16
+    PACK_STEPS = 16,
+    PACK_STRIDE = PACK_STEPS * WINOGRAD_MOST_ROWS
 };
 
 typedef struct winograd {
@@ -34,13 +35,12 @@ typedef struct winograd {
     bool data_gradient;
     int inputs, outputs; /* channels that are summed over, channels that are written */
     int height, width, tiles_down, tiles_across;
-    int panels;          /* of ukernel.rows outputs */
-    bool large;          /* weights: packed holds their taps */
-    int batch;           /* panels that a thread has at once where weights are large, else all */
-    int group;           /* most tiles of a group: of a thread's or, where weights are large, of all */
-    size_t packed_step;  /* floats from a position, or a tap, to the next in packed */
-    size_t weights_step; /* floats from a position to the next in a thread's own weights, if large */
-    float *zero;         /* a pixel of zeros */
+    int panels;         /* of ukernel.rows outputs */
+    bool large;         /* weights: packed while the pass runs */
+    int batch;          /* panels that a thread has at once where weights are large, else all */
+    int group;          /* most tiles of a group: of a thread's or, where weights are large, of all */
+    size_t packed_step; /* floats from a position to the next in packed weights: all, or a thread's */
+    float *zero;        /* a pixel of zeros */
 } winograd;
 
 /* Floats of scratch that a thread has. Where threads share values and products these lie end to end, so they
@@ -80,8 +80,7 @@ static winograd plan(const winograd_form *form, const sg_machine *machine, const
     }
     size_t fit = group_bytes / (positions * tile_rows * SG_LANES * sizeof(float));
     w.group = (int)(fit > most ? most : fit < GROUP_TILES_LEAST ? GROUP_TILES_LEAST : fit);
-    w.packed_step = winograd_position(panel * (w.large ? 1 : (size_t)w.panels) / SG_LANES + 1);
-    w.weights_step = winograd_position(panel * (size_t)w.batch / SG_LANES + 1);
+    w.packed_step = winograd_position(panel * (size_t)w.batch / SG_LANES + 1);
     return w;
 }
 
@@ -91,7 +90,7 @@ static room room_of(const winograd *w) {
     size_t value_rows = tiles * (size_t)w->inputs, product_rows = tiles * (size_t)w->batch * rows;
     if (w->large) value_rows = winograd_ceil((int)value_rows, (int)threads);
     return (room){.values = positions * (winograd_position(value_rows) + SG_LANES),
-                  .weights = w->large ? positions * w->weights_step : 0,
+                  .weights = w->large ? positions * w->packed_step : 0,
                   .products = positions * (winograd_position(product_rows) + SG_LANES)};
 }
 
@@ -101,8 +100,7 @@ static size_t zero_size(const winograd *w) {
 
 static sg_conv_bytes bytes(const winograd *w) {
     room r = room_of(w);
-    size_t packed =
-        (w->large ? (size_t)w->panels * WINOGRAD_TAPS : (size_t)w->form->positions) * w->packed_step;
+    size_t packed = w->large ? 0 : (size_t)w->form->positions * w->packed_step;
     return (sg_conv_bytes){.packed = packed * sizeof(float),
                            .scratch = (size_t)w->machine->threads * (r.values + r.weights + r.products) *
                                       sizeof(float),
@@ -128,11 +126,11 @@ static int create(void **state, const winograd *planned) {
     return status;
 }
 
-/* The nine taps of `rows` outputs for inputs first..first+steps-1: tap t of them at taps[t * stride], there
- * [step][rows]; zero past the outputs. */
-static inline __attribute__((always_inline)) void collect(const winograd *w, const bool data_gradient,
-                                                          const float *weights, int panel, int first,
-                                                          int steps, float *taps, size_t stride) {
+/* The nine taps of `rows` outputs for inputs first..first+steps-1: tap t of them at taps[t * PACK_STRIDE],
+ * there [step][rows]; zero past the outputs. */
+static inline __attribute__((always_inline)) void collect_taps(const winograd *w, const bool data_gradient,
+                                                               const float *weights, int panel, int first,
+                                                               int steps, float *taps) {
     int rows = w->machine->ukernel.rows, left = w->outputs - panel * rows;
     size_t output_stride = WINOGRAD_TAPS * (data_gradient ? 1 : (size_t)w->inputs);
     size_t input_stride = WINOGRAD_TAPS * (data_gradient ? (size_t)w->outputs : 1);
@@ -142,43 +140,31 @@ static inline __attribute__((always_inline)) void collect(const winograd *w, con
         float *to = taps + r;
         if (r >= left) {
             for (int k = 0; k < steps; k++, to += rows)
-                for (size_t t = 0; t < WINOGRAD_TAPS; t++) to[t * stride] = 0.0f;
+                for (size_t t = 0; t < WINOGRAD_TAPS; t++) to[t * PACK_STRIDE] = 0.0f;
             continue;
         }
         for (int k = 0; k < steps; k++, from += input_stride, to += rows)
 #pragma GCC unroll 9
             for (size_t t = 0; t < WINOGRAD_TAPS; t++)
-                to[t * stride] = from[data_gradient ? WINOGRAD_TAPS - 1 - t : t];
+                to[t * PACK_STRIDE] = from[data_gradient ? WINOGRAD_TAPS - 1 - t : t];
     }
 }
-static void collect_taps(const winograd *w, const float *weights, int panel, int first, int steps,
-                         float *taps, size_t stride) {
-    if (w->data_gradient)
-        collect(w, true, weights, panel, first, steps, taps, stride);
-    else
-        collect(w, false, weights, panel, first, steps, taps, stride);
-}
 
-/* Panels side by side, some inputs at a time: their taps stay in L1, and the data gradient's lie side by side
- * in the weights. */
-static void prepare_panels(const winograd *w, const float *weights, float *packed, int first_panel,
-                           int panels) {
-    enum { STRIDE = PREPARE_STEPS * WINOGRAD_MOST_ROWS };
-    _Alignas(64) float taps[WINOGRAD_TAPS * STRIDE] = {0};
+/* Panels first_panel..first_panel+panels-1 to packed[position][panel][inputs][rows], some inputs at a time:
+ * their taps stay in L1, and the data gradient's lie side by side in the weights. */
+static void pack_panels(const winograd *w, const float *weights, int first_panel, int panels, float *packed) {
+    _Alignas(64) float taps[WINOGRAD_TAPS * PACK_STRIDE] = {0};
     size_t rows = (size_t)w->machine->ukernel.rows;
-    for (int first = 0; first < w->inputs; first += PREPARE_STEPS) {
-        int steps = w->inputs - first < PREPARE_STEPS ? w->inputs - first : PREPARE_STEPS;
-        for (int panel = first_panel; panel < first_panel + panels; panel++) {
-            if (w->large) {
-                collect_taps(w, weights, panel, first, steps,
-                             packed + (size_t)panel * WINOGRAD_TAPS * w->packed_step + (size_t)first * rows,
+    for (int first = 0; first < w->inputs; first += PACK_STEPS) {
+        int steps = w->inputs - first < PACK_STEPS ? w->inputs - first : PACK_STEPS;
+        for (int panel = 0; panel < panels; panel++) {
+            if (w->data_gradient)
+                collect_taps(w, true, weights, first_panel + panel, first, steps, taps);
+            else
+                collect_taps(w, false, weights, first_panel + panel, first, steps, taps);
+            w->form->weights(taps, PACK_STRIDE, steps * (int)rows,
+                             packed + ((size_t)panel * (size_t)w->inputs + (size_t)first) * rows,
                              w->packed_step);
-            } else {
-                collect_taps(w, weights, panel, first, steps, taps, STRIDE);
-                w->form->weights(taps, STRIDE, steps * (int)rows,
-                                 packed + ((size_t)panel * (size_t)w->inputs + (size_t)first) * rows,
-                                 w->packed_step);
-            }
         }
     }
 }
@@ -186,11 +172,13 @@ static void prepare_panels(const winograd *w, const float *weights, float *packe
 int SG_VARIANT(sg_winograd_prepare)(void *state, const float *weights, float *packed) {
     enum { TOGETHER = 8 };
     const winograd *w = state;
+    if (w->large) return SG_OK;
     int together = w->data_gradient ? TOGETHER : 1, batches = winograd_ceil(w->panels, together);
 #pragma omp parallel for num_threads(w->machine->threads) schedule(static)
     for (int i = 0; i < batches; i++) {
         int first = i * together, left = w->panels - first;
-        prepare_panels(w, weights, packed, first, left < together ? left : together);
+        pack_panels(w, weights, first, left < together ? left : together,
+                    packed + (size_t)first * (size_t)w->inputs * (size_t)w->machine->ukernel.rows);
     }
     return SG_OK;
 }
@@ -200,11 +188,12 @@ typedef struct job {
     const winograd *w;
     const sg_tensor *in, *out;
     const float *bias;
-    const float *packed; /* [position][panel][inputs][rows], or [panel][tap][inputs][rows] if large */
+    const float *packed;  /* [position][panel][inputs][rows] */
+    const float *weights; /* as they are, if large */
     room room;
-    float *values;   /* per thread [position][tile][inputs][lanes] */
-    float *weights;  /* per thread [position][panel][inputs][rows], if large */
-    float *products; /* per thread [position][tile][panels * rows][lanes] */
+    float *values;     /* per thread [position][tile][inputs][lanes] */
+    float *own_packed; /* per thread, if large */
+    float *products;   /* per thread [position][tile][panels * rows][lanes] */
     bool accumulate;
     int tiles; /* of all blocks */
 } job;
@@ -239,9 +228,9 @@ static void transform_inputs(const job *j, int first, int count, float *values, 
     }
 }
 
-/* A member's share of the positions of `panels` panels, whose weights are [position][panel][inputs][rows]. */
-static void multiply(const job *j, int count, const float *values, const float *weights, size_t weights_step,
-                     int panels, float *products, int member, int members) {
+/* A member's share of the positions of `panels` packed panels. */
+static void multiply(const job *j, int count, const float *values, const float *packed, int panels,
+                     float *products, int member, int members) {
     const winograd *w = j->w;
     const sg_ukernel *u = &w->machine->ukernel;
     size_t channels = (size_t)w->inputs, panel_rows = (size_t)(panels * u->rows);
@@ -250,7 +239,7 @@ static void multiply(const job *j, int count, const float *values, const float *
     sg_span share = sg_share((size_t)(w->form->positions * panels), member, members);
     for (size_t item = share.from; item < share.to; item++) {
         size_t position = item / (size_t)panels, panel = item % (size_t)panels * (size_t)u->rows;
-        const float *a = weights + position * weights_step + panel * channels;
+        const float *a = packed + position * w->packed_step + panel * channels;
         const float *b = values + position * value_position;
         float *c = products + position * product_position + panel * SG_LANES;
         for (int tile = 0; tile < count; tile++)
@@ -289,7 +278,7 @@ static void run_shared(const job *j, int first, int count, int member, int membe
     const winograd *w = j->w;
     transform_inputs(j, first, count, j->values, member, members);
 #pragma omp barrier
-    multiply(j, count, j->values, j->packed, w->packed_step, w->panels, j->products, member, members);
+    multiply(j, count, j->values, j->packed, w->panels, j->products, member, members);
 #pragma omp barrier
     transform_outputs(j, first, count, 0, w->panels, j->products, member, members);
 }
@@ -300,25 +289,22 @@ static void run_own(const job *j, int first, int count, int member) {
     float *values = j->values + (size_t)member * j->room.values;
     float *products = j->products + (size_t)member * j->room.products;
     transform_inputs(j, first, count, values, 0, 1);
-    multiply(j, count, values, j->packed, w->packed_step, w->panels, products, 0, 1);
+    multiply(j, count, values, j->packed, w->panels, products, 0, 1);
     transform_outputs(j, first, count, 0, w->panels, products, 0, 1);
 }
 
 /* All threads at one group, each at its own panels. */
 static void run_large(const job *j, int first, int count, int member, int members) {
     const winograd *w = j->w;
-    float *weights = j->weights + (size_t)member * j->room.weights;
+    float *packed = j->own_packed + (size_t)member * j->room.weights;
     float *products = j->products + (size_t)member * j->room.products;
-    int panel_floats = w->inputs * w->machine->ukernel.rows;
     sg_span share = sg_share((size_t)w->panels, member, members);
     transform_inputs(j, first, count, j->values, member, members);
 #pragma omp barrier
     for (size_t panel = share.from; panel < share.to;) {
         int panels = share.to - panel < (size_t)w->batch ? (int)(share.to - panel) : w->batch;
-        for (int i = 0; i < panels; i++)
-            w->form->weights(j->packed + (panel + (size_t)i) * WINOGRAD_TAPS * w->packed_step, w->packed_step,
-                             panel_floats, weights + (size_t)i * (size_t)panel_floats, w->weights_step);
-        multiply(j, count, j->values, weights, w->weights_step, panels, products, 0, 1);
+        pack_panels(w, j->weights, (int)panel, panels, packed);
+        multiply(j, count, j->values, packed, panels, products, 0, 1);
         transform_outputs(j, first, count, (int)panel, panels, products, 0, 1);
         panel += (size_t)panels;
     }
@@ -328,14 +314,18 @@ static void run_large(const job *j, int first, int count, int member, int member
 int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass) {
     const winograd *w = state;
     size_t threads = (size_t)w->machine->threads;
-    job j = {.w = w, .packed = pass->packed, .room = room_of(w), .values = pass->scratch};
+    job j = {.w = w,
+             .packed = pass->packed,
+             .weights = pass->weights,
+             .room = room_of(w),
+             .values = pass->scratch};
     j.in = w->data_gradient ? pass->dy : pass->x;
     j.out = w->data_gradient ? pass->dx : pass->y;
     j.bias = w->data_gradient ? NULL : pass->bias;
     j.accumulate = w->data_gradient && pass->accumulate;
     j.tiles = pass->blocks * w->tiles_down * w->tiles_across;
-    j.weights = j.values + threads * j.room.values;
-    j.products = j.weights + threads * j.room.weights;
+    j.own_packed = j.values + threads * j.room.values;
+    j.products = j.own_packed + threads * j.room.weights;
     bool own = !w->large && (threads == 1 || (size_t)j.tiles >= 4 * threads);
 #pragma omp parallel num_threads((int)threads)
     {

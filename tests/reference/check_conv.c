@@ -188,6 +188,7 @@ static int run_forward(check *k, const sg_conv_algorithm *a, void *state, output
                               .x = &x,
                               .y = &o->first,
                               .bias = k->bias,
+                              .weights = k->w,
                               .packed = k->packed,
                               .scratch = k->pass_scratch};
     sg_conv_pass without = with_bias;
@@ -229,8 +230,12 @@ static int run_data_gradient(check *k, const sg_conv_algorithm *a, void *state, 
                "making dx") ||
           call(k, make_tensor(k, &o->second, s->in_channels, s->in_height, s->in_width, 0, before, 0.0f),
                "making dx");
-    sg_conv_pass overwrite = {
-        .blocks = k->blocks, .dy = &dy, .dx = &o->first, .packed = k->packed, .scratch = k->pass_scratch};
+    sg_conv_pass overwrite = {.blocks = k->blocks,
+                              .dy = &dy,
+                              .dx = &o->first,
+                              .weights = k->w,
+                              .packed = k->packed,
+                              .scratch = k->pass_scratch};
     sg_conv_pass add = overwrite;
     add.dx = &o->second;
     add.accumulate = true;

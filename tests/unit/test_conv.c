@@ -120,6 +120,7 @@ static int run_pass(const layer *l, const sg_machine *m, const sg_support *suppo
     float *packed;
     assert_int_equal(SG_NEW(&packed, bytes.packed / sizeof *packed), SG_OK);
     assert_int_equal(SG_NEW(&pass.scratch, bytes.scratch / sizeof *packed), SG_OK);
+    pass.weights = weights;
     pass.packed = packed;
     int status = sg_conv_prepare(l->conv, kind, weights, packed);
     if (status == SG_OK) status = sg_conv_run(l->conv, kind, &pass);
@@ -133,7 +134,7 @@ static void a_pass_without_its_memory_is_refused(void **state) {
     float scratch[1];
     sg_conv_pass forward = {.blocks = 1, .x = &l.x, .y = &l.y, .scratch = scratch};
     assert_int_equal(sg_conv_run(l.conv, SG_CONV_FORWARD, &forward), SG_INTERNAL);
-    assert_message("pass 0 runs without the weights of sg_conv_prepare");
+    assert_message("pass 0 runs without weights, or without what sg_conv_prepare makes of them");
     forward.scratch = NULL;
     assert_int_equal(sg_conv_run(l.conv, SG_CONV_FORWARD, &forward), SG_INTERNAL);
     assert_message("pass 0 runs without scratch");

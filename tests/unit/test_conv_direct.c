@@ -107,6 +107,16 @@ static void sums_longer_than_one_panel_are_continued(void **state) {
     check(state, &square, 2, 1.0, 4);
 }
 
+/* So many of a single tap that they are packed while the pass runs. */
+static void large_weights_are_packed_on_the_way(void **state) {
+    sg_conv_shape many_pixels = sg_check_conv_shape(520, 505, 1, 1, 1, 1, 0, 16, 17);
+    check(state, &many_pixels, 1, 0.5, 14);
+    sg_conv_shape strided = sg_check_conv_shape(1100, 240, 1, 1, 1, 2, 0, 5, 4);
+    check(state, &strided, 20, 1.0, 15);
+    sg_conv_shape groups = sg_check_conv_shape(1400, 400, 2, 1, 1, 1, 0, 2, 2);
+    check(state, &groups, 33, 1.0, 16);
+}
+
 static void a_tile_of_columns_crosses_blocks(void **state) {
     sg_conv_shape shape = sg_check_conv_shape(64, 96, 1, 3, 3, 2, 1, 3, 3);
     check(state, &shape, 90, 1.0, 5);
@@ -230,6 +240,7 @@ int main(void) {
         cmocka_unit_test(a_1x1_convolution_reads_the_tensor_itself),
         cmocka_unit_test(a_1x1_convolution_of_stride_2_leaves_odd_pixels_without_gradient),
         cmocka_unit_test(sums_longer_than_one_panel_are_continued),
+        cmocka_unit_test(large_weights_are_packed_on_the_way),
         cmocka_unit_test(a_tile_of_columns_crosses_blocks),
         cmocka_unit_test(depthwise_is_the_case_of_one_channel_per_group),
         cmocka_unit_test(a_group_may_have_more_outputs_than_inputs),
