@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernels/follow.h"
 #include "kernels/machine.h"
 #include "kernels/tensor.h"
 
@@ -58,7 +59,8 @@ typedef struct sg_conv_pass {
     const float *packed;  /* what sg_conv_prepare made of them; neither for the weight gradient */
     float *scratch;       /* anything; left as anything */
     float *dw;
-    bool accumulate; /* data gradient only */
+    bool accumulate;       /* data gradient only */
+    sg_follower *follower; /* of y or dx, or NULL */
 } sg_conv_pass;
 
 /* Bytes that one pass of one layer takes. packed and scratch are aligned to SG_ALIGNMENT and readable for

@@ -364,6 +364,7 @@ void sg_exec_destroy(sg_exec **exec) {
     free(e->slot_life);
     free(e->first_param);
     sg_survivors_destroy(&e->dense);
+    sg_pixel_sums_destroy(&e->sums);
     SG_FREE(*exec);
 }
 

@@ -19,6 +19,27 @@ static float *param_gradient(const backward *b, int number) {
     return number < 0 ? NULL : b->gradient + b->exec->survivors->offset[number];
 }
 
+/* Gradients of so many bytes have left the caches before all are written. */
+enum { FOLLOW_BYTES = 16 << 20 };
+
+/* Batch norm right before a convolution, whose data gradient is the last contribution to dx, has the sums of
+ * its gradient made on the way. They read its input too, which is worth it only where dx would be read from
+ * memory again. */
+static int follow(const backward *b, int l, const sg_tensor *dx, sg_follower **follower) {
+    sg_exec *exec = b->exec;
+    const sg_layer *norm = &exec->net->layer[l - 1];
+    if (norm->kind != SG_LAYER_BATCH_NORM || exec->net->layer[l].input[0] != l - 1 ||
+        (size_t)b->extent.blocks * dx->block * sizeof(float) < FOLLOW_BYTES)
+        return SG_OK;
+    sg_exec_layer *own = &exec->layer[l - 1];
+    sg_norm_batch n = sg_exec_norm_batch(&own->norm, norm->activation);
+    const sg_tensor *residual = norm->input[1] < 0 ? NULL : &exec->layer[norm->input[1]].output;
+    SG_TRY(exec->machine->variant->layers.norm_batch_follow_gradient(
+        &exec->sums, &b->extent, &exec->layer[norm->input[0]].output, &own->output, residual, dx, &n));
+    *follower = &exec->sums->follower;
+    return SG_OK;
+}
+
 static int run_conv(const backward *b, int l, sg_exec_layer *own, const sg_tensor *x, const sg_tensor *dy,
                     sg_tensor *dx) {
     const sg_layer *layer = &b->exec->net->layer[l];
@@ -39,24 +60,17 @@ static int run_conv(const backward *b, int l, sg_exec_layer *own, const sg_tenso
     sg_exec_done(b->exec, l, SG_EXEC_PREPARE);
     pass.dx = dx;
     pass.accumulate = own->accumulate[0];
+    SG_TRY(follow(b, l, dx, &pass.follower));
     return SG_AT(sg_conv_run(own->conv, SG_CONV_DATA_GRADIENT, &pass));
 }
 
 static int run_batch_norm(const backward *b, const sg_layer *layer, sg_exec_layer *own, const sg_tensor *x,
                           const sg_tensor *residual, const sg_tensor *dy, sg_tensor *dx,
                           sg_tensor *dresidual) {
-    sg_exec_norm *norm = &own->norm;
-    sg_norm_batch n = {.gamma = norm->gamma,
-                       .beta = norm->beta,
-                       .mean = norm->mean,
-                       .inverse = norm->inverse,
-                       .variance = norm->variance,
-                       .mean64 = norm->mean64,
-                       .dgamma = norm->dgamma,
-                       .dbeta = norm->dbeta,
-                       .activation = layer->activation};
+    sg_norm_batch n = sg_exec_norm_batch(&own->norm, layer->activation);
     return SG_AT(b->exec->machine->variant->layers.norm_batch_backward(
-        b->exec->machine, &b->extent, x, &own->output, residual, dy, dx, dresidual, own->accumulate[1], &n));
+        b->exec->machine, &b->extent, x, &own->output, residual, dy, dx, dresidual, own->accumulate[1], &n,
+        sg_exec_take_sums(b->exec)));
 }
 
 static int run_dropout(const backward *b, int l, const sg_tensor *dy, sg_tensor *dx) {

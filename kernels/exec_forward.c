@@ -28,18 +28,6 @@ static void interpolate_norm(const forward *f, const sg_layer *layer, sg_exec_no
     }
 }
 
-static sg_norm_batch norm_arguments(const sg_exec_norm *norm, enum sg_activation activation) {
-    return (sg_norm_batch){.gamma = norm->gamma,
-                           .beta = norm->beta,
-                           .mean = norm->mean,
-                           .inverse = norm->inverse,
-                           .variance = norm->variance,
-                           .mean64 = norm->mean64,
-                           .dgamma = norm->dgamma,
-                           .dbeta = norm->dbeta,
-                           .activation = activation};
-}
-
 /* torch: the running variance is unbiased; momentum 0.1 in training, cumulative average in recalibration. */
 static void update_statistics(const forward *f, const sg_layer *layer, const sg_exec_norm *norm) {
     const sg_statistics *tracked = &f->exec->net->statistics[layer->statistics];
@@ -57,7 +45,7 @@ static int run_batch_norm(const forward *f, const sg_layer *layer, sg_exec_layer
                           const sg_tensor *residual) {
     const sg_layer_kernels *kernels = &f->exec->machine->variant->layers;
     interpolate_norm(f, layer, &own->norm);
-    sg_norm_batch n = norm_arguments(&own->norm, layer->activation);
+    sg_norm_batch n = sg_exec_norm_batch(&own->norm, layer->activation);
     if (f->mode == SG_EXEC_EVALUATE) {
         const sg_statistics *tracked = &f->exec->net->statistics[layer->statistics];
         for (int c = 0; c < layer->channels; c++) {
@@ -66,7 +54,8 @@ static int run_batch_norm(const forward *f, const sg_layer *layer, sg_exec_layer
                                               (double)batch_norm_epsilon));
         }
     } else {
-        SG_TRY(kernels->norm_batch_statistics(f->exec->machine, &f->extent, x, &n));
+        SG_TRY(
+            kernels->norm_batch_statistics(f->exec->machine, &f->extent, x, &n, sg_exec_take_sums(f->exec)));
         update_statistics(f, layer, &own->norm);
     }
     return SG_AT(kernels->norm_batch_forward(f->exec->machine, &f->extent, x, residual, &own->output, &n));
@@ -79,6 +68,19 @@ static int run_dropout(const forward *f, int l, const sg_tensor *x, sg_tensor *y
         return SG_AT(kernels->copy(f->exec->machine, f->extent.blocks, x, y, false));
     return SG_AT(kernels->dropout_forward(f->exec->machine, f->extent.blocks, layer->probability,
                                           f->dropout_seed, f->step, (uint32_t)l, f->batch->sample, x, y));
+}
+
+/* Batch norm right behind a convolution has its statistics made on the way. */
+static int follow(const forward *f, int l, const sg_tensor *y, sg_follower **follower) {
+    sg_exec *exec = f->exec;
+    const sg_layer *next = &exec->net->layer[l + 1];
+    sg_pixel_sums_destroy(&exec->sums); /* of a pass that failed */
+    if (f->mode == SG_EXEC_EVALUATE || l + 1 == exec->net->layers || next->kind != SG_LAYER_BATCH_NORM ||
+        next->input[0] != l)
+        return SG_OK;
+    SG_TRY(exec->machine->variant->layers.norm_batch_follow(&exec->sums, &f->extent, y));
+    *follower = &exec->sums->follower;
+    return SG_OK;
 }
 
 static int run_layer(const forward *f, int l) {
@@ -102,6 +104,7 @@ static int run_layer(const forward *f, int l) {
                              .weights = param_values(f, layer->weight),
                              .packed = own->packed,
                              .scratch = exec->scratch};
+        SG_TRY(follow(f, l, y, &pass.follower));
         if (f->mode == SG_EXEC_TRAIN) {
             SG_TRY(sg_conv_prepare(own->conv, SG_CONV_FORWARD, pass.weights, own->packed));
             sg_exec_done(exec, l, SG_EXEC_PREPARE);

@@ -4,6 +4,7 @@
 
 #include "kernels/arena.h"
 #include "kernels/exec.h"
+#include "kernels/pixel_sums.h"
 #include "kernels/tree.h"
 #include "kernels/variant.h"
 
@@ -65,6 +66,7 @@ struct sg_exec {
     float *packed, *scratch; /* in the arena; packed in training */
     const sg_survivors *survivors;
     sg_survivors *dense; /* until the first sg_exec_set_survivors */
+    sg_pixel_sums *sums; /* of the batch norm whose input, or gradient, is being written; mostly NULL */
     sg_exec_watch watch;
     int *first_param; /* [net->layers + 1] the lowest parameter of layers l and behind */
 };
@@ -77,6 +79,26 @@ static inline void sg_exec_done(const sg_exec *exec, int layer, enum sg_exec_par
 }
 
 sg_extent sg_exec_extent(const sg_exec *exec, const sg_batch *batch);
+
+/* What batch norm's kernels read and fill. */
+static inline sg_norm_batch sg_exec_norm_batch(const sg_exec_norm *norm, enum sg_activation activation) {
+    return (sg_norm_batch){.gamma = norm->gamma,
+                           .beta = norm->beta,
+                           .mean = norm->mean,
+                           .inverse = norm->inverse,
+                           .variance = norm->variance,
+                           .mean64 = norm->mean64,
+                           .dgamma = norm->dgamma,
+                           .dbeta = norm->dbeta,
+                           .activation = activation};
+}
+
+/* The sums that were begun for a batch norm; who takes them frees them. */
+static inline sg_pixel_sums *sg_exec_take_sums(sg_exec *exec) {
+    sg_pixel_sums *sums = exec->sums;
+    exec->sums = NULL;
+    return sums;
+}
 
 /* Before the first write to a tensor at a step: another piece may have used its memory since it was last
  * needed, and its halo is zeroed then. */

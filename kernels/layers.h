@@ -38,11 +38,21 @@ typedef struct sg_norm_batch {
     enum sg_activation activation; /* identity, relu, relu6, swish */
 } sg_norm_batch;
 
+typedef struct sg_pixel_sums sg_pixel_sums;
+
 typedef struct sg_layer_kernels {
+    /* What the writer of x, or of dy, may be given as its follower (pixel_sums.h), so that the sums of
+     * norm_batch_statistics, or of norm_batch_backward, are made while the tensor is in the caches: the same
+     * sums. The arguments are those of the latter and are borrowed until then. */
+    int (*norm_batch_follow)(sg_pixel_sums **sums, const sg_extent *extent, const sg_tensor *x);
+    int (*norm_batch_follow_gradient)(sg_pixel_sums **sums, const sg_extent *extent, const sg_tensor *x,
+                                      const sg_tensor *y, const sg_tensor *residual, const sg_tensor *dy,
+                                      const sg_norm_batch *n);
     /* Statistics of x over all samples of all ranks (collective over extent->reduce): per block (mean, M2)
-     * merged in the tree with Chan's formula. Fills mean64, variance, mean, inverse. */
+     * merged in the tree with Chan's formula. Fills mean64, variance, mean, inverse. sums: NULL, or of
+     * norm_batch_follow, and freed. */
     int (*norm_batch_statistics)(const sg_machine *m, const sg_extent *extent, const sg_tensor *x,
-                                 sg_norm_batch *n);
+                                 sg_norm_batch *n, sg_pixel_sums *sums);
     /* Normalise with n->mean, n->inverse. residual may be NULL. */
     int (*norm_batch_forward)(const sg_machine *m, const sg_extent *extent, const sg_tensor *x,
                               const sg_tensor *residual, sg_tensor *y, const sg_norm_batch *n);
@@ -50,11 +60,11 @@ typedef struct sg_layer_kernels {
      * the gradient behind the activation, or is added to when accumulate_residual. Reads x and y of the
      * forward pass; fills dgamma, dbeta. y is read for relu and relu6 with a residual only (NULL otherwise
      * allowed): without one, and for swish, the activation's argument is computed again from x (and
-     * residual). */
+     * residual). sums: NULL, or of norm_batch_follow_gradient, and freed. */
     int (*norm_batch_backward)(const sg_machine *m, const sg_extent *extent, const sg_tensor *x,
                                const sg_tensor *y, const sg_tensor *residual, const sg_tensor *dy,
                                sg_tensor *dx, sg_tensor *dresidual, bool accumulate_residual,
-                               sg_norm_batch *n);
+                               sg_norm_batch *n, sg_pixel_sums *sums);
 
     /* Layer norm over the channels of each pixel of each sample, epsilon 1e-5 (given); gamma, beta effective.
      * backward: dgamma, dbeta [channels] are the local blocks' sums in tree order (the caller combines

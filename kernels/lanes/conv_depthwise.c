@@ -131,8 +131,10 @@ static void sum_rows(const filter *f, const strip *whole, side in, side out, int
 }
 
 /* in and out: the pixels that the phase's pixel (0, 0) reads from, before displacement, and writes to. */
+/* first_row, row_step: the rows of the tensor that out's are. */
 static void sum_phase(const state *s, const filter *f, const float *packed, const sg_tensor *read, side in,
-                      side out, int blocks, int rows, int columns, const float *bias, bool add) {
+                      side out, int blocks, int rows, int columns, const float *bias, bool add,
+                      sg_follower *follower, int first_row, int row_step) {
     if (rows <= 0 || columns <= 0 || (add && f->height * f->width == 0)) return;
     int channels = s->shape.in_channels;
     strip t = {.in_row = (ptrdiff_t)read->row,
@@ -160,6 +162,9 @@ static void sum_phase(const state *s, const filter *f, const float *packed, cons
         from.data += block * in.block;
         to.data += block * out.block;
         sum_rows(f, &own, from, to, rows, columns);
+        for (int row = 0; row < rows; row++)
+            sg_follow(follower, block, first_row + row * row_step,
+                      (size_t)columns * (size_t)(own.last - own.first));
     }
 }
 
@@ -171,7 +176,7 @@ int SG_VARIANT(sg_conv_depthwise_run_forward)(void *opaque, const sg_conv_pass *
     side in = {x->data, (ptrdiff_t)x->block, stride * (ptrdiff_t)x->row, stride * (ptrdiff_t)x->pixel};
     side out = {y->data, (ptrdiff_t)y->block, (ptrdiff_t)y->row, (ptrdiff_t)y->pixel};
     sum_phase(s, s->filters, pass->packed, x, in, out, pass->blocks, s->shape.out_height, s->shape.out_width,
-              pass->bias, false);
+              pass->bias, false, pass->follower, 0, 1);
     return SG_OK;
 }
 
@@ -187,7 +192,8 @@ int SG_VARIANT(sg_conv_depthwise_run_data)(void *opaque, const sg_conv_pass *pas
                     stride * (ptrdiff_t)dx->pixel};
         sum_phase(s, &s->filters[phase], pass->packed, dy, in, out, pass->blocks,
                   (s->shape.in_height - top + stride - 1) / stride,
-                  (s->shape.in_width - left + stride - 1) / stride, NULL, pass->accumulate);
+                  (s->shape.in_width - left + stride - 1) / stride, NULL, pass->accumulate, pass->follower,
+                  top, stride);
     }
     return SG_OK;
 }

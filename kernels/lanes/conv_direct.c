@@ -300,6 +300,7 @@ typedef struct direct_run {
     const sg_tensor *to;
     const float *bias, *weights, *packed;
     bool accumulate;
+    sg_follower *follower;
     int chunks; /* pieces of the output panels: more where the columns are too few for the threads */
 } direct_run;
 
@@ -434,6 +435,17 @@ static void run_large(const direct_run *r, const direct_part *p, int group, int 
     } while (tile.k < depth);
 }
 
+/* Tells of columns first..end-1, a row of pixels at a time. */
+static void tell(const direct_run *r, const direct_part *p, int first, int end, int low, int high) {
+    const direct *d = r->d;
+    int rows = d->machine->ukernel.rows, channels = min_int(high * rows, d->outer) - low * rows;
+    for (int columns; first < end; first += columns) {
+        int number = first / p->columns, row = p->out_row + number % p->rows * d->out_step;
+        columns = min_int(end, (number + 1) * p->columns) - first;
+        sg_follow(r->follower, number / p->rows, row, (size_t)columns * (size_t)channels);
+    }
+}
+
 static int item_columns(const direct *d) { return d->large ? LARGE_ITEM : ITEM; }
 
 static void run_item(const direct_run *r, const direct_part *p, size_t item, int blocks, float *scratch) {
@@ -444,6 +456,7 @@ static void run_item(const direct_run *r, const direct_part *p, size_t item, int
     int end = min_int(first + item_columns(d), blocks * p->rows * p->columns);
     int low = d->panels * chunk / r->chunks, high = d->panels * (chunk + 1) / r->chunks;
     (d->large ? run_large : run_packed)(r, p, group, first, end, low, high, scratch);
+    tell(r, p, first, end, low, high);
 }
 
 /* Numbers the pieces of work; returns how many there are. */
@@ -468,6 +481,7 @@ int SG_VARIANT(sg_conv_direct_run)(void *state, const sg_conv_pass *pass) {
                     .weights = pass->weights,
                     .packed = pass->packed,
                     .accumulate = d->transposed && pass->accumulate,
+                    .follower = pass->follower,
                     .chunks = d->chunks};
     size_t wanted = d->machine->threads > 1 ? (size_t)d->machine->threads * ITEMS_PER_THREAD : 1;
     size_t items = count_items(d, pass->blocks, d->chunks);

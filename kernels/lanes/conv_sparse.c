@@ -134,6 +134,7 @@ static const tile_function tiles[MOST_COLUMNS][MOST_LINES] = {
 typedef struct axis {
     int count;
     ptrdiff_t in, out; /* floats from one to the next */
+    int block, row;    /* of what is written, from one to the next */
 } axis;
 
 static int most_lines(int columns) {
@@ -203,9 +204,23 @@ static void sum_piece(const state *s, const grid *g, tile t, int phase, int oute
     }
 }
 
-/* in and out point at the pixels that (0, 0) of this phase reads from and writes to. */
+/* Tells of a piece, whose rows are so many channels; first_row is the phase's. */
+static void tell(sg_follower *follower, const grid *g, int outer, int group, int first_row, int channels) {
+    int first_line = group * g->group, lines = lower(g->group, g->line.count - first_line);
+    bool joined = g->column.block == 0 && g->column.row == 0;
+    int together = joined ? g->column.count : 1;
+    for (int line = first_line; line < first_line + lines && follower != NULL; line++)
+        for (int column = 0; column < g->column.count; column += together)
+            sg_follow(follower, outer * g->outer.block + line * g->line.block + column * g->column.block,
+                      first_row + outer * g->outer.row + line * g->line.row + column * g->column.row,
+                      (size_t)together * (size_t)channels);
+}
+
+/* in and out point at the pixels that (0, 0) of this phase reads from and writes to, the latter in first_row.
+ */
 static void sum_phase(const state *s, int phase, const float *values, const float *in, float *out,
-                      axis blocks, axis height, axis width, const float *bias, bool add) {
+                      axis blocks, axis height, axis width, const float *bias, bool add,
+                      sg_follower *follower, int first_row) {
     const sg_sparse *a = s->sparse;
     if (height.count <= 0 || width.count <= 0) return;
     grid g = make_grid(blocks, height, width);
@@ -229,6 +244,7 @@ static void sum_phase(const state *s, int phase, const float *values, const floa
         own.first = (int)((int64_t)a->rows * part / parts);
         own.last = (int)((int64_t)a->rows * (part + 1) / parts);
         sum_piece(s, &g, own, phase, task / g.groups, task % g.groups);
+        tell(follower, &g, task / g.groups, task % g.groups, first_row, own.last - own.first);
     }
 }
 
@@ -239,11 +255,11 @@ int SG_VARIANT(sg_conv_sparse_run_forward)(void *opaque, const sg_conv_pass *pas
     if (pass->blocks == 0) return SG_OK;
     SG_TRY(sg_sparse_bind(a, pass->x, pass->y));
     ptrdiff_t stride = shape->stride;
-    axis blocks = {pass->blocks, (ptrdiff_t)pass->x->block, (ptrdiff_t)pass->y->block};
-    axis height = {shape->out_height, stride * (ptrdiff_t)pass->x->row, (ptrdiff_t)pass->y->row};
-    axis width = {shape->out_width, stride * (ptrdiff_t)pass->x->pixel, (ptrdiff_t)pass->y->pixel};
+    axis blocks = {pass->blocks, (ptrdiff_t)pass->x->block, (ptrdiff_t)pass->y->block, 1, 0};
+    axis height = {shape->out_height, stride * (ptrdiff_t)pass->x->row, (ptrdiff_t)pass->y->row, 0, 1};
+    axis width = {shape->out_width, stride * (ptrdiff_t)pass->x->pixel, (ptrdiff_t)pass->y->pixel, 0, 0};
     sum_phase(s, 0, pass->packed, sg_tensor_at(pass->x, 0, -shape->padding, -shape->padding), pass->y->data,
-              blocks, height, width, pass->bias, false);
+              blocks, height, width, pass->bias, false, pass->follower, 0);
     return SG_OK;
 }
 
@@ -253,22 +269,22 @@ int SG_VARIANT(sg_conv_sparse_run_data)(void *opaque, const sg_conv_pass *pass) 
     const sg_conv_shape *shape = &a->shape;
     if (pass->blocks == 0) return SG_OK;
     SG_TRY(sg_sparse_bind(a, pass->dy, pass->dx));
-    axis blocks = {pass->blocks, (ptrdiff_t)pass->dy->block, (ptrdiff_t)pass->dx->block};
+    axis blocks = {pass->blocks, (ptrdiff_t)pass->dy->block, (ptrdiff_t)pass->dx->block, 1, 0};
     if (a->linear) { /* one output pixel; every input value is a row */
-        axis one = {1, 0, 0};
+        axis one = {1, 0, 0, 0, 0};
         sum_phase(s, 0, pass->packed, pass->dy->data, pass->dx->data, blocks, one, one, NULL,
-                  pass->accumulate);
+                  pass->accumulate, NULL, 0);
         return SG_OK;
     }
     int stride = shape->stride;
     for (int phase = 0; phase < a->phases; phase++) {
         int y = phase / stride, x = phase % stride;
         axis height = {sg_sparse_phase_size(a, shape->in_height, y), (ptrdiff_t)pass->dy->row,
-                       stride * (ptrdiff_t)pass->dx->row};
+                       stride * (ptrdiff_t)pass->dx->row, 0, stride};
         axis width = {sg_sparse_phase_size(a, shape->in_width, x), (ptrdiff_t)pass->dy->pixel,
-                      stride * (ptrdiff_t)pass->dx->pixel};
+                      stride * (ptrdiff_t)pass->dx->pixel, 0, 0};
         sum_phase(s, phase, pass->packed, pass->dy->data, sg_tensor_at(pass->dx, 0, y, x), blocks, height,
-                  width, NULL, pass->accumulate);
+                  width, NULL, pass->accumulate, pass->follower, y);
     }
     return SG_OK;
 }

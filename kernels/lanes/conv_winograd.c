@@ -195,6 +195,7 @@ typedef struct job {
     float *own_packed; /* per thread, if large */
     float *products;   /* per thread [position][tile][panels * rows][lanes] */
     bool accumulate;
+    sg_follower *follower;
     int tiles; /* of all blocks */
 } job;
 
@@ -283,6 +284,18 @@ static void run_shared(const job *j, int first, int count, int member, int membe
     transform_outputs(j, first, count, 0, w->panels, j->products, member, members);
 }
 
+/* Tells of all outputs of a group. */
+static void tell(const job *j, int first, int count) {
+    const winograd *w = j->w;
+    for (int tile = first; tile < first + count && j->follower != NULL; tile++) {
+        int block, y, x;
+        locate(w, tile, &block, &y, &x);
+        int columns = w->width - x < w->form->tile ? w->width - x : w->form->tile;
+        for (int row = y; row < y + w->form->tile && row < w->height; row++)
+            sg_follow(j->follower, block, row, (size_t)columns * (size_t)w->outputs);
+    }
+}
+
 /* One thread at its own group. */
 static void run_own(const job *j, int first, int count, int member) {
     const winograd *w = j->w;
@@ -291,6 +304,7 @@ static void run_own(const job *j, int first, int count, int member) {
     transform_inputs(j, first, count, values, 0, 1);
     multiply(j, count, values, j->packed, w->panels, products, 0, 1);
     transform_outputs(j, first, count, 0, w->panels, products, 0, 1);
+    tell(j, first, count);
 }
 
 /* All threads at one group, each at its own panels. */
@@ -323,6 +337,7 @@ int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass) {
     j.out = w->data_gradient ? pass->dx : pass->y;
     j.bias = w->data_gradient ? NULL : pass->bias;
     j.accumulate = w->data_gradient && pass->accumulate;
+    j.follower = pass->follower;
     j.tiles = pass->blocks * w->tiles_down * w->tiles_across;
     j.own_packed = j.values + threads * j.room.values;
     j.products = j.own_packed + threads * j.room.weights;

@@ -4,35 +4,7 @@
 
 #include "kernels/lanes/simd.h"
 #include "kernels/layers.h"
-
-/* Channels of one task of a kernel that sums over pixels: its float sums, [SG_CHUNK][SG_LANES], stay in L1.
- */
-enum { SG_CHUNK = 64 };
-
-static inline int sg_chunks(int channels) { return (channels + SG_CHUNK - 1) / SG_CHUNK; }
-static inline int sg_chunk_size(int channels, int chunk) {
-    int left = channels - chunk * SG_CHUNK;
-    return left < SG_CHUNK ? left : SG_CHUNK;
-}
-
-/* Sums over the pixels of a block run in float lanes within a band of rows, about SG_BAND_PIXELS pixels, and
- * in double over bands: the error of the float sums stays that of a few dozen additions, whatever the image's
- * size, and a band of a chunk stays in L2. A function of the shape alone. */
-enum { SG_BAND_PIXELS = 64 };
-
-typedef struct sg_bands {
-    int rows; /* of a band; the last one may have fewer */
-    int count;
-} sg_bands;
-
-static inline sg_bands sg_bands_of(const sg_tensor *t) {
-    int rows = t->width < SG_BAND_PIXELS ? SG_BAND_PIXELS / t->width : 1;
-    return (sg_bands){rows, (t->height + rows - 1) / rows};
-}
-static inline int sg_band_end(sg_bands bands, int band, const sg_tensor *t) {
-    int end = (band + 1) * bands.rows;
-    return end < t->height ? end : t->height;
-}
+#include "kernels/pixel_sums.h"
 
 /* The sum of the first `used` lanes of a row, in sg_row_sum's order. */
 static inline float sg_used_sum(const float *row, int used) {
@@ -55,15 +27,19 @@ typedef float sg_lane_sums[SG_CHUNK * SG_LANES] __attribute__((aligned(64)));
 
 #define SG_L(name) int SG_VARIANT(sg_##name)
 
+SG_L(norm_batch_follow)(sg_pixel_sums **sums, const sg_extent *extent, const sg_tensor *x);
+SG_L(norm_batch_follow_gradient)
+(sg_pixel_sums **sums, const sg_extent *extent, const sg_tensor *x, const sg_tensor *y,
+ const sg_tensor *residual, const sg_tensor *dy, const sg_norm_batch *n);
 SG_L(norm_batch_statistics)
-(const sg_machine *m, const sg_extent *extent, const sg_tensor *x, sg_norm_batch *n);
+(const sg_machine *m, const sg_extent *extent, const sg_tensor *x, sg_norm_batch *n, sg_pixel_sums *sums);
 SG_L(norm_batch_forward)
 (const sg_machine *m, const sg_extent *extent, const sg_tensor *x, const sg_tensor *residual, sg_tensor *y,
  const sg_norm_batch *n);
 SG_L(norm_batch_backward)
 (const sg_machine *m, const sg_extent *extent, const sg_tensor *x, const sg_tensor *y,
  const sg_tensor *residual, const sg_tensor *dy, sg_tensor *dx, sg_tensor *dresidual,
- bool accumulate_residual, sg_norm_batch *n);
+ bool accumulate_residual, sg_norm_batch *n, sg_pixel_sums *sums);
 SG_L(activation_forward)
 (const sg_machine *m, int blocks, enum sg_activation kind, const sg_tensor *x, sg_tensor *y);
 SG_L(activation_backward)
@@ -134,6 +110,8 @@ SG_L(norm_layer_backward)
 /* The table's initialiser (variant.c). */
 #define SG_LAYER_TABLE                                                                                       \
     {                                                                                                        \
+        .norm_batch_follow = SG_VARIANT(sg_norm_batch_follow),                                               \
+        .norm_batch_follow_gradient = SG_VARIANT(sg_norm_batch_follow_gradient),                             \
         .norm_batch_statistics = SG_VARIANT(sg_norm_batch_statistics),                                       \
         .norm_batch_forward = SG_VARIANT(sg_norm_batch_forward),                                             \
         .norm_batch_backward = SG_VARIANT(sg_norm_batch_backward),                                           \

@@ -168,6 +168,63 @@ static void release_output(output *o) {
     SG_FREE(o->dw);
 }
 
+/* A follower that keeps a digest of each band as it was when it was followed. */
+typedef struct shadow {
+    sg_follower follower; /* first member */
+    const sg_tensor *tensor;
+    uint64_t *digest; /* [block][band] */
+    int *times;
+} shadow;
+
+static uint64_t digest_band(const sg_tensor *t, sg_bands bands, int block, int band) {
+    uint64_t digest = 0;
+    for (int row = band * bands.rows; row < sg_band_end(bands, band, t); row++)
+        for (int column = 0; column < t->width; column++) {
+            const float *pixel = sg_tensor_at(t, block, row, column);
+            for (int i = 0; i < t->channels * t->lanes; i++) {
+                uint32_t bits;
+                memcpy(&bits, &pixel[i], sizeof bits);
+                digest = digest * 0x9e3779b97f4a7c15u + bits;
+            }
+        }
+    return digest;
+}
+
+static void keep_band(sg_follower *follower, int block, int band) {
+    shadow *s = (shadow *)(void *)follower;
+    int at = block * follower->bands.count + band;
+    s->digest[at] = digest_band(s->tensor, follower->bands, block, band);
+    s->times[at]++;
+}
+
+static int follow(check *k, shadow *s, const sg_tensor *t) {
+    *s = (shadow){.tensor = t};
+    size_t bands = (size_t)k->blocks * (size_t)sg_bands_of(t).count;
+    int bad = call(k, sg_follower_begin(&s->follower, t, k->blocks), "making a follower") ||
+              call(k, SG_NEW(&s->digest, bands), "making a follower") ||
+              call(k, SG_NEW(&s->times, bands), "making a follower");
+    s->follower.band = keep_band;
+    return bad;
+}
+
+/* Every band was followed once, when it was complete, or not at all: then it says so. */
+static int check_followed(check *k, shadow *s, const char *what) {
+    int bad = 0, bands = s->follower.bands.count;
+    for (int i = 0; i < k->blocks * bands && !bad; i++) {
+        bool followed = sg_followed(&s->follower, i / bands, i % bands);
+        if (s->times[i] != followed)
+            bad = fail(k, "%s: band %d was followed %d times, said to be %d", what, i, s->times[i], followed);
+        else if (followed && s->digest[i] != digest_band(s->tensor, s->follower.bands, i / bands, i % bands))
+            bad = fail(k, "%s: band %d was followed before it was complete", what, i);
+        else if (atomic_load(&s->follower.left[i]) > k->in_size + k->out_size)
+            bad = fail(k, "%s: more than all of band %d was told of", what, i);
+    }
+    sg_follower_end(&s->follower);
+    SG_FREE(s->digest);
+    SG_FREE(s->times);
+    return bad;
+}
+
 static int run_forward(check *k, const sg_conv_algorithm *a, void *state, output *o) {
     const sg_conv_shape *s = &k->shape;
     double products = k->density * (double)(s->in_channels / s->groups) * s->kernel_height * s->kernel_width;
@@ -192,12 +249,15 @@ static int run_forward(check *k, const sg_conv_algorithm *a, void *state, output
                               .packed = k->packed,
                               .scratch = k->pass_scratch};
     sg_conv_pass without = with_bias;
+    shadow kept = {0};
     without.y = &o->second;
     without.bias = NULL;
+    bad = bad || follow(k, &kept, &o->first);
+    with_bias.follower = &kept.follower;
     size_t count = (size_t)k->samples * k->out_size;
     bad =
         bad || call(k, a->run(state, &with_bias), "forward with bias") ||
-        call(k, a->run(state, &without), "forward without bias") ||
+        check_followed(k, &kept, "forward") || call(k, a->run(state, &without), "forward without bias") ||
         compare_tensor(k, "forward with bias", &o->first, k->want, count, products, scratch) ||
         compare_tensor(k, "forward without bias", &o->second, k->zero_bias_want, count, products, scratch) ||
         check_unused_lanes(k, &o->first, false, "forward");
@@ -239,8 +299,12 @@ static int run_data_gradient(check *k, const sg_conv_algorithm *a, void *state, 
     sg_conv_pass add = overwrite;
     add.dx = &o->second;
     add.accumulate = true;
+    shadow kept = {0};
+    bad = bad || follow(k, &kept, &o->second);
+    add.follower = &kept.follower;
     bad = bad || call(k, a->run(state, &overwrite), "data gradient") ||
           call(k, a->run(state, &add), "accumulating data gradient") ||
+          check_followed(k, &kept, "data gradient") ||
           compare_tensor(k, "data gradient", &o->first, k->want, count, products, scratch) ||
           compare_tensor(k, "accumulating data gradient", &o->second, sum, count, products, scratch) ||
           check_unused_lanes(k, &o->first, true, "data gradient") ||

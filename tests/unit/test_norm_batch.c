@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "kernels/pixel_sums.h"
 #include "kernels/tree.h"
 #include "tests/reference/layer_fixture.h"
 
@@ -59,7 +60,7 @@ static void one_shape(layer_run *run, ref_shape s, enum sg_activation activation
     sg_tensor *tdy = layer_tensor(run, s, 1, dy, LAYER_GRADIENT), *tdr = layer_tensor(run, s, 1, before, 0);
     sg_tensor *tdx = in_place ? tdy : layer_tensor(run, s, 0, NULL, 5);
     sg_tensor *r = residual_mode ? layer_tensor(run, s, 2, residual, LAYER_ACTIVATION) : NULL;
-    assert_int_equal(run->k->norm_batch_statistics(run->m, &extent, tx, &p.n), SG_OK);
+    assert_int_equal(run->k->norm_batch_statistics(run->m, &extent, tx, &p.n, NULL), SG_OK);
     assert_int_equal(run->k->norm_batch_forward(run->m, &extent, tx, r, ty, &p.n), SG_OK);
     for (size_t c = 0; c < channels; c++) {
         if (fabs(p.n.mean64[c] - p.mean[c]) > 1e-6 * fmax(1, fabs(p.mean[c])))
@@ -73,13 +74,72 @@ static void one_shape(layer_run *run, ref_shape s, enum sg_activation activation
                             p.dbeta);
     assert_int_equal(run->k->norm_batch_backward(run->m, &extent, tx, ty, r, tdy, tdx,
                                                  residual_mode ? tdr : NULL, residual_mode == ACCUMULATED,
-                                                 &p.n),
+                                                 &p.n, NULL),
                      SG_OK);
     layer_check(run, "dx", tdx, s, dx, BACKWARD_TOLERANCE, true);
     if (residual_mode) layer_check(run, "dresidual", tdr, s, before, BACKWARD_TOLERANCE, true);
     double tolerance = SUM_TOLERANCE((size_t)s.samples * ref_pixels(s));
     layer_check_floats(run, "dgamma", p.n.dgamma, channels, p.dgamma, tolerance);
     layer_check_floats(run, "dbeta", p.n.dbeta, channels, p.dbeta, tolerance);
+}
+
+/* A tensor is told of in pieces, by threads that share bands: some of a row's values at a time, but the last
+ * block's last row. */
+static void tell_in_pieces(sg_pixel_sums *sums, const sg_tensor *t, int blocks) {
+    const size_t row = (size_t)t->width * (size_t)t->channels;
+#pragma omp parallel for num_threads(3) schedule(dynamic)
+    for (int i = 0; i < blocks * t->height; i++) {
+        if (i == blocks * t->height - 1) continue;
+        for (size_t told = 0, piece; told < row; told += piece) {
+            piece = row - told < 3 ? row - told : 3;
+            sg_follow(&sums->follower, i / t->height, i % t->height, piece);
+        }
+    }
+}
+
+static void follow_shape(layer_run *run, ref_shape s, enum sg_activation activation, bool joined) {
+    size_t count = ref_count(s), channels = (size_t)s.channels;
+    parameters alone = make_parameters(run, s.channels, activation), followed = alone;
+    float **filled[] = {&followed.n.mean, &followed.n.inverse, &followed.n.dgamma, &followed.n.dbeta};
+    for (size_t i = 0; i < sizeof filled / sizeof *filled; i++)
+        *filled[i] = layer_floats(run, NULL, channels);
+    followed.n.mean64 = layer_zeros(run, channels);
+    followed.n.variance = layer_zeros(run, channels);
+    double *x = layer_random(run, count, 0.3, 1.7), *dy = layer_random(run, count, 0, 1);
+    sg_extent extent = layer_extent(run, s.samples);
+    sg_tensor *tx = layer_tensor(run, s, 0, x, LAYER_ACTIVATION), *ty = layer_tensor(run, s, 1, NULL, 0);
+    sg_tensor *tdy = layer_tensor(run, s, 1, dy, LAYER_GRADIENT);
+    sg_tensor *r = NULL, *dr = joined ? layer_tensor(run, s, 0, NULL, 0) : NULL;
+    if (joined) r = layer_tensor(run, s, 2, layer_random(run, count, 0, 1), LAYER_ACTIVATION);
+    sg_tensor *dx[2] = {layer_tensor(run, s, 0, NULL, 0), layer_tensor(run, s, 0, NULL, 0)};
+    sg_pixel_sums *sums;
+
+    assert_int_equal(run->k->norm_batch_statistics(run->m, &extent, tx, &alone.n, NULL), SG_OK);
+    assert_int_equal(run->k->norm_batch_follow(&sums, &extent, tx), SG_OK);
+    tell_in_pieces(sums, tx, extent.blocks);
+    assert_int_equal(run->k->norm_batch_statistics(run->m, &extent, tx, &followed.n, sums), SG_OK);
+    assert_memory_equal(alone.n.mean64, followed.n.mean64, channels * sizeof(double));
+    assert_memory_equal(alone.n.variance, followed.n.variance, channels * sizeof(double));
+
+    assert_int_equal(run->k->norm_batch_forward(run->m, &extent, tx, r, ty, &alone.n), SG_OK);
+    assert_int_equal(
+        run->k->norm_batch_backward(run->m, &extent, tx, ty, r, tdy, dx[0], dr, false, &alone.n, NULL),
+        SG_OK);
+    assert_int_equal(run->k->norm_batch_follow_gradient(&sums, &extent, tx, ty, r, tdy, &followed.n), SG_OK);
+    tell_in_pieces(sums, tdy, extent.blocks);
+    assert_int_equal(
+        run->k->norm_batch_backward(run->m, &extent, tx, ty, r, tdy, dx[1], dr, false, &followed.n, sums),
+        SG_OK);
+    assert_memory_equal(alone.n.dgamma, followed.n.dgamma, channels * sizeof(float));
+    assert_memory_equal(alone.n.dbeta, followed.n.dbeta, channels * sizeof(float));
+    assert_memory_equal(dx[0]->data, dx[1]->data, (size_t)extent.blocks * dx[0]->block * sizeof(float));
+}
+
+static void followed_sums(layer_run *run) {
+    static const ref_shape some[] = {{33, 70, 5, 7}, {16, 3, 3, 70}, {5, 64, 1, 1}, {40, 8, 9, 32}};
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++)
+        for (int kind = SG_IDENTITY; kind <= SG_SWISH; kind++)
+            follow_shape(run, some[i], (enum sg_activation)kind, i % 2);
 }
 
 static const ref_shape shapes[] = {
@@ -106,7 +166,7 @@ static void large_mean(layer_run *run) {
     sg_extent extent = layer_extent(run, s.samples);
     sg_tensor *tx = layer_tensor(run, s, 1, x, LAYER_ACTIVATION), *ty = layer_tensor(run, s, 0, NULL, 0);
     ref_norm_batch_forward(s, x, p.gamma, p.beta, NULL, SG_IDENTITY, 1e-5, p.mean, p.variance, y);
-    assert_int_equal(run->k->norm_batch_statistics(run->m, &extent, tx, &p.n), SG_OK);
+    assert_int_equal(run->k->norm_batch_statistics(run->m, &extent, tx, &p.n, NULL), SG_OK);
     assert_int_equal(run->k->norm_batch_forward(run->m, &extent, tx, NULL, ty, &p.n), SG_OK);
     for (int c = 0; c < s.channels; c++) {
         if (fabs(p.n.mean64[c] - p.mean[c]) > 1e-7)
@@ -214,14 +274,14 @@ static void deal_rank(layer_run *run, dealt *d, int size, int rank) {
 static void rank_statistics(layer_run *run, const sg_extent *extent, void *context) {
     dealt *d = context;
     int rank = extent->reduce->rank;
-    assert_int_equal(run->k->norm_batch_statistics(run->m, extent, d->tx[rank], &d->p[rank].n), SG_OK);
+    assert_int_equal(run->k->norm_batch_statistics(run->m, extent, d->tx[rank], &d->p[rank].n, NULL), SG_OK);
 }
 
 static void rank_backward(layer_run *run, const sg_extent *extent, void *context) {
     dealt *d = context;
     int rank = extent->reduce->rank;
     assert_int_equal(run->k->norm_batch_backward(run->m, extent, d->tx[rank], NULL, NULL, d->tdy[rank],
-                                                 d->tdx[rank], NULL, false, &d->p[rank].n),
+                                                 d->tdx[rank], NULL, false, &d->p[rank].n, NULL),
                      SG_OK);
 }
 
@@ -267,6 +327,7 @@ LAYER_TESTS(given_statistics)
 static void large_output(layer_run *run) {
     one_shape(run, (ref_shape){16, 9, 200, 150}, SG_RELU6, RESIDUAL, false);
 }
+static void following_changes_no_bits(void **state) { (void)state, layer_on_every_variant(followed_sums); }
 static void large_outputs_match_twin(void **state) { (void)state, layer_on_every_variant(large_output); }
 
 int main(void) {
@@ -277,6 +338,7 @@ int main(void) {
         LAYER_UNITS(given_statistics),
         cmocka_unit_test(ranks_change_no_bits),
         cmocka_unit_test(large_outputs_match_twin),
+        cmocka_unit_test(following_changes_no_bits),
     };
     return cmocka_run_group_tests_name("norm_batch", tests, NULL, NULL);
 }
