@@ -47,8 +47,8 @@ int sg_pixel_sums_finish(sg_pixel_sums *s, int threads) {
     }
     sg_fold(s->part, blocks, (size_t)bands * s->count * s->element, s->count, s->combine);
     const sg_reduce *reduce = s->extent.reduce;
-    return SG_AT(reduce->combine(reduce->context, s->part, s->count, s->element, s->combine,
-                                 s->extent.global_blocks));
+    return SG_AT(
+        reduce->combine(reduce->context, s->part, s->count, s->element, s->combine, s->extent.global_blocks));
 }
 
 void sg_pixel_sums_destroy(sg_pixel_sums **sums) {

@@ -130,11 +130,12 @@ static void sum_rows(const filter *f, const strip *whole, side in, side out, int
     }
 }
 
-/* in and out: the pixels that the phase's pixel (0, 0) reads from, before displacement, and writes to. */
-/* first_row, row_step: the rows of the tensor that out's are. */
-static void sum_phase(const state *s, const filter *f, const float *packed, const sg_tensor *read, side in,
-                      side out, int blocks, int rows, int columns, const float *bias, bool add,
-                      sg_follower *follower, int first_row, int row_step) {
+/* in and out: the pixels that the phase's pixel (0, 0) reads from, before displacement, and writes to; the
+ * latter's rows are first_row, first_row + row_step, ... of their tensor. */
+static void sum_phase(const state *s, const filter *f, const sg_conv_pass *pass, const sg_tensor *read,
+                      side in, side out, int rows, int columns, int first_row, int row_step) {
+    int blocks = pass->blocks;
+    bool add = s->data && pass->accumulate;
     if (rows <= 0 || columns <= 0 || (add && f->height * f->width == 0)) return;
     int channels = s->shape.in_channels;
     strip t = {.in_row = (ptrdiff_t)read->row,
@@ -143,8 +144,8 @@ static void sum_phase(const state *s, const filter *f, const float *packed, cons
                .out_column = out.column,
                .height = f->height,
                .width = f->width,
-               .weights = packed + f->weights,
-               .bias = bias,
+               .weights = pass->packed + f->weights,
+               .bias = s->data ? NULL : pass->bias,
                .add = add};
     in.data += f->top * t.in_row + f->left * t.in_pixel;
     int fitting =
@@ -163,7 +164,7 @@ static void sum_phase(const state *s, const filter *f, const float *packed, cons
         to.data += block * out.block;
         sum_rows(f, &own, from, to, rows, columns);
         for (int row = 0; row < rows; row++)
-            sg_follow(follower, block, first_row + row * row_step,
+            sg_follow(pass->follower, block, first_row + row * row_step,
                       (size_t)columns * (size_t)(own.last - own.first));
     }
 }
@@ -175,8 +176,7 @@ int SG_VARIANT(sg_conv_depthwise_run_forward)(void *opaque, const sg_conv_pass *
     ptrdiff_t stride = s->shape.stride;
     side in = {x->data, (ptrdiff_t)x->block, stride * (ptrdiff_t)x->row, stride * (ptrdiff_t)x->pixel};
     side out = {y->data, (ptrdiff_t)y->block, (ptrdiff_t)y->row, (ptrdiff_t)y->pixel};
-    sum_phase(s, s->filters, pass->packed, x, in, out, pass->blocks, s->shape.out_height, s->shape.out_width,
-              pass->bias, false, pass->follower, 0, 1);
+    sum_phase(s, s->filters, pass, x, in, out, s->shape.out_height, s->shape.out_width, 0, 1);
     return SG_OK;
 }
 
@@ -190,10 +190,8 @@ int SG_VARIANT(sg_conv_depthwise_run_data)(void *opaque, const sg_conv_pass *pas
         side in = {dy->data, (ptrdiff_t)dy->block, (ptrdiff_t)dy->row, (ptrdiff_t)dy->pixel};
         side out = {sg_tensor_at(dx, 0, top, left), (ptrdiff_t)dx->block, stride * (ptrdiff_t)dx->row,
                     stride * (ptrdiff_t)dx->pixel};
-        sum_phase(s, &s->filters[phase], pass->packed, dy, in, out, pass->blocks,
-                  (s->shape.in_height - top + stride - 1) / stride,
-                  (s->shape.in_width - left + stride - 1) / stride, NULL, pass->accumulate, pass->follower,
-                  top, stride);
+        sum_phase(s, &s->filters[phase], pass, dy, in, out, (s->shape.in_height - top + stride - 1) / stride,
+                  (s->shape.in_width - left + stride - 1) / stride, top, stride);
     }
     return SG_OK;
 }

@@ -218,9 +218,8 @@ static void tell(sg_follower *follower, const grid *g, int outer, int group, int
 
 /* in and out point at the pixels that (0, 0) of this phase reads from and writes to, the latter in first_row.
  */
-static void sum_phase(const state *s, int phase, const float *values, const float *in, float *out,
-                      axis blocks, axis height, axis width, const float *bias, bool add,
-                      sg_follower *follower, int first_row) {
+static void sum_phase(const state *s, int phase, const sg_conv_pass *pass, const float *in, float *out,
+                      axis blocks, axis height, axis width, int first_row) {
     const sg_sparse *a = s->sparse;
     if (height.count <= 0 || width.count <= 0) return;
     grid g = make_grid(blocks, height, width);
@@ -232,9 +231,10 @@ static void sum_phase(const state *s, int phase, const float *values, const floa
               .out_column = g.column.out,
               .offset = a->offset,
               .row_offset = a->row_offset,
-              .value = values,
-              .bias = bias,
-              .add = add};
+              .value = pass->packed,
+              .bias = a->transposed ? NULL : pass->bias,
+              .add = a->transposed && pass->accumulate};
+    sg_follower *follower = a->linear ? NULL : pass->follower; /* its rows are no channels */
     int tasks = g.outer.count * g.groups;
     int parts = lower(a->rows, (PIECES * s->threads + tasks - 1) / tasks);
 #pragma omp parallel for schedule(static) num_threads(s->threads)
@@ -258,8 +258,8 @@ int SG_VARIANT(sg_conv_sparse_run_forward)(void *opaque, const sg_conv_pass *pas
     axis blocks = {pass->blocks, (ptrdiff_t)pass->x->block, (ptrdiff_t)pass->y->block, 1, 0};
     axis height = {shape->out_height, stride * (ptrdiff_t)pass->x->row, (ptrdiff_t)pass->y->row, 0, 1};
     axis width = {shape->out_width, stride * (ptrdiff_t)pass->x->pixel, (ptrdiff_t)pass->y->pixel, 0, 0};
-    sum_phase(s, 0, pass->packed, sg_tensor_at(pass->x, 0, -shape->padding, -shape->padding), pass->y->data,
-              blocks, height, width, pass->bias, false, pass->follower, 0);
+    sum_phase(s, 0, pass, sg_tensor_at(pass->x, 0, -shape->padding, -shape->padding), pass->y->data, blocks,
+              height, width, 0);
     return SG_OK;
 }
 
@@ -272,8 +272,7 @@ int SG_VARIANT(sg_conv_sparse_run_data)(void *opaque, const sg_conv_pass *pass) 
     axis blocks = {pass->blocks, (ptrdiff_t)pass->dy->block, (ptrdiff_t)pass->dx->block, 1, 0};
     if (a->linear) { /* one output pixel; every input value is a row */
         axis one = {1, 0, 0, 0, 0};
-        sum_phase(s, 0, pass->packed, pass->dy->data, pass->dx->data, blocks, one, one, NULL,
-                  pass->accumulate, NULL, 0);
+        sum_phase(s, 0, pass, pass->dy->data, pass->dx->data, blocks, one, one, 0);
         return SG_OK;
     }
     int stride = shape->stride;
@@ -283,8 +282,7 @@ int SG_VARIANT(sg_conv_sparse_run_data)(void *opaque, const sg_conv_pass *pass) 
                        stride * (ptrdiff_t)pass->dx->row, 0, stride};
         axis width = {sg_sparse_phase_size(a, shape->in_width, x), (ptrdiff_t)pass->dy->pixel,
                       stride * (ptrdiff_t)pass->dx->pixel, 0, 0};
-        sum_phase(s, phase, pass->packed, pass->dy->data, sg_tensor_at(pass->dx, 0, y, x), blocks, height,
-                  width, NULL, pass->accumulate, pass->follower, y);
+        sum_phase(s, phase, pass, pass->dy->data, sg_tensor_at(pass->dx, 0, y, x), blocks, height, width, y);
     }
     return SG_OK;
 }

@@ -210,8 +210,7 @@ int SG_VARIANT(sg_norm_batch_backward)(const sg_machine *m, const sg_extent *ext
                                        sg_tensor *dx, sg_tensor *dresidual, bool accumulate_residual,
                                        sg_norm_batch *n, sg_pixel_sums *sums) {
     bool followed = sums != NULL;
-    if (!followed)
-        SG_TRY(SG_VARIANT(sg_norm_batch_follow_gradient)(&sums, extent, x, y, residual, dy, n));
+    if (!followed) SG_TRY(SG_VARIANT(sg_norm_batch_follow_gradient)(&sums, extent, x, y, residual, dy, n));
     const gradient *g = (const gradient *)(const void *)sums;
     backward_tensors t = g->t;
     coefficients *k = sums->terms;
