@@ -40,15 +40,16 @@ static void conv_work(const sg_bench *b, const sg_layer *layer, enum sg_exec_par
     work->bytes = sizeof(float) * ((x + values(layer)) * samples + (double)support->count);
 }
 
-/* Tensors read and written, in values of one sample: x and y stand for their gradients too. Batch norm goes
- * over its input twice: no pixel can be normalised before the last one has been seen. */
+/* Tensors read and written, in values of one sample: x and y stand for their gradients too. Batch norm's sums
+ * come before its pass: who writes its input, or dy, can make them, but for the gradient's they read x again.
+ */
 static double moved(const sg_bench *b, const sg_layer *layer, bool forward) {
     const sg_layer *in = &b->net->layer[layer->input[0]];
     double x = values(in), y = values(layer);
     double second = layer->input[1] >= 0 ? values(&b->net->layer[layer->input[1]]) : 0.0;
     switch (layer->kind) {
     case SG_LAYER_BATCH_NORM:
-        return forward ? 2.0 * x + second + y : 2.0 * x + 2.0 * y + x + 2.0 * second;
+        return forward ? x + second + y : 2.0 * x + y + x + 2.0 * second;
     case SG_LAYER_LAYER_NORM:
     case SG_LAYER_ACTIVATION:
         return forward ? x + y : x + y + x;
