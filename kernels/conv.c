@@ -25,9 +25,9 @@ enum { WEIGHT_PIXELS = 64 };
  * waste. */
 enum { WINOGRAD4_PIXELS = 4 };
 static const double WINOGRAD4_WASTE = 1.3;
-/* F(2x2,3x3) makes 16 products of 36: it must save more than its transforms cost, which a single pixel does
- * not. */
-static const double WINOGRAD2_GAIN = 1.25;
+/* F(2x2,3x3) makes 16 products of 36, stride 2 makes 81 of 144: they must save more than their transforms
+ * cost, which a single pixel, or a tile that is mostly outside, does not. */
+static const double WINOGRAD_GAIN = 1.25;
 enum { WINOGRAD_CHANNELS = 8 }; /* of input and output, at least */
 
 struct sg_conv {
@@ -74,7 +74,7 @@ static bool usable(const sg_conv_algorithm *algorithm, const sg_machine *machine
 /* The output of a 3x3, stride 1, padding 1 convolution has its input's size, so the data gradient has the
  * same tiles as the forward pass. */
 static bool suits_winograd(const sg_conv_shape *s) {
-    return s->kernel_height == 3 && s->kernel_width == 3 && s->stride == 1 && s->padding == 1 &&
+    return s->kernel_height == 3 && s->kernel_width == 3 && s->stride <= 2 && s->padding == 1 &&
            s->groups == 1 && s->in_channels >= WINOGRAD_CHANNELS && s->out_channels >= WINOGRAD_CHANNELS;
 }
 
@@ -83,12 +83,18 @@ static double count_tiles(const sg_conv_shape *s, int tile) {
 }
 
 static bool suits_winograd4(const sg_conv_shape *s) {
-    return s->out_height >= WINOGRAD4_PIXELS && s->out_width >= WINOGRAD4_PIXELS &&
+    return s->stride == 1 && s->out_height >= WINOGRAD4_PIXELS && s->out_width >= WINOGRAD4_PIXELS &&
            16.0 * count_tiles(s, 4) <= WINOGRAD4_WASTE * (double)s->out_height * (double)s->out_width;
 }
 
+static double direct_products(const sg_conv_shape *s) { return 9.0 * s->out_height * s->out_width; }
+
 static bool suits_winograd2(const sg_conv_shape *s) {
-    return WINOGRAD2_GAIN * 16.0 * count_tiles(s, 2) <= 9.0 * (double)s->out_height * (double)s->out_width;
+    return s->stride == 1 && WINOGRAD_GAIN * 16.0 * count_tiles(s, 2) <= direct_products(s);
+}
+
+static bool suits_winograd4s2(const sg_conv_shape *s) {
+    return s->stride == 2 && WINOGRAD_GAIN * 81.0 * count_tiles(s, 4) <= direct_products(s);
 }
 
 /* Products of the weight gradient per value of x and dy that is transposed for them. */
@@ -133,6 +139,8 @@ const sg_conv_algorithm *sg_conv_choose(const sg_machine *machine, const sg_conv
             dense = &v->winograd4[kind];
         else if (suits_winograd2(shape) && usable(&v->winograd2[kind], machine, shape))
             dense = &v->winograd2[kind];
+        else if (suits_winograd4s2(shape) && usable(&v->winograd4s2[kind], machine, shape))
+            dense = &v->winograd4s2[kind];
     }
     if (machine->sparse && density < sparse_below(v, dense, shape, kind) &&
         usable(&v->sparse[kind], machine, shape))

@@ -73,7 +73,7 @@ typedef struct sg_conv_bytes {
 
 /* One algorithm for one pass. */
 typedef struct sg_conv_algorithm {
-    const char *name; /* "direct", "winograd4", "winograd2", "sparse", "depthwise" */
+    const char *name; /* "direct", "winograd4", "winograd2", "winograd4s2", "sparse", "depthwise" */
     /* Can it do this shape on this machine at all? */
     bool (*supports)(const sg_machine *machine, const sg_conv_shape *shape);
     /* Makes what does not depend on the weights' values; support lives as long as the state. SG_NOMEM. */

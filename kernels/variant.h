@@ -22,6 +22,7 @@ typedef struct sg_variant {
     sg_conv_algorithm direct[SG_CONV_PASSES];
     sg_conv_algorithm winograd4[SG_CONV_PASSES];
     sg_conv_algorithm winograd2[SG_CONV_PASSES];
+    sg_conv_algorithm winograd4s2[SG_CONV_PASSES];
     sg_conv_algorithm sparse[SG_CONV_PASSES];
     sg_conv_algorithm depthwise[SG_CONV_PASSES];
     sg_layer_kernels layers;

@@ -8,7 +8,7 @@
 #include "kernels/variant.h"
 #include "pipeline/bench.h"
 
-enum { ALGORITHMS = 5, LEAST_RUNS = 3, MOST_RUNS = 200, STEPS = 5 };
+enum { ALGORITHMS = 6, LEAST_RUNS = 3, MOST_RUNS = 200, STEPS = 5 };
 static const double LEAST_SECONDS = 0.03; /* spent on one algorithm */
 
 static const char *const pass_name[SG_CONV_PASSES] = {"forward", "data_gradient", "weight_gradient"};
@@ -98,8 +98,9 @@ static int time_algorithm(const sg_bench *b, const sg_conv_algorithm *a, const s
 static int time_pass(const sg_bench *b, const sg_support *support, enum sg_conv_pass_kind kind, layer_data *d,
                      timing *timings, int *count) {
     const sg_variant *v = b->machine->variant;
-    const sg_conv_algorithm *all[ALGORITHMS] = {&v->direct[kind], &v->winograd4[kind], &v->winograd2[kind],
-                                                &v->sparse[kind], &v->depthwise[kind]};
+    const sg_conv_algorithm *all[ALGORITHMS] = {&v->direct[kind],    &v->winograd4[kind],
+                                                &v->winograd2[kind], &v->winograd4s2[kind],
+                                                &v->sparse[kind],    &v->depthwise[kind]};
     *count = 0;
     for (int i = 0; i < ALGORITHMS; i++) {
         if (all[i]->name == NULL || !all[i]->supports(b->machine, d->shape)) continue;
@@ -128,7 +129,7 @@ static void print_pass(const sg_layer *layer, int layers, const char *pass, cons
                "\"best\":\"%s\",\"ms\":{",
                layer->name, layers, pass, chosen, best->name);
     else
-        printf("%-26.26s x%-2d %-15s %-10s %5.2f ", layer->name, layers, pass, chosen,
+        printf("%-26.26s x%-2d %-15s %-11s %5.2f ", layer->name, layers, pass, chosen,
                own->seconds / best->seconds);
     for (int i = 0; i < count; i++)
         printf(json ? "%s\"%s\":%.5f" : "%s%s %.3f", json ? (i > 0 ? "," : "") : "  ", timings[i].name,
@@ -182,7 +183,7 @@ int sg_bench_algorithms(sg_bench *b, const sg_cli *cli) {
     }
     double step = sg_bench_median(steps, STEPS);
     if (!cli->json)
-        printf("%-26s %-3s %-15s %-10s %5s   milliseconds of each that can\n", "layer", "", "pass", "chosen",
+        printf("%-26s %-3s %-15s %-11s %5s   milliseconds of each that can\n", "layer", "", "pass", "chosen",
                "/best");
     for (int l = 1; l < b->net->layers; l++) {
         if (b->net->layer[l].kind != SG_LAYER_CONV) continue;

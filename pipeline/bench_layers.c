@@ -84,7 +84,7 @@ static void print_row(const row *r, double step, bool json) {
             r->layer, r->kind, r->part, r->work.algorithm, 1e3 * r->seconds, r->seconds / step, gflops,
             direct, bandwidth, share);
     else
-        printf("%-26.26s %-13s %-15s %-10s %9.3f %6.1f %8s %8s %7s %6s\n", r->layer, r->kind, r->part,
+        printf("%-26.26s %-13s %-15s %-11s %9.3f %6.1f %8s %8s %7s %6s\n", r->layer, r->kind, r->part,
                r->work.algorithm, 1e3 * r->seconds, 100.0 * r->seconds / step, gflops, direct, bandwidth,
                share);
 }
@@ -110,7 +110,7 @@ static void print_head(const sg_bench *b, const clocks *c, bool json) {
            machine, b->reduce.size, b->reduce.size == 1 ? "" : "s", p->core * 1e-9, p->all * 1e-9,
            p->memory * 1e-9, p->cache * 1e-9, (double)p->cache_bytes / (1 << 20), b->net->arch,
            b->batch.samples, b->local_samples, density, c->steps);
-    printf("%-26s %-13s %-15s %-10s %9s %6s %8s %8s %7s %6s\n", "layer", "kind", "pass", "algorithm", "ms",
+    printf("%-26s %-13s %-15s %-11s %9s %6s %8s %8s %7s %6s\n", "layer", "kind", "pass", "algorithm", "ms",
            "% step", "GFLOP/s", "direct", "GB/s", "roof %");
 }
 

@@ -14,12 +14,10 @@ static double values(const sg_layer *layer) {
     return (double)layer->channels * (double)layer->height * (double)layer->width;
 }
 
-/* Products of one sample, on average over its tiles: F(m x m, 3 x 3) makes (m + 2)^2 of them for m x m
- * outputs. */
-static double winograd_products(const sg_conv_shape *s, int tile) {
+/* Products of one sample: `side` x `side` for each tile. */
+static double winograd_products(const sg_conv_shape *s, int tile, int side) {
     double rows = ceil((double)s->out_height / tile), columns = ceil((double)s->out_width / tile);
-    double points = (double)(tile + 2) * (double)(tile + 2);
-    return rows * columns * points * (double)s->in_channels * (double)s->out_channels;
+    return rows * columns * (double)(side * side) * (double)s->in_channels * (double)s->out_channels;
 }
 
 static void conv_work(const sg_bench *b, const sg_layer *layer, enum sg_exec_part part, sg_work *work) {
@@ -34,8 +32,9 @@ static void conv_work(const sg_bench *b, const sg_layer *layer, enum sg_exec_par
     work->direct = 2.0 * weights * pixels * samples;
     work->flop = work->direct;
     if (strcmp(work->algorithm, "sparse") == 0) work->flop = 2.0 * (double)support->count * pixels * samples;
-    if (strcmp(work->algorithm, "winograd4") == 0) work->flop = 2.0 * winograd_products(s, 4) * samples;
-    if (strcmp(work->algorithm, "winograd2") == 0) work->flop = 2.0 * winograd_products(s, 2) * samples;
+    if (strcmp(work->algorithm, "winograd4") == 0) work->flop = 2.0 * winograd_products(s, 4, 6) * samples;
+    if (strcmp(work->algorithm, "winograd2") == 0) work->flop = 2.0 * winograd_products(s, 2, 4) * samples;
+    if (strcmp(work->algorithm, "winograd4s2") == 0) work->flop = 2.0 * winograd_products(s, 4, 9) * samples;
     double x = (double)s->in_channels * (double)s->in_height * (double)s->in_width;
     work->bytes = sizeof(float) * ((x + values(layer)) * samples + (double)support->count);
 }

@@ -1,5 +1,5 @@
-/* Winograd forward pass and data gradient. The data gradient is the forward pass on dy with the weights of
- * the two channel counts exchanged and turned by 180 degrees.
+/* Winograd forward pass and data gradient, which reads dy and the turned weights with the two channel counts
+ * exchanged.
  *
  * Tiles of all blocks are numbered through and worked on in groups. For a group: transform the inputs into
  * one micro-panel [in][lanes] per tile and position, multiply by the transformed weights, transform back into
@@ -14,6 +14,7 @@
 #include <omp.h>
 
 #include "kernels/lanes/conv_winograd_tables.h"
+#include "kernels/lanes/conv_winograd_transpose.h"
 #include "kernels/memory.h"
 
 enum {
@@ -34,7 +35,8 @@ typedef struct winograd {
     const sg_machine *machine;
     bool data_gradient;
     int inputs, outputs; /* channels that are summed over, channels that are written */
-    int height, width, tiles_down, tiles_across;
+    int height, width;   /* of what is written */
+    int tiles_down, tiles_across;
     int panels;         /* of ukernel.rows outputs */
     bool large;         /* weights: packed while the pass runs */
     int batch;          /* panels that a thread has at once where weights are large, else all */
@@ -49,10 +51,18 @@ typedef struct room {
     size_t values, weights, products;
 } room;
 
+static bool supports(const sg_machine *machine, const sg_conv_shape *shape) {
+    return shape->kernel_height == 3 && shape->kernel_width == 3 && shape->padding == 1 &&
+           shape->groups == 1 && machine->lanes == SG_LANES && machine->ukernel.rows >= WINOGRAD_LEAST_ROWS &&
+           machine->ukernel.rows <= WINOGRAD_MOST_ROWS;
+}
+
 bool SG_VARIANT(sg_winograd_supports)(const sg_machine *machine, const sg_conv_shape *shape) {
-    return shape->kernel_height == 3 && shape->kernel_width == 3 && shape->stride == 1 &&
-           shape->padding == 1 && shape->groups == 1 && machine->lanes == SG_LANES &&
-           machine->ukernel.rows >= WINOGRAD_LEAST_ROWS && machine->ukernel.rows <= WINOGRAD_MOST_ROWS;
+    return shape->stride == 1 && supports(machine, shape);
+}
+
+bool SG_VARIANT(sg_winograd_stride2_supports)(const sg_machine *machine, const sg_conv_shape *shape) {
+    return shape->stride == 2 && supports(machine, shape);
 }
 
 static winograd plan(const winograd_form *form, const sg_machine *machine, const sg_conv_shape *shape,
@@ -60,14 +70,15 @@ static winograd plan(const winograd_form *form, const sg_machine *machine, const
     winograd w = {.form = form, .machine = machine, .data_gradient = data_gradient};
     w.inputs = data_gradient ? shape->out_channels : shape->in_channels;
     w.outputs = data_gradient ? shape->in_channels : shape->out_channels;
-    w.height = shape->in_height;
-    w.width = shape->in_width;
+    w.height = data_gradient ? shape->in_height : shape->out_height;
+    w.width = data_gradient ? shape->in_width : shape->out_width;
     w.tiles_down = winograd_ceil(w.height, form->tile);
     w.tiles_across = winograd_ceil(w.width, form->tile);
     int rows = machine->ukernel.rows;
     w.panels = winograd_ceil(w.outputs, rows);
-    size_t positions = (size_t)form->positions, inputs = (size_t)w.inputs;
-    size_t panel = inputs * (size_t)rows, panel_bytes = positions * panel * sizeof(float);
+    size_t positions = (size_t)winograd_positions(form), inputs = (size_t)w.inputs;
+    size_t panel = inputs * (size_t)rows;
+    size_t panel_bytes = (size_t)winograd_weights(form) * panel * sizeof(float);
     w.large = panel_bytes * (size_t)w.panels >= LARGE_WEIGHTS_BYTES;
     w.batch = w.panels;
     size_t group_bytes = GROUP_BYTES, most = GROUP_TILES, tile_rows = inputs + (size_t)(w.panels * rows);
@@ -85,12 +96,12 @@ static winograd plan(const winograd_form *form, const sg_machine *machine, const
 }
 
 static room room_of(const winograd *w) {
-    size_t positions = (size_t)w->form->positions, threads = (size_t)w->machine->threads;
+    size_t positions = (size_t)winograd_positions(w->form), threads = (size_t)w->machine->threads;
     size_t tiles = (size_t)w->group, rows = (size_t)w->machine->ukernel.rows;
     size_t value_rows = tiles * (size_t)w->inputs, product_rows = tiles * (size_t)w->batch * rows;
     if (w->large) value_rows = winograd_ceil((int)value_rows, (int)threads);
     return (room){.values = positions * (winograd_position(value_rows) + SG_LANES),
-                  .weights = w->large ? positions * w->packed_step : 0,
+                  .weights = w->large ? (size_t)winograd_weights(w->form) * w->packed_step : 0,
                   .products = positions * (winograd_position(product_rows) + SG_LANES)};
 }
 
@@ -100,7 +111,7 @@ static size_t zero_size(const winograd *w) {
 
 static sg_conv_bytes bytes(const winograd *w) {
     room r = room_of(w);
-    size_t packed = w->large ? 0 : (size_t)w->form->positions * w->packed_step;
+    size_t packed = w->large ? 0 : (size_t)winograd_weights(w->form) * w->packed_step;
     return (sg_conv_bytes){.packed = packed * sizeof(float),
                            .scratch = (size_t)w->machine->threads * (r.values + r.weights + r.products) *
                                       sizeof(float),
@@ -134,19 +145,16 @@ static inline __attribute__((always_inline)) void collect_taps(const winograd *w
     int rows = w->machine->ukernel.rows, left = w->outputs - panel * rows;
     size_t output_stride = WINOGRAD_TAPS * (data_gradient ? 1 : (size_t)w->inputs);
     size_t input_stride = WINOGRAD_TAPS * (data_gradient ? (size_t)w->outputs : 1);
-    for (int r = 0; r < rows; r++) {
-        const float *from =
-            weights + (size_t)(panel * rows + r) * output_stride + (size_t)first * input_stride;
-        float *to = taps + r;
-        if (r >= left) {
-            for (int k = 0; k < steps; k++, to += rows)
-                for (size_t t = 0; t < WINOGRAD_TAPS; t++) to[t * PACK_STRIDE] = 0.0f;
+    const float *from = weights + (size_t)(panel * rows) * output_stride + (size_t)first * input_stride;
+    for (int k = 0; k < steps; k++, from += input_stride, taps += rows) {
+        if (left >= rows) {
+            transpose_taps(from, output_stride, rows, data_gradient, taps, PACK_STRIDE);
             continue;
         }
-        for (int k = 0; k < steps; k++, from += input_stride, to += rows)
-#pragma GCC unroll 9
-            for (size_t t = 0; t < WINOGRAD_TAPS; t++)
-                to[t * PACK_STRIDE] = from[data_gradient ? WINOGRAD_TAPS - 1 - t : t];
+        for (int r = 0; r < rows; r++)
+            for (int t = 0; t < WINOGRAD_TAPS; t++)
+                taps[(data_gradient ? WINOGRAD_TAPS - 1 - t : t) * PACK_STRIDE + r] =
+                    r < left ? from[(size_t)r * output_stride + (size_t)t] : 0.0f;
     }
 }
 
@@ -199,11 +207,18 @@ typedef struct job {
     int tiles; /* of all blocks */
 } job;
 
-static void locate(const winograd *w, int tile, int *block, int *y, int *x) {
+/* The block of a tile, and its row and column among the block's tiles. */
+static void locate(const winograd *w, int tile, int *block, int *down, int *across) {
     int in_block = tile % (w->tiles_down * w->tiles_across);
     *block = tile / (w->tiles_down * w->tiles_across);
-    *y = in_block / w->tiles_across * w->form->tile;
-    *x = in_block % w->tiles_across * w->form->tile;
+    *down = in_block / w->tiles_across;
+    *across = in_block % w->tiles_across;
+}
+
+static void gather_outputs(const job *j, int tile, float *outside, float **pixel) {
+    int block, down, across, size = j->w->form->tile;
+    locate(j->w, tile, &block, &down, &across);
+    winograd_gather(j->out, block, down * size, across * size, size, outside, pixel);
 }
 
 /* The tile whose pixels are fetched ahead while `tile` is worked on. */
@@ -217,12 +232,12 @@ static void transform_inputs(const job *j, int first, int count, float *values, 
     for (size_t item = share.from; item < share.to;) {
         size_t tile = item / channels, channel = item % channels;
         size_t last = channel + (share.to - item) < channels ? channel + (share.to - item) : channels;
-        float *pixel[WINOGRAD_POSITIONS], *next[WINOGRAD_TILE * WINOGRAD_TILE];
-        int block, y, x;
-        locate(w, first + (int)tile, &block, &y, &x);
-        winograd_gather(j->in, block, y - 1, x - 1, w->form->tile + 2, w->zero, pixel);
-        locate(w, following(j, first + (int)tile), &block, &y, &x);
-        winograd_gather(j->in, block, y + 1, x + 1, w->form->tile, w->zero, next);
+        float *pixel[WINOGRAD_PATCH], *next[WINOGRAD_STEP];
+        int block, down, across;
+        locate(w, first + (int)tile, &block, &down, &across);
+        winograd_gather_patch(w->form, j->in, block, down, across, w->zero, pixel);
+        locate(w, following(j, first + (int)tile), &block, &down, &across);
+        winograd_gather_step(w->form, j->in, block, down, across, w->zero, next);
         w->form->input((const float *const *)pixel, (const float *const *)next, (int)channel, (int)last,
                        values + item * SG_LANES, position);
         item += last - channel;
@@ -237,10 +252,12 @@ static void multiply(const job *j, int count, const float *values, const float *
     size_t channels = (size_t)w->inputs, panel_rows = (size_t)(panels * u->rows);
     size_t value_position = winograd_position((size_t)count * channels);
     size_t product_position = winograd_position((size_t)count * panel_rows);
-    sg_span share = sg_share((size_t)(w->form->positions * panels), member, members);
+    sg_span share = sg_share((size_t)(winograd_positions(w->form) * panels), member, members);
+    int weight = 0;
     for (size_t item = share.from; item < share.to; item++) {
         size_t position = item / (size_t)panels, panel = item % (size_t)panels * (size_t)u->rows;
-        const float *a = packed + position * w->packed_step + panel * channels;
+        while (winograd_first(w->form, weight + 1) <= (int)position) weight++;
+        const float *a = packed + (size_t)weight * w->packed_step + panel * channels;
         const float *b = values + position * value_position;
         float *c = products + position * product_position + panel * SG_LANES;
         for (int tile = 0; tile < count; tile++)
@@ -261,12 +278,9 @@ static void transform_outputs(const job *j, int first, int count, int first_pane
     for (size_t item = share.from; item < share.to;) {
         size_t tile = item / channels, channel = item % channels;
         size_t last = channel + (share.to - item) < channels ? channel + (share.to - item) : channels;
-        float *pixel[WINOGRAD_TILE * WINOGRAD_TILE], *next[WINOGRAD_TILE * WINOGRAD_TILE];
-        int block, y, x;
-        locate(w, first + (int)tile, &block, &y, &x);
-        winograd_gather(j->out, block, y, x, w->form->tile, NULL, pixel);
-        locate(w, following(j, first + (int)tile), &block, &y, &x);
-        winograd_gather(j->out, block, y, x, w->form->tile, w->zero, next);
+        float *pixel[WINOGRAD_TILE], *next[WINOGRAD_TILE];
+        gather_outputs(j, first + (int)tile, NULL, pixel);
+        gather_outputs(j, following(j, first + (int)tile), w->zero, next);
         w->form->output(products + (tile * padded + channel) * SG_LANES, position, j->bias, j->accumulate,
                         pixel, (const float *const *)next, first_channel + (int)channel,
                         first_channel + (int)last);
@@ -288,10 +302,10 @@ static void run_shared(const job *j, int first, int count, int member, int membe
 static void tell(const job *j, int first, int count) {
     const winograd *w = j->w;
     for (int tile = first; tile < first + count && j->follower != NULL; tile++) {
-        int block, y, x;
-        locate(w, tile, &block, &y, &x);
-        int columns = w->width - x < w->form->tile ? w->width - x : w->form->tile;
-        for (int row = y; row < y + w->form->tile && row < w->height; row++)
+        int block, down, across, size = w->form->tile;
+        locate(w, tile, &block, &down, &across);
+        int left = w->width - across * size, columns = left < size ? left : size;
+        for (int row = down * size; row < (down + 1) * size && row < w->height; row++)
             sg_follow(j->follower, block, row, (size_t)columns * (size_t)w->outputs);
     }
 }
@@ -362,21 +376,23 @@ int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass) {
     return SG_OK;
 }
 
-#define WINOGRAD_ENTRY(form, pass, data_gradient)                                                            \
-    int SG_VARIANT(sg_##form##_##pass##_create)(void **state, const sg_machine *machine,                     \
+#define WINOGRAD_ENTRY(name, pass, form, data_gradient)                                                      \
+    int SG_VARIANT(sg_##name##_##pass##_create)(void **state, const sg_machine *machine,                     \
                                                 const sg_conv_shape *shape, const sg_support *support) {     \
         (void)support;                                                                                       \
         winograd planned = plan(&SG_VARIANT(sg_##form##_form), machine, shape, data_gradient);               \
         return create(state, &planned);                                                                      \
     }                                                                                                        \
-    sg_conv_bytes SG_VARIANT(sg_##form##_##pass##_bytes)(                                                    \
+    sg_conv_bytes SG_VARIANT(sg_##name##_##pass##_bytes)(                                                    \
         const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support, int blocks) {      \
         (void)support, (void)blocks;                                                                         \
         winograd planned = plan(&SG_VARIANT(sg_##form##_form), machine, shape, data_gradient);               \
         return bytes(&planned);                                                                              \
     }
 
-WINOGRAD_ENTRY(winograd4, forward, false)
-WINOGRAD_ENTRY(winograd4, data_gradient, true)
-WINOGRAD_ENTRY(winograd2, forward, false)
-WINOGRAD_ENTRY(winograd2, data_gradient, true)
+WINOGRAD_ENTRY(winograd4, forward, winograd4, false)
+WINOGRAD_ENTRY(winograd4, data_gradient, winograd4, true)
+WINOGRAD_ENTRY(winograd2, forward, winograd2, false)
+WINOGRAD_ENTRY(winograd2, data_gradient, winograd2, true)
+WINOGRAD_ENTRY(winograd4s2, forward, winograd4s2, false)
+WINOGRAD_ENTRY(winograd4s2, data_gradient, winograd4s2_data, true)

@@ -1,12 +1,21 @@
-/* Winograd's minimal filtering for 3x3 convolutions of stride 1 and padding 1, shared by the three passes.
+/* Winograd's minimal filtering for 3x3 convolutions of padding 1, shared by the three passes.
  *
- *   F(m x m, 3x3):   Y = A^T [ (G w G^T) . (B^T X B) ] A        an m x m tile of outputs from (m+2)^2 inputs
- *   F(3x3, m x m):   dw = G^T [ sum over tiles and samples of (A dY A^T) . (B^T X B) ] G
+ *   forward           Y = A^T [ (G w G^T) . (B^T X B) ] A       a tile of outputs from a patch of inputs
+ *   weight gradient   dw = G^T [ sum over tiles and samples of (A dY A^T) . (B^T X B) ] G
  *
- * with "." element by element: at each of the (m+2)^2 positions the sum over channels (or over tiles and
- * lanes) is a matrix product, which the micro-kernel does. m = 4 takes 4 times fewer multiplications than
- * direct sums, m = 2 takes 2.25 times fewer and rounds less. Pixels outside the image, beyond the padding
- * too, enter as zeros; outputs outside are computed and dropped.
+ * with "." element by element: at each position the sum over channels (or over tiles and lanes) is a matrix
+ * product, which the micro-kernel does. Pixels outside the image, beyond the padding too, enter as zeros;
+ * outputs outside are computed and dropped.
+ *
+ * Stride 1: F(m x m, 3x3) makes m x m outputs out of (m+2)^2 inputs with as many products. m = 4 takes 4
+ * times fewer multiplications than direct sums, m = 2 takes 2.25 times fewer and rounds less. The data
+ * gradient is the forward pass on dy with the weights turned by 180 degrees.
+ *
+ * Stride 2: in one dimension every output is a tap of the even pixels, w1, plus a filter of two taps, w0 and
+ * w2, over the odd ones. F(4, 2) on the odd and plain products on the even make 4 outputs out of 9 inputs
+ * with 5 + 4 products, 16 out of 81 with 81 in two dimensions: 1.78 times fewer than direct sums. The four
+ * plain products have the same weight, so there are 6 x 6 weights. In the data gradient, the transposed
+ * operation, 5 x 5 of dy make 8 x 8 of dx, with the same products.
  *
  * Source: A. Lavin, S. Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016. */
 #ifndef SG_LANES_CONV_WINOGRAD_H
@@ -17,32 +26,38 @@
 #include "kernels/lanes/simd.h"
 
 enum {
-    WINOGRAD_TILE = 4,       /* the largest m, */
-    WINOGRAD_POSITIONS = 36, /* and (m + 2)^2 */
+    /* The largest squares of any form: */
+    WINOGRAD_POSITIONS = 81, /* side x side, */
+    WINOGRAD_PATCH = 81,     /* patch x patch, */
+    WINOGRAD_STEP = 64,      /* step x step, */
+    WINOGRAD_TILE = 64,      /* and tile x tile */
     WINOGRAD_TAPS = 9,
     WINOGRAD_LEAST_ROWS = 4, /* of the micro-kernel, for which the packing here is written */
     WINOGRAD_MOST_ROWS = 32
 };
 
-/* The transforms of one tile size: plain arithmetic on lane rows (or on vectors of weights), no allocation.
- */
+/* The transforms of one pass: plain arithmetic on lane rows (or on vectors of weights), no allocation. */
 typedef struct winograd_form {
-    int tile;      /* m */
-    int positions; /* (m + 2)^2 */
+    int tile;        /* a tile has tile x tile outputs, */
+    int patch, step; /* and a patch of patch x patch inputs, `step` from a tile's to the next's; */
+    int before;      /* the first tile's begins so many pixels before the image */
+    int side;        /* side x side positions of values, */
+    int weight_side; /* weight_side x weight_side of weights: see winograd_first */
 
     /* B^T X B for channels first..last-1: out[p * position + (c - first) * SG_LANES] from the pixels
-     * pixel[(m+2)^2] of a patch, each [channels][SG_LANES]. The same channels of next[m^2], pixels that a
+     * pixel[patch^2] of a patch, each [channels][SG_LANES]. The same channels of next[step^2], pixels that a
      * following tile will read, are fetched ahead. */
     void (*input)(const float *const *pixel, const float *const *next, int first, int last, float *out,
                   size_t position);
 
-    /* A dY A^T, the same way, from pixel[m^2]. */
+    /* A dY A^T, the same way, from pixel[tile^2], with next[tile^2]. NULL where the weight gradient has
+     * another form. */
     void (*gradient)(const float *const *pixel, const float *const *next, int first, int last, float *out,
                      size_t position);
 
     /* A^T M A for channels first..last-1, M at in[p * position + (c - first) * SG_LANES], stored into (added
-     * to) channel c of pixel[m^2]; NULL pixels are outside the image. bias [channels] or NULL. next[m^2] as
-     * above. */
+     * to) channel c of pixel[tile^2]; NULL pixels are outside the image. bias [channels] or NULL.
+     * next[tile^2] as above. */
     void (*output)(const float *in, size_t position, const float *bias, bool accumulate, float *const *pixel,
                    const float *const *next, int first, int last);
 
@@ -50,11 +65,26 @@ typedef struct winograd_form {
      * taps is readable to the next full vector, out is not aligned. */
     void (*weights)(const float *taps, size_t stride, int count, float *out, size_t position);
 
-    /* G^T S G for a lane row of sums: sum[p * position + lane] to taps[9][SG_LANES]. */
+    /* G^T S G for a lane row of sums: sum[p * position + lane] to taps[9][SG_LANES]. NULL like gradient. */
     void (*taps)(const float *sum, size_t position, float *taps);
 } winograd_form;
 
-extern const winograd_form SG_VARIANT(sg_winograd4_form), SG_VARIANT(sg_winograd2_form);
+extern const winograd_form SG_VARIANT(sg_winograd4_form), SG_VARIANT(sg_winograd2_form),
+    SG_VARIANT(sg_winograd4s2_form), SG_VARIANT(sg_winograd4s2_data_form);
+
+static inline int winograd_positions(const winograd_form *form) { return form->side * form->side; }
+static inline int winograd_weights(const winograd_form *form) {
+    return form->weight_side * form->weight_side;
+}
+
+/* Weights of position w meet the values of positions winograd_first(w)..winograd_first(w+1)-1: one, but for
+ * the last row and column of weights, which stand for all further ones of values. */
+static inline int winograd_first(const winograd_form *form, int w) {
+    int row = w / form->weight_side, column = w % form->weight_side, last = form->weight_side - 1;
+    if (row < last) return row * form->side + column;
+    if (row > last) return form->side * form->side;
+    return last * form->side + column * (form->side - last);
+}
 
 static inline int winograd_ceil(int a, int b) { return (a + b - 1) / b; }
 
@@ -72,10 +102,25 @@ static inline void winograd_gather(const sg_tensor *t, int block, int y, int x, 
         }
 }
 
+/* The patch of the tile in row `down` and column `across` of a block's tiles. */
+static inline void winograd_gather_patch(const winograd_form *form, const sg_tensor *t, int block, int down,
+                                         int across, float *outside, float **pixel) {
+    winograd_gather(t, block, down * form->step - form->before, across * form->step - form->before,
+                    form->patch, outside, pixel);
+}
+
+/* That part of a patch which the tiles before it have not read. */
+static inline void winograd_gather_step(const winograd_form *form, const sg_tensor *t, int block, int down,
+                                        int across, float *outside, float **pixel) {
+    int first = form->patch - form->step - form->before;
+    winograd_gather(t, block, down * form->step + first, across * form->step + first, form->step, outside,
+                    pixel);
+}
+
 /* Pixels are far apart, which the hardware's prefetchers do not follow. One line per vector of a row
  * suffices. */
 static inline void winograd_prefetch(const float *const *pixel, int n, int at) {
-#pragma GCC unroll 16
+#pragma GCC unroll 64
     for (int i = 0; i < n; i++) __builtin_prefetch(pixel[i] + at);
 }
 

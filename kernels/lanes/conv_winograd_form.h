@@ -1,53 +1,38 @@
 /* The two-dimensional transforms of one Winograd form, out of its one-dimensional ones. Included once by each
- * form's file, after it has defined TILE, SIZE and the lines input_line, gradient_line, output_line,
- * weights_line and taps_line. */
+ * form's file, after it has defined TILE, PATCH, STEP, SIDE, WEIGHT_SIDE and the lines input_line,
+ * output_line and weights_line. */
 #ifndef SG_CONV_WINOGRAD_FORM_H
 #define SG_CONV_WINOGRAD_FORM_H
+
+/* Where the value of row r and column j stands: values that meet the same weight lie side by side, see
+ * winograd_first. */
+static inline int position_of(int r, int j) {
+    enum { LAST = WEIGHT_SIDE - 1, REPEATS = SIDE - LAST };
+    if (r < LAST) return r * SIDE + j;
+    if (j < LAST) return LAST * SIDE + j * REPEATS + r - LAST;
+    return LAST * SIDE + LAST * REPEATS + (r - LAST) * REPEATS + j - LAST;
+}
 
 static void input(const float *const *pixel, const float *const *next, int first, int last, float *out,
                   size_t position) {
     for (int i = first * SG_LANES; i < last * SG_LANES; i += SG_WIDTH, out += SG_WIDTH) {
-        sg_vec half[SIZE][SIZE];
-        winograd_prefetch(next, TILE * TILE, i);
-#pragma GCC unroll 6
-        for (int j = 0; j < SIZE; j++) {
-            sg_vec d[SIZE], line[SIZE];
-#pragma GCC unroll 6
-            for (int r = 0; r < SIZE; r++) d[r] = sg_load(pixel[r * SIZE + j] + i);
+        sg_vec half[SIDE][PATCH];
+        winograd_prefetch(next, STEP * STEP, i);
+#pragma GCC unroll 9
+        for (int j = 0; j < PATCH; j++) {
+            sg_vec d[PATCH], line[SIDE];
+#pragma GCC unroll 9
+            for (int r = 0; r < PATCH; r++) d[r] = sg_load(pixel[r * PATCH + j] + i);
             input_line(d, line);
-#pragma GCC unroll 6
-            for (int r = 0; r < SIZE; r++) half[r][j] = line[r];
+#pragma GCC unroll 9
+            for (int r = 0; r < SIDE; r++) half[r][j] = line[r];
         }
-#pragma GCC unroll 6
-        for (int r = 0; r < SIZE; r++) {
-            sg_vec line[SIZE];
+#pragma GCC unroll 9
+        for (int r = 0; r < SIDE; r++) {
+            sg_vec line[SIDE];
             input_line(half[r], line);
-#pragma GCC unroll 6
-            for (int j = 0; j < SIZE; j++) sg_store(out + (size_t)(r * SIZE + j) * position, line[j]);
-        }
-    }
-}
-
-static void gradient(const float *const *pixel, const float *const *next, int first, int last, float *out,
-                     size_t position) {
-    for (int i = first * SG_LANES; i < last * SG_LANES; i += SG_WIDTH, out += SG_WIDTH) {
-        sg_vec half[SIZE][TILE];
-        winograd_prefetch(next, TILE * TILE, i);
-#pragma GCC unroll 6
-        for (int j = 0; j < TILE; j++) {
-            sg_vec d[TILE], line[SIZE];
-#pragma GCC unroll 6
-            for (int r = 0; r < TILE; r++) d[r] = sg_load(pixel[r * TILE + j] + i);
-            gradient_line(d, line);
-#pragma GCC unroll 6
-            for (int r = 0; r < SIZE; r++) half[r][j] = line[r];
-        }
-#pragma GCC unroll 6
-        for (int r = 0; r < SIZE; r++) {
-            sg_vec line[SIZE];
-            gradient_line(half[r], line);
-#pragma GCC unroll 6
-            for (int j = 0; j < SIZE; j++) sg_store(out + (size_t)(r * SIZE + j) * position, line[j]);
+#pragma GCC unroll 9
+            for (int j = 0; j < SIDE; j++) sg_store(out + (size_t)position_of(r, j) * position, line[j]);
         }
     }
 }
@@ -55,22 +40,22 @@ static void gradient(const float *const *pixel, const float *const *next, int fi
 static void output(const float *in, size_t position, const float *bias, bool accumulate, float *const *pixel,
                    const float *const *next, int first, int last) {
     for (int i = first * SG_LANES; i < last * SG_LANES; i += SG_WIDTH, in += SG_WIDTH) {
-        sg_vec half[TILE][SIZE], constant = sg_splat(bias != NULL ? bias[i / SG_LANES] : 0.0f);
+        sg_vec half[TILE][SIDE], constant = sg_splat(bias != NULL ? bias[i / SG_LANES] : 0.0f);
         winograd_prefetch(next, TILE * TILE, i);
-#pragma GCC unroll 6
-        for (int j = 0; j < SIZE; j++) {
-            sg_vec m[SIZE], line[TILE];
-#pragma GCC unroll 6
-            for (int r = 0; r < SIZE; r++) m[r] = sg_load(in + (size_t)(r * SIZE + j) * position);
+#pragma GCC unroll 9
+        for (int j = 0; j < SIDE; j++) {
+            sg_vec m[SIDE], line[TILE];
+#pragma GCC unroll 9
+            for (int r = 0; r < SIDE; r++) m[r] = sg_load(in + (size_t)position_of(r, j) * position);
             output_line(m, line);
-#pragma GCC unroll 6
+#pragma GCC unroll 9
             for (int r = 0; r < TILE; r++) half[r][j] = line[r];
         }
-#pragma GCC unroll 6
+#pragma GCC unroll 9
         for (int r = 0; r < TILE; r++) {
             sg_vec line[TILE];
             output_line(half[r], line);
-#pragma GCC unroll 6
+#pragma GCC unroll 9
             for (int j = 0; j < TILE; j++) {
                 float *to = pixel[r * TILE + j];
                 if (to == NULL) continue;
@@ -82,51 +67,29 @@ static void output(const float *in, size_t position, const float *bias, bool acc
 
 static void weights(const float *taps, size_t stride, int count, float *out, size_t position) {
     for (int i = 0; i < count; i += SG_WIDTH) {
-        sg_vec half[SIZE][3];
+        sg_vec half[WEIGHT_SIDE][3];
         size_t bytes = (size_t)(count - i < SG_WIDTH ? count - i : SG_WIDTH) * sizeof(float);
-#pragma GCC unroll 6
+#pragma GCC unroll 9
         for (int j = 0; j < 3; j++) {
-            sg_vec g[3], line[SIZE];
-#pragma GCC unroll 6
+            sg_vec g[3], line[WEIGHT_SIDE];
+#pragma GCC unroll 9
             for (int r = 0; r < 3; r++) g[r] = sg_load(taps + (size_t)(r * 3 + j) * stride + i);
             weights_line(g, line);
-#pragma GCC unroll 6
-            for (int r = 0; r < SIZE; r++) half[r][j] = line[r];
+#pragma GCC unroll 9
+            for (int r = 0; r < WEIGHT_SIDE; r++) half[r][j] = line[r];
         }
-#pragma GCC unroll 6
-        for (int r = 0; r < SIZE; r++) {
-            sg_vec line[SIZE];
+#pragma GCC unroll 9
+        for (int r = 0; r < WEIGHT_SIDE; r++) {
+            sg_vec line[WEIGHT_SIDE];
             weights_line(half[r], line);
-#pragma GCC unroll 6
-            for (int j = 0; j < SIZE; j++) {
-                float *to = out + (size_t)(r * SIZE + j) * position + i;
+#pragma GCC unroll 9
+            for (int j = 0; j < WEIGHT_SIDE; j++) {
+                float *to = out + (size_t)(r * WEIGHT_SIDE + j) * position + i;
                 if (bytes == sizeof(sg_vec))
                     winograd_store_unaligned(to, line[j]);
                 else
                     memcpy(to, &line[j], bytes);
             }
-        }
-    }
-}
-
-static void back(const float *sum, size_t position, float *taps) {
-    for (int i = 0; i < SG_LANES; i += SG_WIDTH) {
-        sg_vec half[3][SIZE];
-#pragma GCC unroll 6
-        for (int j = 0; j < SIZE; j++) {
-            sg_vec u[SIZE], line[3];
-#pragma GCC unroll 6
-            for (int r = 0; r < SIZE; r++) u[r] = sg_load(sum + (size_t)(r * SIZE + j) * position + i);
-            taps_line(u, line);
-#pragma GCC unroll 6
-            for (int r = 0; r < 3; r++) half[r][j] = line[r];
-        }
-#pragma GCC unroll 6
-        for (int r = 0; r < 3; r++) {
-            sg_vec line[3];
-            taps_line(half[r], line);
-#pragma GCC unroll 6
-            for (int j = 0; j < 3; j++) sg_store(taps + (r * 3 + j) * SG_LANES + i, line[j]);
         }
     }
 }

@@ -1,11 +1,11 @@
 /* The transforms of F(4x4, 3x3) and F(3x3, 4x4), on the points 0, 1, -1, 2, -2 and infinity. */
 #include "kernels/lanes/conv_winograd.h"
 
-enum { TILE = 4, SIZE = 6 };
+enum { TILE = 4, STEP = TILE, PATCH = 6, SIDE = PATCH, WEIGHT_SIDE = SIDE };
 
 /* One line by B^T:  4 0 -5 0 1 0 | 0 -4 -4 1 1 0 | 0 4 -4 -1 1 0 | 0 -2 -1 2 1 0 | 0 2 -1 -2 1 0 | 0 4 0 -5
  * 0 1. */
-static inline void input_line(const sg_vec d[SIZE], sg_vec out[SIZE]) {
+static inline void input_line(const sg_vec d[PATCH], sg_vec out[SIDE]) {
     const sg_vec two = sg_splat(2.0f), four = sg_splat(4.0f);
     sg_vec even = sg_fma(-four, d[2], d[4]), odd = sg_fma(-four, d[1], d[3]);
     sg_vec far_even = d[4] - d[2], far_odd = d[3] - d[1];
@@ -18,7 +18,7 @@ static inline void input_line(const sg_vec d[SIZE], sg_vec out[SIZE]) {
 }
 
 /* One line by A:  1 0 0 0 | 1 1 1 1 | 1 -1 1 -1 | 1 2 4 8 | 1 -2 4 -8 | 0 0 0 1. */
-static inline void gradient_line(const sg_vec d[TILE], sg_vec out[SIZE]) {
+static inline void gradient_line(const sg_vec d[TILE], sg_vec out[SIDE]) {
     const sg_vec two = sg_splat(2.0f), four = sg_splat(4.0f);
     sg_vec even = d[0] + d[2], odd = d[1] + d[3];
     sg_vec far_even = sg_fma(four, d[2], d[0]), far_odd = sg_fma(four, d[3], d[1]);
@@ -31,7 +31,7 @@ static inline void gradient_line(const sg_vec d[TILE], sg_vec out[SIZE]) {
 }
 
 /* One line by A^T. */
-static inline void output_line(const sg_vec m[SIZE], sg_vec out[TILE]) {
+static inline void output_line(const sg_vec m[SIDE], sg_vec out[TILE]) {
     const sg_vec two = sg_splat(2.0f), four = sg_splat(4.0f), eight = sg_splat(8.0f);
     sg_vec even = m[1] + m[2], odd = m[1] - m[2], far_even = m[3] + m[4], far_odd = m[3] - m[4];
     out[0] = m[0] + even + far_even;
@@ -41,7 +41,7 @@ static inline void output_line(const sg_vec m[SIZE], sg_vec out[TILE]) {
 }
 
 /* One line by G:  1/4 0 0 | -1/6 -1/6 -1/6 | -1/6 1/6 -1/6 | 1/24 1/12 1/6 | 1/24 -1/12 1/6 | 0 0 1. */
-static inline void weights_line(const sg_vec g[3], sg_vec out[SIZE]) {
+static inline void weights_line(const sg_vec g[3], sg_vec out[WEIGHT_SIDE]) {
     const sg_vec sixth = sg_splat(1.0f / 6.0f), twelfth = sg_splat(1.0f / 12.0f),
                  part = sg_splat(1.0f / 24.0f);
     sg_vec sum = (g[0] + g[2]) * sixth;
@@ -55,7 +55,7 @@ static inline void weights_line(const sg_vec g[3], sg_vec out[SIZE]) {
 }
 
 /* One line by G^T. */
-static inline void taps_line(const sg_vec u[SIZE], sg_vec out[3]) {
+static inline void taps_line(const sg_vec u[WEIGHT_SIDE], sg_vec out[3]) {
     const sg_vec quarter = sg_splat(0.25f), sixth = sg_splat(1.0f / 6.0f);
     sg_vec even = u[1] + u[2], odd = u[2] - u[1], far_even = u[3] + u[4], far_odd = u[3] - u[4];
     out[0] = sg_fma(sixth, sg_fma(quarter, far_even, -even), quarter * u[0]);
@@ -64,10 +64,15 @@ static inline void taps_line(const sg_vec u[SIZE], sg_vec out[3]) {
 }
 
 #include "kernels/lanes/conv_winograd_form.h"
+#include "kernels/lanes/conv_winograd_form_weight.h"
 
 const winograd_form SG_VARIANT(sg_winograd4_form) = {
     .tile = TILE,
-    .positions = SIZE * SIZE,
+    .patch = PATCH,
+    .step = STEP,
+    .before = 1,
+    .side = SIDE,
+    .weight_side = WEIGHT_SIDE,
     .input = input,
     .gradient = gradient,
     .output = output,

@@ -1,6 +1,7 @@
-/* Winograd weight gradient: F(3x3, m x m). Every m x m tile of dy meets its (m+2)^2 patch of x; at each
- * position the sum over the tiles and lanes of a block is a matrix product of micro-panels, one tile giving
- * SG_LANES steps: x as [step][SG_LANES inputs], dy as [step][rows outputs], both transposed here.
+/* Winograd weight gradient. Every tile of dy meets its patch of x; at each position of the weights the sum
+ * over the tiles and lanes of a block is a matrix product of micro-panels: x as [step][SG_LANES inputs], dy
+ * as [step][rows outputs], both transposed here. A tile gives SG_LANES steps for every position of its values
+ * that meets the weight.
  *
  * A block's tiles come in groups, whose length is a function of the shape alone, as are the bits. The sums of
  * a block go back to nine taps each and are combined with the other blocks' in the order of sg_tree_order:
@@ -36,7 +37,7 @@ typedef struct winograd_gradient {
     const winograd_form *form;
     const sg_machine *machine;
     sg_support support;
-    int inputs, outputs, height, width, tiles_down, tiles_across;
+    int inputs, outputs, tiles_down, tiles_across;
     int in_panels, out_panels; /* of SG_LANES inputs, of ukernel.rows outputs */
     int group, groups;         /* most tiles of a group, groups of a block */
     bool rectangles;
@@ -62,22 +63,20 @@ typedef struct job {
     const winograd_gradient *g;
     const sg_conv_pass *pass;
     layout layout;
-    float *in;    /* per group [position][input panel][tiles * lanes][SG_LANES] */
-    float *out;   /* per group [position][output panel][tiles * lanes][rows] */
-    float *sums;  /* per set [position][input panel][output panel][rows][SG_LANES] */
+    float *in;    /* per group [weight][input panel][positions * tiles * lanes][SG_LANES] */
+    float *out;   /* per group [weight][output panel][positions * tiles * lanes][rows] */
+    float *sums;  /* per set [weight][input panel][output panel][rows][SG_LANES] */
     float *slots; /* per set [slot] */
 } job;
 
 static winograd_gradient plan(const winograd_form *form, const sg_machine *machine,
                               const sg_conv_shape *shape, const sg_support *support) {
     winograd_gradient g = {.form = form, .machine = machine, .support = *support};
-    size_t rows = (size_t)machine->ukernel.rows, positions = (size_t)form->positions;
+    size_t rows = (size_t)machine->ukernel.rows, positions = (size_t)winograd_positions(form);
     g.inputs = shape->in_channels;
     g.outputs = shape->out_channels;
-    g.height = shape->in_height;
-    g.width = shape->in_width;
-    g.tiles_down = winograd_ceil(g.height, form->tile);
-    g.tiles_across = winograd_ceil(g.width, form->tile);
+    g.tiles_down = winograd_ceil(shape->out_height, form->tile);
+    g.tiles_across = winograd_ceil(shape->out_width, form->tile);
     g.in_panels = winograd_ceil(g.inputs, SG_LANES);
     g.out_panels = winograd_ceil(g.outputs, (int)rows);
     int tiles = g.tiles_down * g.tiles_across;
@@ -90,7 +89,8 @@ static winograd_gradient plan(const winograd_form *form, const sg_machine *machi
     g.out_position = winograd_position((size_t)g.group * out_rows);
     g.rectangles_in = winograd_ceil(g.in_panels, RECTANGLE_IN);
     g.rectangles_out = winograd_ceil(g.out_panels, RECTANGLE_OUT);
-    g.rectangles = g.groups == 1 && positions * in_columns * out_rows * sizeof(float) >= RECTANGLE_BYTES &&
+    size_t sums = (size_t)winograd_weights(form) * in_columns * out_rows;
+    g.rectangles = g.groups == 1 && sums * sizeof(float) >= RECTANGLE_BYTES &&
                    g.rectangles_in * g.rectangles_out >= 2 * machine->threads;
     g.sum_position = winograd_position(g.rectangles ? (size_t)(RECTANGLE_IN * RECTANGLE_OUT) * rows
                                                     : (size_t)g.in_panels * out_rows);
@@ -103,7 +103,8 @@ static layout lay_out(const winograd_gradient *g, int blocks) {
     layout l = {.slots = waiting};
     l.slot = (size_t)g->outputs * (size_t)g->in_panels * VALUE;
     if (g->rectangles) {
-        size_t group_bytes = (size_t)g->form->positions * (g->in_position + g->out_position) * sizeof(float);
+        size_t group_bytes =
+            (size_t)winograd_positions(g->form) * (g->in_position + g->out_position) * sizeof(float);
         int fit = (int)(PHASE_BYTES / group_bytes),
             phases = winograd_ceil(blocks > 0 ? blocks : 1, fit > 1 ? fit : 1);
         l.packed = winograd_ceil(blocks, phases);
@@ -117,9 +118,15 @@ static layout lay_out(const winograd_gradient *g, int blocks) {
     return l;
 }
 
-static size_t in_size(const winograd_gradient *g) { return (size_t)g->form->positions * g->in_position; }
-static size_t out_size(const winograd_gradient *g) { return (size_t)g->form->positions * g->out_position; }
-static size_t sums_size(const winograd_gradient *g) { return (size_t)g->form->positions * g->sum_position; }
+static size_t in_size(const winograd_gradient *g) {
+    return (size_t)winograd_positions(g->form) * g->in_position;
+}
+static size_t out_size(const winograd_gradient *g) {
+    return (size_t)winograd_positions(g->form) * g->out_position;
+}
+static size_t sums_size(const winograd_gradient *g) {
+    return (size_t)winograd_weights(g->form) * g->sum_position;
+}
 
 static size_t zero_size(const winograd_gradient *g) {
     return (size_t)(g->inputs > g->outputs ? g->inputs : g->outputs) * SG_LANES;
@@ -186,23 +193,59 @@ static int create(void **state, const winograd_gradient *planned) {
     return status;
 }
 
-/* Transforms and transposes the channels channel..channel+panel-1 of one tile of x or of dy, which has
- * `channels`; what is missing becomes zeros. strip[positions][8][lanes] is scratch. */
-static void pack_tile(const winograd_form *form, bool is_input, float *const *pixel, float *const *next,
-                      int channels, int channel, int panel, float *to, size_t position, float *strip) {
+/* One group's packed x or dy: panels of `width` of its channels, `count` tiles. */
+typedef struct packing {
+    const winograd_form *form;
+    int channels, width, count;
+    float *to;
+    size_t position; /* floats from a position of values to the next, all panels */
+} packing;
+
+static packing packing_of(const job *j, bool is_input, int group, int count) {
+    const winograd_gradient *g = j->g;
+    packing p = {.form = g->form, .count = count};
+    p.channels = is_input ? g->inputs : g->outputs;
+    p.width = is_input ? SG_LANES : g->machine->ukernel.rows;
+    p.to = is_input ? j->in + (size_t)group * in_size(g) : j->out + (size_t)group * out_size(g);
+    p.position = is_input ? g->in_position : g->out_position;
+    return p;
+}
+
+static int repeats(const winograd_form *form, int weight) {
+    return winograd_first(form, weight + 1) - winograd_first(form, weight);
+}
+
+/* The steps of a panel for one weight: position by position of its values, tile by tile. */
+static inline float *steps_of(const packing *p, int weight, int panel) {
+    return p->to + (size_t)winograd_first(p->form, weight) * p->position +
+           (size_t)(panel * repeats(p->form, weight) * p->count * p->width) * SG_LANES;
+}
+
+/* Transforms and transposes the channels of one panel of a tile; what is missing becomes zeros.
+ * strip[positions][8][lanes] is scratch. */
+static void pack_tile(const packing *p, int panel, int tile, bool is_input, float *const *pixel,
+                      float *const *next, float *strip) {
     enum { STRIP = TRANSPOSE_STRIP * SG_LANES };
-    for (int first = (panel - 1) / TRANSPOSE_STRIP * TRANSPOSE_STRIP; first >= 0; first -= TRANSPOSE_STRIP) {
-        int wanted = panel - first < TRANSPOSE_STRIP ? panel - first : TRANSPOSE_STRIP;
-        int there = channels - channel - first;
+    const winograd_form *form = p->form;
+    int channel = panel * p->width;
+    for (int first = (p->width - 1) / TRANSPOSE_STRIP * TRANSPOSE_STRIP; first >= 0;
+         first -= TRANSPOSE_STRIP) {
+        int wanted = p->width - first < TRANSPOSE_STRIP ? p->width - first : TRANSPOSE_STRIP;
+        int there = p->channels - channel - first;
         there = there < 0 ? 0 : there < wanted ? there : wanted;
         if (there > 0)
             (is_input ? form->input : form->gradient)((const float *const *)pixel, (const float *const *)next,
                                                       channel + first, channel + first + there, strip, STRIP);
-        for (int p = 0; p < form->positions; p++) {
-            if (there < wanted)
-                memset(strip + p * STRIP + there * SG_LANES, 0,
-                       (size_t)(wanted - there) * SG_LANES * sizeof(float));
-            transpose_strip(strip + p * STRIP, to + (size_t)p * position, first, panel);
+        float *from = strip;
+        for (int w = 0; w < winograd_weights(form); w++) {
+            float *to = steps_of(p, w, panel) + tile * p->width * SG_LANES;
+            for (int i = 0; i < repeats(form, w); i++) {
+                if (there < wanted)
+                    memset(from + there * SG_LANES, 0, (size_t)(wanted - there) * SG_LANES * sizeof(float));
+                transpose_strip(from, to, first, p->width);
+                from += STRIP;
+                to += p->count * p->width * SG_LANES;
+            }
         }
     }
 }
@@ -211,12 +254,10 @@ static void pack_tile(const winograd_form *form, bool is_input, float *const *pi
  * are enough of them, or of the panels. */
 static void pack_group(const job *j, int group, int block, int first, int count, int member, int members) {
     _Alignas(64) float strip[WINOGRAD_POSITIONS * TRANSPOSE_STRIP * SG_LANES] = {0};
-    enum { SQUARE = WINOGRAD_TILE * WINOGRAD_TILE };
     const winograd_gradient *g = j->g;
     const winograd_form *form = g->form;
     const sg_tensor *x = j->pass->x, *dy = j->pass->dy;
-    float *in = j->in + (size_t)group * in_size(g), *out = j->out + (size_t)group * out_size(g);
-    int rows = g->machine->ukernel.rows;
+    packing in = packing_of(j, true, group, count), out = packing_of(j, false, group, count);
     bool by_tiles = count >= 2 * members;
     sg_span tiles = by_tiles ? sg_share((size_t)count, member, members) : sg_share((size_t)count, 0, 1);
     sg_span ins =
@@ -224,35 +265,29 @@ static void pack_group(const job *j, int group, int block, int first, int count,
     sg_span outs =
         by_tiles ? sg_share((size_t)g->out_panels, 0, 1) : sg_share((size_t)g->out_panels, member, members);
     for (size_t tile = tiles.from; tile < tiles.to; tile++) {
-        float *in_pixel[WINOGRAD_POSITIONS], *in_next[SQUARE], *out_pixel[SQUARE], *out_next[SQUARE];
-        int at = first + (int)tile;
-        int y = at / g->tiles_across * form->tile, column = at % g->tiles_across * form->tile;
-        winograd_gather(x, block, y - 1, column - 1, form->tile + 2, g->zero, in_pixel);
-        winograd_gather(dy, block, y, column, form->tile, g->zero, out_pixel);
-        y = (at + 1) / g->tiles_across * form->tile;
-        column = (at + 1) % g->tiles_across * form->tile;
-        winograd_gather(x, block, y + 1, column + 1, form->tile, g->zero, in_next);
-        winograd_gather(dy, block, y, column, form->tile, g->zero, out_next);
+        float *in_pixel[WINOGRAD_PATCH], *in_next[WINOGRAD_STEP];
+        float *out_pixel[WINOGRAD_TILE], *out_next[WINOGRAD_TILE];
+        int at = first + (int)tile, size = form->tile;
+        int down = at / g->tiles_across, across = at % g->tiles_across;
+        winograd_gather_patch(form, x, block, down, across, g->zero, in_pixel);
+        winograd_gather(dy, block, down * size, across * size, size, g->zero, out_pixel);
+        down = (at + 1) / g->tiles_across, across = (at + 1) % g->tiles_across;
+        winograd_gather_step(form, x, block, down, across, g->zero, in_next);
+        winograd_gather(dy, block, down * size, across * size, size, g->zero, out_next);
         for (size_t panel = ins.from; panel < ins.to; panel++)
-            pack_tile(form, true, in_pixel, in_next, g->inputs, (int)panel * SG_LANES, SG_LANES,
-                      in + (panel * (size_t)count + tile) * SG_LANES * SG_LANES, g->in_position, strip);
+            pack_tile(&in, (int)panel, (int)tile, true, in_pixel, in_next, strip);
         for (size_t panel = outs.from; panel < outs.to; panel++)
-            pack_tile(form, false, out_pixel, out_next, g->outputs, (int)panel * rows, rows,
-                      out + (panel * (size_t)count + tile) * SG_LANES * (size_t)rows, g->out_position, strip);
+            pack_tile(&out, (int)panel, (int)tile, false, out_pixel, out_next, strip);
     }
 }
 
 /* One product of panels of group `group`, which has `count` tiles, into sums at `to`. */
-static inline void multiply(const job *j, int group, int position, int in_panel, int out_panel, int count,
+static inline void multiply(const job *j, int group, int weight, int in_panel, int out_panel, int count,
                             float *to, bool accumulate) {
-    const winograd_gradient *g = j->g;
-    const sg_ukernel *u = &g->machine->ukernel;
-    size_t steps = (size_t)count * SG_LANES;
-    const float *a = j->out + (size_t)group * out_size(g) + (size_t)position * g->out_position +
-                     (size_t)out_panel * steps * (size_t)u->rows;
-    const float *b = j->in + (size_t)group * in_size(g) + (size_t)position * g->in_position +
-                     (size_t)in_panel * steps * SG_LANES;
-    u->run(u, u->rows, (int)steps, a, b, to, SG_LANES, accumulate);
+    const sg_ukernel *u = &j->g->machine->ukernel;
+    packing in = packing_of(j, true, group, count), out = packing_of(j, false, group, count);
+    u->run(u, u->rows, repeats(j->g->form, weight) * count * SG_LANES, steps_of(&out, weight, out_panel),
+           steps_of(&in, weight, in_panel), to, SG_LANES, accumulate);
 }
 
 /* The nine taps of an output and an input panel, [9][SG_LANES], into dw: all of them or the survivors. */
@@ -305,13 +340,13 @@ static void finish(const job *j, branch to, const float *sum, float *slots, int 
 static void multiply_positions(const job *j, int team, int count, bool accumulate, int member, int members) {
     const winograd_gradient *g = j->g;
     size_t tile = (size_t)g->machine->ukernel.rows * SG_LANES, panels = (size_t)g->in_panels;
-    sg_span items = sg_share((size_t)(g->form->positions * g->in_panels), member, members);
+    sg_span items = sg_share((size_t)winograd_weights(g->form) * panels, member, members);
     for (size_t item = items.from; item < items.to; item++) {
-        size_t position = item / panels, in_panel = item % panels;
-        float *sums = j->sums + (size_t)team * sums_size(g) + position * g->sum_position +
+        size_t weight = item / panels, in_panel = item % panels;
+        float *sums = j->sums + (size_t)team * sums_size(g) + weight * g->sum_position +
                       in_panel * (size_t)g->out_panels * tile;
         for (int o = 0; o < g->out_panels; o++)
-            multiply(j, team, (int)position, (int)in_panel, o, count, sums + (size_t)o * tile, accumulate);
+            multiply(j, team, (int)weight, (int)in_panel, o, count, sums + (size_t)o * tile, accumulate);
     }
 }
 
@@ -395,11 +430,11 @@ static void run_rectangle(const job *j, int rectangle, int i, int leaves, int de
         j->slots + (j->layout.own_slots ? (size_t)member * (size_t)j->layout.slots * j->layout.slot : 0);
     for (int leaf = 0; leaf < leaves; leaf++) {
         branch to = branch_of(j, i + leaf, depth);
-        for (int p = 0; p < g->form->positions; p++)
+        for (int w = 0; w < winograd_weights(g->form); w++)
             for (int ip = in; ip < in_end; ip++)
                 for (int op = out; op < out_end; op++)
-                    multiply(j, leaf, p, ip, op, count,
-                             sums + (size_t)p * g->sum_position +
+                    multiply(j, leaf, w, ip, op, count,
+                             sums + (size_t)w * g->sum_position +
                                  (size_t)((ip - in) * RECTANGLE_OUT + op - out) * (size_t)rows * SG_LANES,
                              false);
         for (int ip = in; ip < in_end; ip++)
@@ -461,3 +496,4 @@ int SG_VARIANT(sg_winograd_weight_gradient_run)(void *state, const sg_conv_pass 
 
 WINOGRAD_ENTRY(winograd4)
 WINOGRAD_ENTRY(winograd2)
+WINOGRAD_ENTRY(winograd4s2)

@@ -1,5 +1,6 @@
-/* From rows of one channel's lanes to rows of one lane's channels: what turns transformed tiles into
- * micro-panels for the weight gradient, where the sum runs over lanes. */
+/* Transpositions: from rows of one channel's lanes to rows of one lane's channels, which turns transformed
+ * tiles into micro-panels for the weight gradient, where the sum runs over lanes; and from one weight's nine
+ * taps to one tap's weights. */
 #ifndef SG_LANES_CONV_WINOGRAD_TRANSPOSE_H
 #define SG_LANES_CONV_WINOGRAD_TRANSPOSE_H
 
@@ -10,6 +11,25 @@ enum { TRANSPOSE_STRIP = 8 };
 /* transpose_lanes: to[l * stride + c] = from[c][l] for c < 8 and TRANSPOSE_LANES lanes l in ascending order;
  * of the last lane only `last` channels. */
 #if SG_VECTOR_BYTES >= 32
+
+/* row[i][j] becomes row[j][i]. */
+static inline void transpose_square(__m256 row[8]) {
+    __m256 pair[8], four[8];
+    for (int i = 0; i < 8; i += 2) {
+        pair[i] = _mm256_unpacklo_ps(row[i], row[i + 1]);
+        pair[i + 1] = _mm256_unpackhi_ps(row[i], row[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {
+        four[i] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0x44);
+        four[i + 1] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0xee);
+        four[i + 2] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0x44);
+        four[i + 3] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0xee);
+    }
+    for (int i = 0; i < 4; i++) {
+        row[i] = _mm256_permute2f128_ps(four[i], four[4 + i], 0x20);
+        row[4 + i] = _mm256_permute2f128_ps(four[i], four[4 + i], 0x31);
+    }
+}
 
 static inline void store_part(float *to, __m256 v, int count) {
     __m128 part = _mm256_castps256_ps128(v);
@@ -66,23 +86,11 @@ enum { TRANSPOSE_LANES = 16 };
 #elif SG_VECTOR_BYTES == 32
 
 static inline void transpose_lanes(const float *from, float *to, size_t stride, int last) {
-    __m256 pair[8], four[8];
-    for (int i = 0; i < 8; i += 2) {
-        __m256 a = _mm256_load_ps(from + i * SG_LANES), b = _mm256_load_ps(from + (i + 1) * SG_LANES);
-        pair[i] = _mm256_unpacklo_ps(a, b);
-        pair[i + 1] = _mm256_unpackhi_ps(a, b);
-    }
-    for (int i = 0; i < 8; i += 4) {
-        four[i] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0x44);
-        four[i + 1] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0xee);
-        four[i + 2] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0x44);
-        four[i + 3] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0xee);
-    }
-    for (int i = 0; i < 4; i++, to += stride)
-        _mm256_storeu_ps(to, _mm256_permute2f128_ps(four[i], four[4 + i], 0x20));
-    for (int i = 0; i < 3; i++, to += stride)
-        _mm256_storeu_ps(to, _mm256_permute2f128_ps(four[i], four[4 + i], 0x31));
-    store_part(to, _mm256_permute2f128_ps(four[3], four[7], 0x31), last);
+    __m256 row[8];
+    for (int i = 0; i < 8; i++) row[i] = _mm256_load_ps(from + i * SG_LANES);
+    transpose_square(row);
+    for (int i = 0; i < 7; i++, to += stride) _mm256_storeu_ps(to, row[i]);
+    store_part(to, row[7], last);
 }
 enum { TRANSPOSE_LANES = 8 };
 
@@ -108,6 +116,31 @@ static inline void transpose_strip(const float *from, float *to, int first, int 
     for (int lane = 0; lane < SG_LANES; lane += TRANSPOSE_LANES)
         transpose_lanes(from + lane, to + lane * panel + first, (size_t)panel,
                         lane + TRANSPOSE_LANES < SG_LANES ? TRANSPOSE_STRIP : valid);
+}
+
+/* The nine taps of `rows` weights, `from_stride` apart: tap t of weight r to to[t * to_stride + r], or of
+ * turned taps tap 8 - t. Up to 7 floats behind each tap's row are written too. */
+static inline void transpose_taps(const float *from, size_t from_stride, int rows, bool turned, float *to,
+                                  size_t to_stride) {
+    enum { TAPS = 9 };
+#if SG_VECTOR_BYTES >= 32
+    for (int first = 0; first < rows; first += 8) {
+        int count = rows - first < 8 ? rows - first : 8;
+        const float *weight = from + (size_t)first * from_stride;
+        __m256 row[8];
+        for (int r = 0; r < 8; r++)
+            row[r] = r < count ? _mm256_loadu_ps(weight + (size_t)r * from_stride) : _mm256_setzero_ps();
+        transpose_square(row);
+        for (int t = 0; t < TAPS - 1; t++)
+            _mm256_storeu_ps(to + (size_t)(turned ? TAPS - 1 - t : t) * to_stride + first, row[t]);
+        float *ninth = to + (turned ? 0 : TAPS - 1) * to_stride + first;
+        for (int r = 0; r < count; r++) ninth[r] = weight[(size_t)r * from_stride + TAPS - 1];
+    }
+#else
+    for (int r = 0; r < rows; r++)
+        for (size_t t = 0; t < TAPS; t++)
+            to[(turned ? TAPS - 1 - t : t) * to_stride + (size_t)r] = from[(size_t)r * from_stride + t];
+#endif
 }
 
 #endif

@@ -36,6 +36,7 @@ const sg_variant SG_VARIANT(sg_variant) = {
     .direct = SG_CONV_DIRECT,
     .winograd4 = SG_CONV_WINOGRAD4,
     .winograd2 = SG_CONV_WINOGRAD2,
+    .winograd4s2 = SG_CONV_WINOGRAD4_STRIDE2,
     .sparse = SG_CONV_SPARSE,
     .depthwise = SG_CONV_DEPTHWISE,
     .layers = SG_LAYERS,

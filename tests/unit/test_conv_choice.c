@@ -26,6 +26,7 @@ static sg_variant all_algorithms(void) {
         v.direct[kind] = (sg_conv_algorithm){.name = "direct", .supports = yes};
         v.winograd4[kind] = (sg_conv_algorithm){.name = "winograd4", .supports = yes};
         v.winograd2[kind] = (sg_conv_algorithm){.name = "winograd2", .supports = yes};
+        v.winograd4s2[kind] = (sg_conv_algorithm){.name = "winograd4s2", .supports = yes};
         v.sparse[kind] = (sg_conv_algorithm){.name = "sparse", .supports = yes};
         v.depthwise[kind] = (sg_conv_algorithm){.name = "depthwise", .supports = yes};
     }
@@ -76,13 +77,31 @@ static void small_images_take_the_small_winograd_tile(void **state) {
     }
 }
 
+/* Outputs of 3 x 4 pixels and more pay for a tile; 5 x 5 need four. */
+static void stride_2_has_its_own_winograd(void **state) {
+    (void)state;
+    sg_variant v = all_algorithms();
+    sg_machine m = machine_of(&v);
+    static const int sizes[] = {32, 31, 16, 8, 7, 27};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        sg_conv_shape shape = sg_check_conv_shape(64, 128, 1, 3, 3, 2, 1, sizes[i], sizes[i]);
+        expect(&m, &shape, 1.0, "winograd4s2");
+    }
+    const sg_conv_shape wide = sg_check_conv_shape(64, 128, 1, 3, 3, 2, 1, 6, 8);
+    expect(&m, &wide, 1.0, "winograd4s2");
+    const sg_conv_shape small[] = {sg_check_conv_shape(64, 128, 1, 3, 3, 2, 1, 6, 6),
+                                   sg_check_conv_shape(64, 128, 1, 3, 3, 2, 1, 10, 10)};
+    for (size_t i = 0; i < sizeof small / sizeof *small; i++) expect(&m, &small[i], 1.0, "direct");
+}
+
 static void other_shapes_are_direct(void **state) {
     (void)state;
     sg_variant v = all_algorithms();
     sg_machine m = machine_of(&v);
     const sg_conv_shape shapes[] = {
         sg_check_conv_shape(64, 64, 1, 1, 1, 1, 0, 16, 16),
-        sg_check_conv_shape(64, 64, 1, 3, 3, 2, 1, 16, 16),
+        sg_check_conv_shape(64, 64, 1, 3, 3, 3, 1, 16, 16),
+        sg_check_conv_shape(64, 64, 1, 3, 3, 2, 0, 16, 16),
         sg_check_conv_shape(64, 64, 1, 3, 3, 1, 0, 16, 16),
         sg_check_conv_shape(64, 64, 2, 3, 3, 1, 1, 16, 16),
         sg_check_conv_shape(64, 64, 1, 5, 5, 1, 2, 16, 16),
@@ -233,6 +252,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(large_images_take_the_large_winograd_tile),
         cmocka_unit_test(small_images_take_the_small_winograd_tile),
+        cmocka_unit_test(stride_2_has_its_own_winograd),
         cmocka_unit_test(other_shapes_are_direct),
         cmocka_unit_test(one_channel_per_group_is_depthwise),
         cmocka_unit_test(sparse_overtakes_direct),

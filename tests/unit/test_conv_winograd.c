@@ -1,4 +1,4 @@
-/* Winograd convolution, F(4x4,3x3) and F(2x2,3x3), in every variant that this CPU runs.
+/* Winograd convolution, F(4x4,3x3) of stride 1 and 2 and F(2x2,3x3), in every variant that this CPU runs.
  * sg_check_conv_algorithm holds every pass against naive sums in double, and compares one and more threads
  * bit for bit.
  *
@@ -18,7 +18,7 @@
 #include "kernels/variant.h"
 #include "tests/reference/check_conv.h"
 
-static const double TOLERANCE4 = 1e-5, TOLERANCE2 = 2e-6;
+static const double TOLERANCE4 = 1e-5, TOLERANCE2 = 2e-6, TOLERANCE_STRIDE2 = 4e-6;
 
 static bool cpu_runs(const char *isa) {
 #if defined(__x86_64__)
@@ -50,16 +50,30 @@ static void plain_ukernel(const sg_ukernel *u, int m, int k, const float *a, con
         }
 }
 
+/* One of the algorithms, its stride and its tolerance. */
+typedef struct form {
+    const sg_conv_algorithm *table;
+    int stride;
+    double tolerance;
+} form;
+
+enum { FORMS = 3 };
+static form form_of(const sg_variant *v, int i) {
+    const form forms[FORMS] = {
+        {v->winograd4, 1, TOLERANCE4}, {v->winograd2, 1, TOLERANCE2}, {v->winograd4s2, 2, TOLERANCE_STRIDE2}};
+    return forms[i];
+}
+
 static void check(const sg_machine *machine, int in, int out, int height, int width, int samples,
                   double density, uint64_t seed) {
-    sg_conv_shape shape = sg_check_conv_shape(in, out, 1, 3, 3, 1, 1, height, width);
-    char message[1024] = "";
-    if (sg_check_conv_algorithm(machine, machine->variant->winograd4, &shape, samples, density, seed,
-                                TOLERANCE4, message, sizeof message))
-        fail_msg("winograd4: %s", message);
-    if (sg_check_conv_algorithm(machine, machine->variant->winograd2, &shape, samples, density, seed,
-                                TOLERANCE2, message, sizeof message))
-        fail_msg("winograd2: %s", message);
+    for (int i = 0; i < FORMS; i++) {
+        form f = form_of(machine->variant, i);
+        sg_conv_shape shape = sg_check_conv_shape(in, out, 1, 3, 3, f.stride, 1, height, width);
+        char message[1024] = "";
+        if (sg_check_conv_algorithm(machine, f.table, &shape, samples, density, seed, f.tolerance, message,
+                                    sizeof message))
+            fail_msg("%s: %s", f.table->name, message);
+    }
 }
 
 static void each_variant(void (*test)(const sg_machine *machine)) {
@@ -161,12 +175,16 @@ static void test_other_register_blocks(void **state) {
     each_variant(register_blocks);
 }
 
-static void digest(const sg_machine *machine, const sg_conv_algorithm *table, const sg_conv_shape *shape,
-                   int samples, uint64_t seed, uint64_t *bits) {
+static uint64_t digest(const sg_machine *machine, int i, uint64_t seed) {
+    form f = form_of(machine->variant, i);
+    sg_conv_shape shape = sg_check_conv_shape(draw(seed, 1, 1, 21), draw(seed, 2, 1, 21), 1, 3, 3, f.stride,
+                                              1, draw(seed, 3, 1, 17), draw(seed, 4, 1, 17));
+    uint64_t bits;
     char message[1024] = "";
-    if (sg_check_conv_digest(machine, table, shape, samples, 1.0, seed, TOLERANCE4, bits, message,
-                             sizeof message))
-        fail_msg("%s", message);
+    if (sg_check_conv_digest(machine, f.table, &shape, draw(seed, 5, 1, 49), 1.0, seed, TOLERANCE4, &bits,
+                             message, sizeof message))
+        fail_msg("%s: %s", f.table->name, message);
+    return bits;
 }
 
 static void test_avx2_and_avx512_give_the_same_bits(void **state) {
@@ -179,55 +197,51 @@ static void test_avx2_and_avx512_give_the_same_bits(void **state) {
     }
     if (narrow == NULL || wide == NULL) skip();
     sg_machine a = machine_of(narrow), b = machine_of(wide);
-    for (uint64_t seed = 1; seed <= 4; seed++) {
-        sg_conv_shape shape = sg_check_conv_shape(draw(seed, 1, 1, 21), draw(seed, 2, 1, 21), 1, 3, 3, 1, 1,
-                                                  draw(seed, 3, 1, 17), draw(seed, 4, 1, 17));
-        int samples = draw(seed, 5, 1, 49);
-        for (int form = 0; form < 2; form++) {
-            uint64_t with_a, with_b;
-            digest(&a, form ? narrow->winograd2 : narrow->winograd4, &shape, samples, seed, &with_a);
-            digest(&b, form ? wide->winograd2 : wide->winograd4, &shape, samples, seed, &with_b);
-            if (with_a != with_b)
-                fail_msg("%s %d->%d on %dx%d, %d samples: avx2 gives %016llx, avx512 %016llx",
-                         form ? "winograd2" : "winograd4", shape.in_channels, shape.out_channels,
-                         shape.in_height, shape.in_width, samples, (unsigned long long)with_a,
-                         (unsigned long long)with_b);
-        }
-    }
+    for (uint64_t seed = 1; seed <= 4; seed++)
+        for (int i = 0; i < FORMS; i++)
+            if (digest(&a, i, seed) != digest(&b, i, seed))
+                fail_msg("%s, seed %d: avx2 and avx512 give other bits", form_of(narrow, i).table->name,
+                         (int)seed);
 }
 
 static void unsupported(const sg_machine *machine) {
-    const sg_conv_shape fits = sg_check_conv_shape(8, 8, 1, 3, 3, 1, 1, 8, 8);
-    sg_conv_shape others[] = {
+    const char *const names[FORMS] = {"winograd4", "winograd2", "winograd4s2"};
+    const sg_conv_shape others[] = {
         sg_check_conv_shape(8, 8, 1, 1, 1, 1, 0, 8, 8), sg_check_conv_shape(8, 8, 1, 5, 5, 1, 2, 8, 8),
-        sg_check_conv_shape(8, 8, 1, 3, 3, 2, 1, 8, 8), sg_check_conv_shape(8, 8, 1, 3, 3, 1, 0, 8, 8),
-        sg_check_conv_shape(8, 8, 8, 3, 3, 1, 1, 8, 8), sg_check_conv_shape(8, 8, 1, 3, 1, 1, 1, 8, 8)};
-    for (int pass = 0; pass < SG_CONV_PASSES; pass++) {
-        const sg_conv_algorithm *four = &machine->variant->winograd4[pass],
-                                *two = &machine->variant->winograd2[pass];
-        assert_string_equal(four->name, "winograd4");
-        assert_string_equal(two->name, "winograd2");
-        assert_true(four->supports(machine, &fits));
-        for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-            assert_false(four->supports(machine, &others[i]));
-            assert_false(two->supports(machine, &others[i]));
+        sg_check_conv_shape(8, 8, 1, 3, 3, 3, 1, 8, 8), sg_check_conv_shape(8, 8, 1, 3, 3, 1, 0, 8, 8),
+        sg_check_conv_shape(8, 8, 8, 3, 3, 1, 1, 8, 8), sg_check_conv_shape(8, 8, 1, 3, 1, 1, 1, 8, 8),
+        sg_check_conv_shape(8, 8, 1, 3, 3, 2, 0, 8, 8), sg_check_conv_shape(8, 8, 1, 1, 1, 2, 0, 8, 8)};
+    for (int i = 0; i < FORMS; i++) {
+        form f = form_of(machine->variant, i);
+        const sg_conv_shape fits = sg_check_conv_shape(8, 8, 1, 3, 3, f.stride, 1, 8, 8);
+        const sg_conv_shape turned = sg_check_conv_shape(8, 8, 1, 3, 3, 3 - f.stride, 1, 8, 8);
+        for (int pass = 0; pass < SG_CONV_PASSES; pass++) {
+            const sg_conv_algorithm *a = &f.table[pass];
+            assert_string_equal(a->name, names[i]);
+            assert_true(a->supports(machine, &fits));
+            assert_false(a->supports(machine, &turned));
+            for (size_t o = 0; o < sizeof others / sizeof *others; o++)
+                assert_false(a->supports(machine, &others[o]));
         }
     }
 }
-static void test_takes_only_3x3_stride_1(void **state) {
+static void test_takes_only_3x3_of_its_stride(void **state) {
     (void)state;
     each_variant(unsupported);
 }
 
-/* Packed weights are positions * in * out floats at least; the weight gradient has sums of as many. */
+/* Packed weights are the weights' positions * in * out floats at least; the weight gradient has sums of as
+ * many. */
 static void estimates(const sg_machine *machine) {
-    sg_conv_shape shape = sg_check_conv_shape(24, 40, 1, 3, 3, 1, 1, 9, 9);
-    sg_support dense = {.count = sg_conv_weights(&shape)};
-    for (int pass = 0; pass < SG_CONV_PASSES; pass++) {
-        sg_conv_bytes four = machine->variant->winograd4[pass].bytes(machine, &shape, &dense, 1);
-        sg_conv_bytes two = machine->variant->winograd2[pass].bytes(machine, &shape, &dense, 1);
-        assert_true(four.packed + four.scratch >= (size_t)36 * 24 * 40 * sizeof(float));
-        assert_true(two.packed + two.scratch >= (size_t)16 * 24 * 40 * sizeof(float));
+    const size_t positions[FORMS] = {36, 16, 36};
+    for (int i = 0; i < FORMS; i++) {
+        form f = form_of(machine->variant, i);
+        sg_conv_shape shape = sg_check_conv_shape(24, 40, 1, 3, 3, f.stride, 1, 9, 9);
+        sg_support dense = {.count = sg_conv_weights(&shape)};
+        for (int pass = 0; pass < SG_CONV_PASSES; pass++) {
+            sg_conv_bytes bytes = f.table[pass].bytes(machine, &shape, &dense, 1);
+            assert_true(bytes.packed + bytes.scratch >= positions[i] * 24 * 40 * sizeof(float));
+        }
     }
 }
 static void test_memory_is_estimated(void **state) {
@@ -245,7 +259,7 @@ int main(void) {
         cmocka_unit_test(test_large_weights),
         cmocka_unit_test(test_other_register_blocks),
         cmocka_unit_test(test_avx2_and_avx512_give_the_same_bits),
-        cmocka_unit_test(test_takes_only_3x3_stride_1),
+        cmocka_unit_test(test_takes_only_3x3_of_its_stride),
         cmocka_unit_test(test_memory_is_estimated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
