@@ -10,10 +10,10 @@
  * They stand where `signet bench algorithms` sees the curves cross. */
 static const double SPARSE_BELOW_DEPTHWISE = 0.4, SPARSE_BELOW_DIRECT = 0.6;
 /* Winograd's transforms cost as much per channel as some channels of products, so with few of them it loses
- * its lead sooner; so does F(2x2,3x3), which saves less, and the weight gradient where a block has few tiles
- * to share the way back of its sums to nine taps. */
+ * its lead sooner; so do F(2x2,3x3) and stride 2, which save less, and the weight gradient where a block has
+ * few tiles to share the way back of its sums to nine taps. */
 static const double SPARSE_BELOW_WINOGRAD = 0.2, TRANSFORM_CHANNELS = 14.0, TAPS_TILES = 0.4;
-static const double WINOGRAD2_SOONER = 1.35;
+static const double WINOGRAD2_SOONER = 1.35, WINOGRAD4S2_SOONER = 1.8;
 /* With this few input channels a direct sum is too short for the micro-kernel: sparse at every density. */
 enum { FEW_CHANNELS = 4 };
 /* The direct weight gradient transposes both tensors first; below so many products per value transposed, that
@@ -113,6 +113,7 @@ static double sparse_below(const sg_variant *v, const sg_conv_algorithm *dense, 
         int tile = dense == &v->winograd2[kind] ? 2 : 4;
         double below = SPARSE_BELOW_WINOGRAD * (1.0 + TRANSFORM_CHANNELS / channels);
         if (tile == 2) below *= WINOGRAD2_SOONER;
+        if (dense == &v->winograd4s2[kind]) below *= WINOGRAD4S2_SOONER;
         if (weight) below *= 1.0 + TAPS_TILES / count_tiles(s, tile);
         return below;
     }

@@ -32,6 +32,7 @@ enum {
 
 typedef struct winograd {
     const winograd_form *form;
+    winograd_meetings meetings;
     const sg_machine *machine;
     bool data_gradient;
     int inputs, outputs; /* channels that are summed over, channels that are written */
@@ -67,7 +68,8 @@ bool SG_VARIANT(sg_winograd_stride2_supports)(const sg_machine *machine, const s
 
 static winograd plan(const winograd_form *form, const sg_machine *machine, const sg_conv_shape *shape,
                      bool data_gradient) {
-    winograd w = {.form = form, .machine = machine, .data_gradient = data_gradient};
+    winograd w = {
+        .form = form, .meetings = winograd_meet(form), .machine = machine, .data_gradient = data_gradient};
     w.inputs = data_gradient ? shape->out_channels : shape->in_channels;
     w.outputs = data_gradient ? shape->in_channels : shape->out_channels;
     w.height = data_gradient ? shape->in_height : shape->out_height;
@@ -256,7 +258,7 @@ static void multiply(const job *j, int count, const float *values, const float *
     int weight = 0;
     for (size_t item = share.from; item < share.to; item++) {
         size_t position = item / (size_t)panels, panel = item % (size_t)panels * (size_t)u->rows;
-        while (winograd_first(w->form, weight + 1) <= (int)position) weight++;
+        while (w->meetings.first[weight + 1] <= (int)position) weight++;
         const float *a = packed + (size_t)weight * w->packed_step + panel * channels;
         const float *b = values + position * value_position;
         float *c = products + position * product_position + panel * SG_LANES;

@@ -30,7 +30,8 @@ enum {
     WINOGRAD_POSITIONS = 81, /* side x side, */
     WINOGRAD_PATCH = 81,     /* patch x patch, */
     WINOGRAD_STEP = 64,      /* step x step, */
-    WINOGRAD_TILE = 64,      /* and tile x tile */
+    WINOGRAD_TILE = 64,      /* tile x tile, */
+    WINOGRAD_WEIGHTS = 36,   /* and weight_side x weight_side */
     WINOGRAD_TAPS = 9,
     WINOGRAD_LEAST_ROWS = 4, /* of the micro-kernel, for which the packing here is written */
     WINOGRAD_MOST_ROWS = 32
@@ -42,7 +43,7 @@ typedef struct winograd_form {
     int patch, step; /* and a patch of patch x patch inputs, `step` from a tile's to the next's; */
     int before;      /* the first tile's begins so many pixels before the image */
     int side;        /* side x side positions of values, */
-    int weight_side; /* weight_side x weight_side of weights: see winograd_first */
+    int weight_side; /* weight_side x weight_side of weights: see winograd_meet */
 
     /* B^T X B for channels first..last-1: out[p * position + (c - first) * SG_LANES] from the pixels
      * pixel[patch^2] of a patch, each [channels][SG_LANES]. The same channels of next[step^2], pixels that a
@@ -77,13 +78,20 @@ static inline int winograd_weights(const winograd_form *form) {
     return form->weight_side * form->weight_side;
 }
 
-/* Weights of position w meet the values of positions winograd_first(w)..winograd_first(w+1)-1: one, but for
- * the last row and column of weights, which stand for all further ones of values. */
-static inline int winograd_first(const winograd_form *form, int w) {
-    int row = w / form->weight_side, column = w % form->weight_side, last = form->weight_side - 1;
-    if (row < last) return row * form->side + column;
-    if (row > last) return form->side * form->side;
-    return last * form->side + column * (form->side - last);
+/* Weights of position w meet the values of positions first[w]..first[w+1]-1: one, but for the last row and
+ * column of weights, which stand for all further ones of values. */
+typedef struct winograd_meetings {
+    int first[WINOGRAD_WEIGHTS + 1];
+} winograd_meetings;
+
+static inline winograd_meetings winograd_meet(const winograd_form *form) {
+    winograd_meetings m = {{0}};
+    int last = form->weight_side - 1, repeats = form->side - last;
+    for (int w = 0; w < winograd_weights(form); w++) {
+        int row = w / form->weight_side, column = w % form->weight_side;
+        m.first[w + 1] = m.first[w] + (row < last ? 1 : repeats) * (column < last ? 1 : repeats);
+    }
+    return m;
 }
 
 static inline int winograd_ceil(int a, int b) { return (a + b - 1) / b; }

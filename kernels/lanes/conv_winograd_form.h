@@ -5,7 +5,7 @@
 #define SG_CONV_WINOGRAD_FORM_H
 
 /* Where the value of row r and column j stands: values that meet the same weight lie side by side, see
- * winograd_first. */
+ * winograd_meet. */
 static inline int position_of(int r, int j) {
     enum { LAST = WEIGHT_SIDE - 1, REPEATS = SIDE - LAST };
     if (r < LAST) return r * SIDE + j;

@@ -34,7 +34,8 @@ static void back(const float *sum, size_t position, float *taps) {
         for (int j = 0; j < WEIGHT_SIDE; j++) {
             sg_vec u[WEIGHT_SIDE], line[3];
 #pragma GCC unroll 9
-            for (int r = 0; r < WEIGHT_SIDE; r++) u[r] = sg_load(sum + (size_t)(r * WEIGHT_SIDE + j) * position + i);
+            for (int r = 0; r < WEIGHT_SIDE; r++)
+                u[r] = sg_load(sum + (size_t)(r * WEIGHT_SIDE + j) * position + i);
             taps_line(u, line);
 #pragma GCC unroll 9
             for (int r = 0; r < 3; r++) half[r][j] = line[r];

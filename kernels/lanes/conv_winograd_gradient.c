@@ -35,6 +35,7 @@ enum {
 
 typedef struct winograd_gradient {
     const winograd_form *form;
+    winograd_meetings meetings;
     const sg_machine *machine;
     sg_support support;
     int inputs, outputs, tiles_down, tiles_across;
@@ -71,7 +72,8 @@ typedef struct job {
 
 static winograd_gradient plan(const winograd_form *form, const sg_machine *machine,
                               const sg_conv_shape *shape, const sg_support *support) {
-    winograd_gradient g = {.form = form, .machine = machine, .support = *support};
+    winograd_gradient g = {
+        .form = form, .meetings = winograd_meet(form), .machine = machine, .support = *support};
     size_t rows = (size_t)machine->ukernel.rows, positions = (size_t)winograd_positions(form);
     g.inputs = shape->in_channels;
     g.outputs = shape->out_channels;
@@ -195,30 +197,33 @@ static int create(void **state, const winograd_gradient *planned) {
 
 /* One group's packed x or dy: panels of `width` of its channels, `count` tiles. */
 typedef struct packing {
-    const winograd_form *form;
+    const winograd_gradient *g;
     int channels, width, count;
     float *to;
     size_t position; /* floats from a position of values to the next, all panels */
 } packing;
 
-static packing packing_of(const job *j, bool is_input, int group, int count) {
+static inline packing packing_of(const job *j, bool is_input, int group, int count) {
     const winograd_gradient *g = j->g;
-    packing p = {.form = g->form, .count = count};
-    p.channels = is_input ? g->inputs : g->outputs;
-    p.width = is_input ? SG_LANES : g->machine->ukernel.rows;
-    p.to = is_input ? j->in + (size_t)group * in_size(g) : j->out + (size_t)group * out_size(g);
-    p.position = is_input ? g->in_position : g->out_position;
-    return p;
+    if (is_input)
+        return (packing){g, g->inputs, SG_LANES, count, j->in + (size_t)group * in_size(g), g->in_position};
+    return (packing){g,
+                     g->outputs,
+                     g->machine->ukernel.rows,
+                     count,
+                     j->out + (size_t)group * out_size(g),
+                     g->out_position};
 }
 
-static int repeats(const winograd_form *form, int weight) {
-    return winograd_first(form, weight + 1) - winograd_first(form, weight);
+/* Positions of values that meet a weight's. */
+static inline int repeats(const winograd_gradient *g, int weight) {
+    return g->meetings.first[weight + 1] - g->meetings.first[weight];
 }
 
 /* The steps of a panel for one weight: position by position of its values, tile by tile. */
 static inline float *steps_of(const packing *p, int weight, int panel) {
-    return p->to + (size_t)winograd_first(p->form, weight) * p->position +
-           (size_t)(panel * repeats(p->form, weight) * p->count * p->width) * SG_LANES;
+    return p->to + (size_t)p->g->meetings.first[weight] * p->position +
+           (size_t)(panel * repeats(p->g, weight) * p->count * p->width) * SG_LANES;
 }
 
 /* Transforms and transposes the channels of one panel of a tile; what is missing becomes zeros.
@@ -226,8 +231,9 @@ static inline float *steps_of(const packing *p, int weight, int panel) {
 static void pack_tile(const packing *p, int panel, int tile, bool is_input, float *const *pixel,
                       float *const *next, float *strip) {
     enum { STRIP = TRANSPOSE_STRIP * SG_LANES };
-    const winograd_form *form = p->form;
-    int channel = panel * p->width;
+    const winograd_form *form = p->g->form;
+    int channel = panel * p->width, weights = winograd_weights(form);
+    size_t tile_size = (size_t)p->width * SG_LANES, all_tiles = (size_t)p->count * tile_size;
     for (int first = (p->width - 1) / TRANSPOSE_STRIP * TRANSPOSE_STRIP; first >= 0;
          first -= TRANSPOSE_STRIP) {
         int wanted = p->width - first < TRANSPOSE_STRIP ? p->width - first : TRANSPOSE_STRIP;
@@ -237,14 +243,12 @@ static void pack_tile(const packing *p, int panel, int tile, bool is_input, floa
             (is_input ? form->input : form->gradient)((const float *const *)pixel, (const float *const *)next,
                                                       channel + first, channel + first + there, strip, STRIP);
         float *from = strip;
-        for (int w = 0; w < winograd_weights(form); w++) {
-            float *to = steps_of(p, w, panel) + tile * p->width * SG_LANES;
-            for (int i = 0; i < repeats(form, w); i++) {
+        for (int w = 0; w < weights; w++) {
+            float *to = steps_of(p, w, panel) + (size_t)tile * tile_size;
+            for (int i = repeats(p->g, w); i > 0; i--, from += STRIP, to += all_tiles) {
                 if (there < wanted)
                     memset(from + there * SG_LANES, 0, (size_t)(wanted - there) * SG_LANES * sizeof(float));
                 transpose_strip(from, to, first, p->width);
-                from += STRIP;
-                to += p->count * p->width * SG_LANES;
             }
         }
     }
@@ -253,9 +257,10 @@ static void pack_tile(const packing *p, int panel, int tile, bool is_input, floa
 /* Packs a member's share of tiles first..first+count-1 of a block as group `group`: of the tiles where there
  * are enough of them, or of the panels. */
 static void pack_group(const job *j, int group, int block, int first, int count, int member, int members) {
-    _Alignas(64) float strip[WINOGRAD_POSITIONS * TRANSPOSE_STRIP * SG_LANES] = {0};
+    _Alignas(64) float strip[WINOGRAD_POSITIONS * TRANSPOSE_STRIP * SG_LANES];
     const winograd_gradient *g = j->g;
     const winograd_form *form = g->form;
+    memset(strip, 0, (size_t)winograd_positions(form) * TRANSPOSE_STRIP * SG_LANES * sizeof *strip);
     const sg_tensor *x = j->pass->x, *dy = j->pass->dy;
     packing in = packing_of(j, true, group, count), out = packing_of(j, false, group, count);
     bool by_tiles = count >= 2 * members;
@@ -281,13 +286,13 @@ static void pack_group(const job *j, int group, int block, int first, int count,
     }
 }
 
-/* One product of panels of group `group`, which has `count` tiles, into sums at `to`. */
-static inline void multiply(const job *j, int group, int weight, int in_panel, int out_panel, int count,
+/* One product of panels of a group into sums at `to`. */
+static inline void multiply(const packing *in, const packing *out, int weight, int in_panel, int out_panel,
                             float *to, bool accumulate) {
-    const sg_ukernel *u = &j->g->machine->ukernel;
-    packing in = packing_of(j, true, group, count), out = packing_of(j, false, group, count);
-    u->run(u, u->rows, repeats(j->g->form, weight) * count * SG_LANES, steps_of(&out, weight, out_panel),
-           steps_of(&in, weight, in_panel), to, SG_LANES, accumulate);
+    const winograd_gradient *g = in->g;
+    const sg_ukernel *u = &g->machine->ukernel;
+    u->run(u, u->rows, repeats(g, weight) * in->count * SG_LANES, steps_of(out, weight, out_panel),
+           steps_of(in, weight, in_panel), to, SG_LANES, accumulate);
 }
 
 /* The nine taps of an output and an input panel, [9][SG_LANES], into dw: all of them or the survivors. */
@@ -340,13 +345,14 @@ static void finish(const job *j, branch to, const float *sum, float *slots, int 
 static void multiply_positions(const job *j, int team, int count, bool accumulate, int member, int members) {
     const winograd_gradient *g = j->g;
     size_t tile = (size_t)g->machine->ukernel.rows * SG_LANES, panels = (size_t)g->in_panels;
+    packing in = packing_of(j, true, team, count), out = packing_of(j, false, team, count);
     sg_span items = sg_share((size_t)winograd_weights(g->form) * panels, member, members);
     for (size_t item = items.from; item < items.to; item++) {
         size_t weight = item / panels, in_panel = item % panels;
         float *sums = j->sums + (size_t)team * sums_size(g) + weight * g->sum_position +
                       in_panel * (size_t)g->out_panels * tile;
         for (int o = 0; o < g->out_panels; o++)
-            multiply(j, team, (int)weight, (int)in_panel, o, count, sums + (size_t)o * tile, accumulate);
+            multiply(&in, &out, (int)weight, (int)in_panel, o, sums + (size_t)o * tile, accumulate);
     }
 }
 
@@ -419,7 +425,7 @@ static void run_by_positions(const job *j, int member, int members) {
 /* Blocks i..i+leaves-1 of the tree's order for one rectangle of channels. */
 static void run_rectangle(const job *j, int rectangle, int i, int leaves, int depth, int member) {
     const winograd_gradient *g = j->g;
-    int rows = g->machine->ukernel.rows, count = g->group;
+    int rows = g->machine->ukernel.rows;
     int in = rectangle / g->rectangles_out * RECTANGLE_IN,
         out = rectangle % g->rectangles_out * RECTANGLE_OUT;
     int in_end = in + RECTANGLE_IN < g->in_panels ? in + RECTANGLE_IN : g->in_panels;
@@ -430,10 +436,11 @@ static void run_rectangle(const job *j, int rectangle, int i, int leaves, int de
         j->slots + (j->layout.own_slots ? (size_t)member * (size_t)j->layout.slots * j->layout.slot : 0);
     for (int leaf = 0; leaf < leaves; leaf++) {
         branch to = branch_of(j, i + leaf, depth);
+        packing x = packing_of(j, true, leaf, g->group), dy = packing_of(j, false, leaf, g->group);
         for (int w = 0; w < winograd_weights(g->form); w++)
             for (int ip = in; ip < in_end; ip++)
                 for (int op = out; op < out_end; op++)
-                    multiply(j, leaf, w, ip, op, count,
+                    multiply(&x, &dy, w, ip, op,
                              sums + (size_t)w * g->sum_position +
                                  (size_t)((ip - in) * RECTANGLE_OUT + op - out) * (size_t)rows * SG_LANES,
                              false);

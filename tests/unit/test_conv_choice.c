@@ -152,6 +152,18 @@ static void sparse_overtakes_winograd_sooner_with_few_channels_and_tiles(void **
     expect(&m, &wide, 0.0, "sparse");
 }
 
+static void sparse_overtakes_winograd_of_stride_2_sooner(void **state) {
+    (void)state;
+    sg_variant v = all_algorithms();
+    sg_machine m = machine_of(&v);
+    sg_conv_shape narrow = sg_check_conv_shape(16, 32, 1, 3, 3, 2, 1, 32, 32),
+                  wide = sg_check_conv_shape(256, 512, 1, 3, 3, 2, 1, 16, 16);
+    expect(&m, &narrow, 0.7, "winograd4s2");
+    expect(&m, &narrow, 0.65, "sparse");
+    expect(&m, &wide, 0.45, "winograd4s2");
+    expect(&m, &wide, 0.35, "sparse");
+}
+
 static void few_channels_are_sparse_at_every_density(void **state) {
     (void)state;
     sg_variant v = all_algorithms();
@@ -257,6 +269,7 @@ int main(void) {
         cmocka_unit_test(one_channel_per_group_is_depthwise),
         cmocka_unit_test(sparse_overtakes_direct),
         cmocka_unit_test(sparse_overtakes_winograd_sooner_with_few_channels_and_tiles),
+        cmocka_unit_test(sparse_overtakes_winograd_of_stride_2_sooner),
         cmocka_unit_test(few_channels_are_sparse_at_every_density),
         cmocka_unit_test(a_support_that_names_every_weight_is_dense),
         cmocka_unit_test(configuration_turns_algorithms_off),
