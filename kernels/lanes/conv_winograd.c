@@ -147,8 +147,11 @@ static inline __attribute__((always_inline)) void collect_taps(const winograd *w
     int rows = w->machine->ukernel.rows, left = w->outputs - panel * rows;
     size_t output_stride = WINOGRAD_TAPS * (data_gradient ? 1 : (size_t)w->inputs);
     size_t input_stride = WINOGRAD_TAPS * (data_gradient ? (size_t)w->outputs : 1);
+    size_t ahead = WINOGRAD_TAPS * (size_t)(data_gradient ? rows : PACK_STEPS); /* the next call's */
     const float *from = weights + (size_t)(panel * rows) * output_stride + (size_t)first * input_stride;
     for (int k = 0; k < steps; k++, from += input_stride, taps += rows) {
+        /* Few of these streams are ones that the hardware's prefetchers follow. */
+        for (int r = 0; r < rows; r++) __builtin_prefetch(from + (size_t)r * output_stride + ahead);
         if (left >= rows) {
             transpose_taps(from, output_stride, rows, data_gradient, taps, PACK_STRIDE);
             continue;
@@ -160,22 +163,30 @@ static inline __attribute__((always_inline)) void collect_taps(const winograd *w
     }
 }
 
-/* Panels first_panel..first_panel+panels-1 to packed[position][panel][inputs][rows], some inputs at a time:
- * their taps stay in L1, and the data gradient's lie side by side in the weights. */
-static void pack_panels(const winograd *w, const float *weights, int first_panel, int panels, float *packed) {
-    _Alignas(64) float taps[WINOGRAD_TAPS * PACK_STRIDE] = {0};
+/* Some inputs of one panel, to packed[position][inputs][rows]: their taps stay in L1. */
+static void pack_inputs(const winograd *w, const float *weights, int panel, int first, float *packed) {
+    _Alignas(64) float taps[WINOGRAD_TAPS * PACK_STRIDE];
+    int left = w->inputs - first, steps = left < PACK_STEPS ? left : PACK_STEPS;
     size_t rows = (size_t)w->machine->ukernel.rows;
-    for (int first = 0; first < w->inputs; first += PACK_STEPS) {
-        int steps = w->inputs - first < PACK_STEPS ? w->inputs - first : PACK_STEPS;
-        for (int panel = 0; panel < panels; panel++) {
-            if (w->data_gradient)
-                collect_taps(w, true, weights, first_panel + panel, first, steps, taps);
-            else
-                collect_taps(w, false, weights, first_panel + panel, first, steps, taps);
-            w->form->weights(taps, PACK_STRIDE, steps * (int)rows,
-                             packed + ((size_t)panel * (size_t)w->inputs + (size_t)first) * rows,
-                             w->packed_step);
-        }
+    if (w->data_gradient)
+        collect_taps(w, true, weights, panel, first, steps, taps);
+    else
+        collect_taps(w, false, weights, panel, first, steps, taps);
+    w->form->weights(taps, PACK_STRIDE, steps * (int)rows, packed + (size_t)first * rows, w->packed_step);
+}
+
+/* Panels first_panel..first_panel+panels-1 to packed[position][panel][inputs][rows], in the order in which
+ * their weights lie in memory. */
+static void pack_panels(const winograd *w, const float *weights, int first_panel, int panels, float *packed) {
+    size_t panel_size = (size_t)(w->inputs * w->machine->ukernel.rows);
+    if (w->data_gradient) {
+        for (int first = 0; first < w->inputs; first += PACK_STEPS)
+            for (int panel = 0; panel < panels; panel++)
+                pack_inputs(w, weights, first_panel + panel, first, packed + (size_t)panel * panel_size);
+    } else {
+        for (int panel = 0; panel < panels; panel++)
+            for (int first = 0; first < w->inputs; first += PACK_STEPS)
+                pack_inputs(w, weights, first_panel + panel, first, packed + (size_t)panel * panel_size);
     }
 }
 
