@@ -43,6 +43,22 @@ size_t sg_conv_weights(const sg_conv_shape *shape) {
            (size_t)shape->kernel_height * (size_t)shape->kernel_width;
 }
 
+/* To a whole number of pages, which may lie where their thread is. */
+static size_t round_up(size_t bytes) {
+    const size_t page = 4096;
+    return (bytes + page - 1) / page * page;
+}
+
+size_t sg_conv_scratch_bytes(size_t shared, size_t own, int threads) {
+    return round_up(shared) + (size_t)threads * round_up(own);
+}
+
+sg_conv_scratch sg_conv_lay_scratch(float *memory, size_t shared, size_t own) {
+    return (sg_conv_scratch){.shared = memory,
+                             .own = memory + round_up(shared) / sizeof *memory,
+                             .step = round_up(own) / sizeof *memory};
+}
+
 int sg_conv_input_halo(const sg_conv_shape *shape) { return shape->padding; }
 
 /* Output rows q = (i + padding - r) / stride that meet input row i < in through tap r < kernel: the lowest is
@@ -240,7 +256,7 @@ static int check_tensor(const char *name, const sg_tensor *t, int blocks, int ch
 int sg_conv_run(sg_conv *conv, enum sg_conv_pass_kind kind, const sg_conv_pass *pass) {
     const sg_conv_shape *s = &conv->shape;
     bool packs = conv->algorithm[kind]->prepare != NULL;
-    SG_CHECK(pass->scratch != NULL, SG_INTERNAL, "convolution pass %d runs without scratch", (int)kind);
+    SG_CHECK(pass->scratch.own != NULL, SG_INTERNAL, "convolution pass %d runs without scratch", (int)kind);
     SG_CHECK(!packs || (pass->weights != NULL && pass->packed != NULL), SG_INTERNAL,
              "convolution pass %d runs without weights, or without what sg_conv_prepare makes of them",
              (int)kind);

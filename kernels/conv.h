@@ -46,6 +46,18 @@ typedef struct sg_support {
     const uint32_t *index;
 } sg_support;
 
+/* Memory that a pass may use as it likes: `shared` by its threads, and a piece of each thread's own. The
+ * pieces are `step` floats apart in every pass of a network, so that a thread writes where it wrote before:
+ * what another core has written last is slow to get, to write to as well. */
+typedef struct sg_conv_scratch {
+    float *shared, *own;
+    size_t step;
+} sg_conv_scratch;
+
+static inline float *sg_conv_own(const sg_conv_scratch *scratch, int thread) {
+    return scratch->own + (size_t)thread * scratch->step;
+}
+
 /* What a pass reads and writes. x, y, dy, dx are tensors over the local blocks; only the first `blocks`
  * blocks are touched. Shapes: x, dx [blocks][in_height][in_width][in_channels][lanes]; y, dy likewise for
  * out. dw holds support.count sums over all lanes of the local blocks, in index order, combined over blocks
@@ -57,19 +69,24 @@ typedef struct sg_conv_pass {
     const float *bias;    /* [out_channels] or NULL; forward only */
     const float *weights; /* [sg_conv_weights], and */
     const float *packed;  /* what sg_conv_prepare made of them; neither for the weight gradient */
-    float *scratch;       /* anything; left as anything */
+    sg_conv_scratch scratch;
     float *dw;
     bool accumulate;       /* data gradient only */
     sg_follower *follower; /* of y or dx, or NULL */
 } sg_conv_pass;
 
-/* Bytes that one pass of one layer takes. packed and scratch are aligned to SG_ALIGNMENT and readable for
+/* Bytes that one pass of one layer takes. packed, shared and own are aligned to SG_ALIGNMENT and readable for
  * SG_READABLE_SLACK bytes past their ends. */
 typedef struct sg_conv_bytes {
-    size_t packed;  /* weights as the pass reads them, from prepare to run */
-    size_t scratch; /* while it runs */
-    size_t state;   /* about what create allocates */
+    size_t packed; /* weights as the pass reads them, from prepare to run */
+    size_t shared; /* scratch while it runs, */
+    size_t own;    /* and each thread's */
+    size_t state;  /* about what create allocates */
 } sg_conv_bytes;
+
+/* Scratch for passes that need at most so much: its size, and how it lies in memory of that size. */
+size_t sg_conv_scratch_bytes(size_t shared, size_t own, int threads);
+sg_conv_scratch sg_conv_lay_scratch(float *memory, size_t shared, size_t own);
 
 /* One algorithm for one pass. */
 typedef struct sg_conv_algorithm {

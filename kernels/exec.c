@@ -213,7 +213,7 @@ static void add_convolutions(sg_exec *exec, enum sg_exec_way way) {
     const sg_net *net = exec->net;
     bool training = way == SG_EXEC_BOTH;
     int last = training ? 2 * net->layers : net->layers;
-    size_t packed = 0, scratch = 0;
+    size_t packed = 0, shared = 0, own = 0;
     exec->structures = 0;
     for (int l = 1; l < net->layers; l++) {
         for (int kind = 0; kind < SG_CONV_PASSES && net->layer[l].kind == SG_LAYER_CONV; kind++) {
@@ -221,12 +221,16 @@ static void add_convolutions(sg_exec *exec, enum sg_exec_way way) {
             if (!training && kind != SG_CONV_FORWARD) continue;
             if (!training) exec->layer[l].packed_piece = add_piece(&exec->layout[way], bytes.packed, 0, last);
             packed = bytes.packed > packed ? bytes.packed : packed;
-            scratch = bytes.scratch > scratch ? bytes.scratch : scratch;
+            shared = bytes.shared > shared ? bytes.shared : shared;
+            own = bytes.own > own ? bytes.own : own;
             exec->structures += bytes.state;
         }
     }
     if (training) exec->packed_piece = add_piece(&exec->layout[way], packed, 0, last);
-    exec->scratch_piece[way] = add_piece(&exec->layout[way], scratch, 0, last);
+    exec->scratch_shared[way] = shared;
+    exec->scratch_own[way] = own;
+    exec->scratch_piece[way] =
+        add_piece(&exec->layout[way], sg_conv_scratch_bytes(shared, own, exec->machine->threads), 0, last);
 }
 
 static int plan_layout(sg_exec *exec, enum sg_exec_way way, bool sparing) {
@@ -292,7 +296,8 @@ static int enter(sg_exec *exec, enum sg_exec_way way) {
     if (exec->way == (int)way) return SG_OK;
     exec->way = (int)way;
     exec->loaded = false;
-    exec->scratch = piece_at(exec, exec->scratch_piece[way]);
+    exec->scratch = sg_conv_lay_scratch(piece_at(exec, exec->scratch_piece[way]), exec->scratch_shared[way],
+                                        exec->scratch_own[way]);
     if (way == SG_EXEC_BOTH) exec->packed = piece_at(exec, exec->packed_piece);
     for (int l = 1; l < exec->net->layers; l++) {
         sg_exec_layer *own = &exec->layer[l];

@@ -63,7 +63,9 @@ struct sg_exec {
     bool loaded;  /* the packed weights of sg_exec_load are there */
     float *arena; /* [arena_bytes] */
     size_t arena_bytes;
-    float *packed, *scratch; /* in the arena; packed in training */
+    size_t scratch_shared[SG_EXEC_WAYS], scratch_own[SG_EXEC_WAYS]; /* bytes */
+    float *packed;                                                  /* in the arena; in training */
+    sg_conv_scratch scratch;                                        /* in the arena */
     const sg_survivors *survivors;
     sg_survivors *dense; /* until the first sg_exec_set_survivors */
     sg_pixel_sums *sums; /* of the batch norm whose input, or gradient, is being written; mostly NULL */

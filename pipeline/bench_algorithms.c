@@ -71,11 +71,13 @@ static int time_algorithm(const sg_bench *b, const sg_conv_algorithm *a, const s
                          .dw = d->dw,
                          .weights = d->weights};
     sg_conv_bytes bytes = a->bytes(b->machine, d->shape, support, pass.blocks);
-    float *packed;
+    float *packed, *scratch = NULL;
     void *state = NULL;
     double spent = 0.0;
     SG_TRY(SG_NEW(&packed, bytes.packed / sizeof(float)));
-    int status = SG_AT(SG_NEW(&pass.scratch, bytes.scratch / sizeof(float)));
+    size_t all = sg_conv_scratch_bytes(bytes.shared, bytes.own, b->machine->threads);
+    int status = SG_AT(SG_NEW(&scratch, all / sizeof *scratch));
+    pass.scratch = sg_conv_lay_scratch(scratch, bytes.shared, bytes.own);
     pass.packed = packed;
     if (status == SG_OK) status = SG_AT(a->create(&state, b->machine, d->shape, support));
     for (int run = -1; status == SG_OK && run < MOST_RUNS && (run < LEAST_RUNS || spent < LEAST_SECONDS);
@@ -90,7 +92,7 @@ static int time_algorithm(const sg_bench *b, const sg_conv_algorithm *a, const s
     }
     a->destroy(&state);
     free(packed);
-    free(pass.scratch);
+    free(scratch);
     return status;
 }
 

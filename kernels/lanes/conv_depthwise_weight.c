@@ -147,19 +147,16 @@ int SG_VARIANT(sg_conv_depthwise_run_weight)(void *opaque, const sg_conv_pass *p
         return SG_OK;
     }
     SG_TRY(make_order(s, pass->blocks));
-    size_t threads = (size_t)s->threads;
-    float *sums = pass->scratch;                                      /* [threads][most][lanes] */
-    float *numbers = sums + threads * s->most * SG_LANES;             /* [threads][SG_TREE_DEPTH + 1][most] */
-    float *dense = numbers + threads * s->most * (SG_TREE_DEPTH + 1); /* [weights]; a support compacts them */
-    float *dw = s->support.index != NULL ? dense : pass->dw;
+    /* All weights; a support compacts them. */
+    float *dw = s->support.index != NULL ? pass->scratch.shared : pass->dw;
     int64_t channels = s->shape.in_channels;
     ptrdiff_t taps = s->shape.kernel_height * s->shape.kernel_width;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(s->threads)
     for (int part = 0; part < s->parts; part++) {
-        size_t thread = (size_t)omp_get_thread_num();
+        float *sums = sg_conv_own(&pass->scratch, omp_get_thread_num()); /* [most][lanes], and */
+        float *numbers = sums + s->most * SG_LANES;                      /* [SG_TREE_DEPTH + 1][most] */
         int first = (int)(channels * part / s->parts), last = (int)(channels * (part + 1) / s->parts);
-        sum_piece(s, pass, first, last, sums + thread * s->most * SG_LANES,
-                  numbers + thread * s->most * (SG_TREE_DEPTH + 1), dw + first * taps);
+        sum_piece(s, pass, first, last, sums, numbers, dw + first * taps);
     }
     if (s->support.index != NULL)
         for (size_t i = 0; i < weights; i++) pass->dw[i] = dw[s->support.index[i]];
@@ -201,6 +198,6 @@ sg_conv_bytes SG_VARIANT(sg_conv_depthwise_bytes_weight)(const sg_machine *machi
     (void)blocks;
     state s = describe(machine, shape, support);
     size_t dense = support->index != NULL ? sg_conv_weights(shape) : 0;
-    size_t floats = (size_t)s.threads * s.most * (SG_LANES + SG_TREE_DEPTH + 1) + dense;
-    return (sg_conv_bytes){.scratch = floats * sizeof(float)};
+    return (sg_conv_bytes){.shared = dense * sizeof(float),
+                           .own = s.most * (SG_LANES + SG_TREE_DEPTH + 1) * sizeof(float)};
 }

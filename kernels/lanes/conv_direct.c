@@ -209,7 +209,7 @@ static sg_conv_bytes bytes(const sg_machine *machine, const sg_conv_shape *shape
     direct d;
     describe(&d, machine, shape, transposed);
     return (sg_conv_bytes){.packed = packed_size(&d) * sizeof(float),
-                           .scratch = scratch_size(&d) * (size_t)machine->threads * sizeof(float),
+                           .own = scratch_size(&d) * sizeof(float),
                            .state = (size_t)d.parts * sizeof *d.part};
 }
 
@@ -492,7 +492,7 @@ int SG_VARIANT(sg_conv_direct_run)(void *state, const sg_conv_pass *pass) {
     }
 #pragma omp parallel num_threads(d->machine->threads)
     {
-        float *scratch = pass->scratch + (size_t)omp_get_thread_num() * d->scratch_size;
+        float *scratch = sg_conv_own(&pass->scratch, omp_get_thread_num());
         int part = 0;
 #pragma omp for schedule(monotonic : dynamic)
         for (size_t item = 0; item < items; item++) {

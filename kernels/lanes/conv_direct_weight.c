@@ -150,7 +150,7 @@ sg_conv_bytes SG_VARIANT(sg_conv_direct_bytes_weight)(const sg_machine *machine,
                                                       const sg_support *support, int blocks) {
     weight_gradient g;
     describe(&g, machine, shape, support);
-    return (sg_conv_bytes){.scratch = scratch_size(&g, blocks) * (size_t)machine->threads * sizeof(float),
+    return (sg_conv_bytes){.own = scratch_size(&g, blocks) * sizeof(float),
                            .state = (size_t)g.column_panels * SG_LANES * sizeof *g.offset};
 }
 
@@ -349,12 +349,11 @@ int SG_VARIANT(sg_conv_direct_run_weight)(void *state, const sg_conv_pass *pass)
     SG_TRY(provide(g, pass->blocks));
     locate_columns(g, pass->x);
     int down = divide_up(g->row_panels, g->tile_rows), across = divide_up(g->column_panels, g->tile_columns);
-    size_t scratch = scratch_size(g, pass->blocks);
 #pragma omp parallel for num_threads(g->machine->threads) schedule(dynamic)
     for (int item = 0; item < g->shape.groups * down * across; item++) {
         tile t;
         if (describe_tile(g, item, &t))
-            run_tile(g, &t, pass, pass->scratch + (size_t)omp_get_thread_num() * scratch);
+            run_tile(g, &t, pass, sg_conv_own(&pass->scratch, omp_get_thread_num()));
     }
     return SG_OK;
 }

@@ -3,12 +3,14 @@
  *
  * Tiles of all blocks are numbered through and worked on in groups. For a group: transform the inputs into
  * one micro-panel [in][lanes] per tile and position, multiply by the transformed weights, transform back into
- * y. Every output is the same sums in the same order in each of the three ways of doing so:
- * - each thread has groups of its own, which stay in its cache;
- * - few tiles: the threads divide each group's channels and positions among them;
- * - large weights: a group is as large as the last cache allows, and each thread has output panels of its
- *   own, whose weights it packs when it comes to them. Transformed, they are 4 times as many (m = 4): to
- *   memory and back they would cost more than the transform. */
+ * y. Every output is the same sums in the same order in each of the ways of doing so.
+ *
+ * Small groups stay in a thread's cache. Large weights are packed panel by panel when a group comes to them,
+ * and a group is as large as the last cache allows: transformed, weights are 4 times as many (m = 4), and to
+ * memory and back they would cost more than the transform.
+ *
+ * Where tiles are enough, each thread has groups of its own. Else all threads work on one group: on shares of
+ * its channels and positions or, with large weights, each on output panels of its own. */
 #include "kernels/lanes/conv_winograd.h"
 
 #include <omp.h>
@@ -46,10 +48,10 @@ typedef struct winograd {
     float *zero;        /* a pixel of zeros */
 } winograd;
 
-/* Floats of scratch that a thread has. Where threads share values and products these lie end to end, so they
- * have one row more: the threads' rows together may be one short of odd. */
+/* Floats of scratch: of each thread, or of all together where threads share values or products. */
 typedef struct room {
     size_t values, weights, products;
+    bool shared_values, shared_products;
 } room;
 
 static bool supports(const sg_machine *machine, const sg_conv_shape *shape) {
@@ -97,26 +99,37 @@ static winograd plan(const winograd_form *form, const sg_machine *machine, const
     return w;
 }
 
-static room room_of(const winograd *w) {
-    size_t positions = (size_t)winograd_positions(w->form), threads = (size_t)w->machine->threads;
-    size_t tiles = (size_t)w->group, rows = (size_t)w->machine->ukernel.rows;
-    size_t value_rows = tiles * (size_t)w->inputs, product_rows = tiles * (size_t)w->batch * rows;
-    if (w->large) value_rows = winograd_ceil((int)value_rows, (int)threads);
-    return (room){.values = positions * (winograd_position(value_rows) + SG_LANES),
-                  .weights = w->large ? (size_t)winograd_weights(w->form) * w->packed_step : 0,
-                  .products = positions * (winograd_position(product_rows) + SG_LANES)};
+static int count_tiles(const winograd *w, int blocks) { return blocks * w->tiles_down * w->tiles_across; }
+
+/* Whether there are tiles enough for groups of their own. */
+static bool own_groups(const winograd *w, int blocks) {
+    int threads = w->machine->threads, tiles = count_tiles(w, blocks);
+    return threads == 1 || (w->large ? winograd_ceil(tiles, w->group) >= threads : tiles >= 4 * threads);
+}
+
+static room room_of(const winograd *w, int blocks) {
+    bool own = own_groups(w, blocks);
+    room r = {.shared_values = !own, .shared_products = !own && !w->large};
+    size_t positions = (size_t)winograd_positions(w->form), tiles = (size_t)w->group;
+    if (r.shared_products) tiles *= (size_t)w->machine->threads;
+    r.values = positions * winograd_position(tiles * (size_t)w->inputs);
+    r.weights = w->large ? (size_t)winograd_weights(w->form) * w->packed_step : 0;
+    r.products = positions * winograd_position(tiles * (size_t)(w->batch * w->machine->ukernel.rows));
+    return r;
 }
 
 static size_t zero_size(const winograd *w) {
     return (size_t)(w->inputs > w->outputs ? w->inputs : w->outputs) * SG_LANES;
 }
 
-static sg_conv_bytes bytes(const winograd *w) {
-    room r = room_of(w);
+static sg_conv_bytes bytes(const winograd *w, int blocks) {
+    room r = room_of(w, blocks);
     size_t packed = w->large ? 0 : (size_t)winograd_weights(w->form) * w->packed_step;
+    size_t shared = (r.shared_values ? r.values : 0) + (r.shared_products ? r.products : 0);
+    size_t all = r.values + r.weights + r.products;
     return (sg_conv_bytes){.packed = packed * sizeof(float),
-                           .scratch = (size_t)w->machine->threads * (r.values + r.weights + r.products) *
-                                      sizeof(float),
+                           .shared = shared * sizeof(float),
+                           .own = (all - shared) * sizeof(float),
                            .state = zero_size(w) * sizeof(float)};
 }
 
@@ -212,13 +225,27 @@ typedef struct job {
     const float *packed;  /* [position][panel][inputs][rows] */
     const float *weights; /* as they are, if large */
     room room;
-    float *values;     /* per thread [position][tile][inputs][lanes] */
-    float *own_packed; /* per thread, if large */
-    float *products;   /* per thread [position][tile][panels * rows][lanes] */
+    const sg_conv_scratch *scratch;
     bool accumulate;
     sg_follower *follower;
     int tiles; /* of all blocks */
 } job;
+
+/* [position][tile][inputs][lanes], of the group that a thread works on. */
+static float *values_of(const job *j, int member) {
+    return j->room.shared_values ? j->scratch->shared : sg_conv_own(j->scratch, member);
+}
+
+/* [position][panel][inputs][rows], large weights that a thread has packed. */
+static float *own_packed(const job *j, int member) {
+    return sg_conv_own(j->scratch, member) + (j->room.shared_values ? 0 : j->room.values);
+}
+
+/* [position][tile][panels * rows][lanes] */
+static float *products_of(const job *j, int member) {
+    return j->room.shared_products ? j->scratch->shared + j->room.values
+                                   : own_packed(j, member) + j->room.weights;
+}
 
 /* The block of a tile, and its row and column among the block's tiles. */
 static void locate(const winograd *w, int tile, int *block, int *down, int *across) {
@@ -304,11 +331,12 @@ static void transform_outputs(const job *j, int first, int count, int first_pane
 /* All threads at one group. */
 static void run_shared(const job *j, int first, int count, int member, int members) {
     const winograd *w = j->w;
-    transform_inputs(j, first, count, j->values, member, members);
+    float *values = values_of(j, member), *products = products_of(j, member);
+    transform_inputs(j, first, count, values, member, members);
 #pragma omp barrier
-    multiply(j, count, j->values, j->packed, w->panels, j->products, member, members);
+    multiply(j, count, values, j->packed, w->panels, products, member, members);
 #pragma omp barrier
-    transform_outputs(j, first, count, 0, w->panels, j->products, member, members);
+    transform_outputs(j, first, count, 0, w->panels, products, member, members);
 }
 
 /* Tells of all outputs of a group. */
@@ -323,32 +351,33 @@ static void tell(const job *j, int first, int count) {
     }
 }
 
-/* One thread at its own group. */
-static void run_own(const job *j, int first, int count, int member) {
+/* Panels `share` of a group by one thread, out of the group's values. */
+static void run_panels(const job *j, int first, int count, sg_span share, int member) {
     const winograd *w = j->w;
-    float *values = j->values + (size_t)member * j->room.values;
-    float *products = j->products + (size_t)member * j->room.products;
-    transform_inputs(j, first, count, values, 0, 1);
-    multiply(j, count, values, j->packed, w->panels, products, 0, 1);
-    transform_outputs(j, first, count, 0, w->panels, products, 0, 1);
-    tell(j, first, count);
-}
-
-/* All threads at one group, each at its own panels. */
-static void run_large(const job *j, int first, int count, int member, int members) {
-    const winograd *w = j->w;
-    float *packed = j->own_packed + (size_t)member * j->room.weights;
-    float *products = j->products + (size_t)member * j->room.products;
-    sg_span share = sg_share((size_t)w->panels, member, members);
-    transform_inputs(j, first, count, j->values, member, members);
-#pragma omp barrier
+    const float *values = values_of(j, member);
+    float *own = own_packed(j, member), *products = products_of(j, member);
     for (size_t panel = share.from; panel < share.to;) {
         int panels = share.to - panel < (size_t)w->batch ? (int)(share.to - panel) : w->batch;
-        pack_panels(w, j->weights, (int)panel, panels, packed);
-        multiply(j, count, j->values, packed, panels, products, 0, 1);
+        if (w->large) pack_panels(w, j->weights, (int)panel, panels, own);
+        multiply(j, count, values, w->large ? own : j->packed, panels, products, 0, 1);
         transform_outputs(j, first, count, (int)panel, panels, products, 0, 1);
         panel += (size_t)panels;
     }
+}
+
+/* One thread at its own group. */
+static void run_own(const job *j, int first, int count, int member) {
+    transform_inputs(j, first, count, values_of(j, member), 0, 1);
+    run_panels(j, first, count, sg_share((size_t)j->w->panels, 0, 1), member);
+    tell(j, first, count);
+}
+
+/* All threads at one group with large weights. */
+static void run_shared_large(const job *j, int first, int count, int member, int members) {
+    sg_span share = sg_share((size_t)j->w->panels, member, members);
+    transform_inputs(j, first, count, values_of(j, member), member, members);
+#pragma omp barrier
+    run_panels(j, first, count, share, member);
 #pragma omp barrier
 }
 
@@ -358,17 +387,15 @@ int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass) {
     job j = {.w = w,
              .packed = pass->packed,
              .weights = pass->weights,
-             .room = room_of(w),
-             .values = pass->scratch};
+             .room = room_of(w, pass->blocks),
+             .scratch = &pass->scratch};
     j.in = w->data_gradient ? pass->dy : pass->x;
     j.out = w->data_gradient ? pass->dx : pass->y;
     j.bias = w->data_gradient ? NULL : pass->bias;
     j.accumulate = w->data_gradient && pass->accumulate;
     j.follower = pass->follower;
-    j.tiles = pass->blocks * w->tiles_down * w->tiles_across;
-    j.own_packed = j.values + threads * j.room.values;
-    j.products = j.own_packed + threads * j.room.weights;
-    bool own = !w->large && (threads == 1 || (size_t)j.tiles >= 4 * threads);
+    j.tiles = count_tiles(w, pass->blocks);
+    bool own = own_groups(w, pass->blocks);
 #pragma omp parallel num_threads((int)threads)
     {
         int member = omp_get_thread_num(), members = omp_get_num_threads();
@@ -380,10 +407,8 @@ int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass) {
             int first = (int)(all.from + group.from), count = (int)(group.to - group.from);
             if (own)
                 run_own(&j, first, count, member);
-            else if (w->large)
-                run_large(&j, first, count, member, members);
             else
-                run_shared(&j, first, count, member, members);
+                (w->large ? run_shared_large : run_shared)(&j, first, count, member, members);
         }
     }
     return SG_OK;
@@ -398,9 +423,9 @@ int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass) {
     }                                                                                                        \
     sg_conv_bytes SG_VARIANT(sg_##name##_##pass##_bytes)(                                                    \
         const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support, int blocks) {      \
-        (void)support, (void)blocks;                                                                         \
+        (void)support;                                                                                       \
         winograd planned = plan(&SG_VARIANT(sg_##form##_form), machine, shape, data_gradient);               \
-        return bytes(&planned);                                                                              \
+        return bytes(&planned, blocks);                                                                      \
     }
 
 WINOGRAD_ENTRY(winograd4, forward, winograd4, false)

@@ -50,13 +50,13 @@ typedef struct winograd_gradient {
     int blocks; /* that leaf and merges have room for */
 } winograd_gradient;
 
-/* The scratch of a run. */
+/* The scratch of a run. A team's, where threads form teams, is that of the thread of its number. */
 typedef struct layout {
-    int packed;     /* groups that are packed at once: a team's each, or a phase's */
-    int sums;       /* sets of sums: a team's each, or a thread's */
-    int slots;      /* subtrees that wait at most */
-    size_t slot;    /* floats of a slot: [input panel][output][VALUE] */
-    bool own_slots; /* each thread has slots, of a rectangle's size */
+    bool own_packed; /* each team has packed groups of its own */
+    int leaves;      /* groups that are packed at once */
+    int slots;       /* subtrees that wait at most */
+    size_t slot;     /* floats of a slot: [input panel][output][VALUE] */
+    bool own_slots;  /* each thread has slots, of a rectangle's size */
 } layout;
 
 /* One run: its scratch and the tree's order. */
@@ -64,10 +64,6 @@ typedef struct job {
     const winograd_gradient *g;
     const sg_conv_pass *pass;
     layout layout;
-    float *in;    /* per group [weight][input panel][positions * tiles * lanes][SG_LANES] */
-    float *out;   /* per group [weight][output panel][positions * tiles * lanes][rows] */
-    float *sums;  /* per set [weight][input panel][output panel][rows][SG_LANES] */
-    float *slots; /* per set [slot] */
 } job;
 
 static winograd_gradient plan(const winograd_form *form, const sg_machine *machine,
@@ -100,22 +96,20 @@ static winograd_gradient plan(const winograd_form *form, const sg_machine *machi
 }
 
 static layout lay_out(const winograd_gradient *g, int blocks) {
-    int threads = g->machine->threads, waiting = 0;
+    int threads = g->machine->threads, teams = threads < blocks ? threads : blocks, waiting = 0;
     while ((1 << waiting) < blocks) waiting++;
-    layout l = {.slots = waiting};
+    layout l = {.own_packed = !g->rectangles, .leaves = 1, .slots = waiting};
     l.slot = (size_t)g->outputs * (size_t)g->in_panels * VALUE;
     if (g->rectangles) {
         size_t group_bytes =
             (size_t)winograd_positions(g->form) * (g->in_position + g->out_position) * sizeof(float);
         int fit = (int)(PHASE_BYTES / group_bytes),
             phases = winograd_ceil(blocks > 0 ? blocks : 1, fit > 1 ? fit : 1);
-        l.packed = winograd_ceil(blocks, phases);
-        l.sums = threads;
+        l.leaves = winograd_ceil(blocks, phases);
         l.own_slots = phases == 1;
         if (l.own_slots) l.slot = (size_t)(RECTANGLE_IN * RECTANGLE_OUT * g->machine->ukernel.rows) * VALUE;
-    } else {
-        l.packed = l.sums = threads < blocks ? threads : blocks;
-        if (l.sums > 1) l.slots += l.sums;
+    } else if (teams > 1) {
+        l.slots += teams;
     }
     return l;
 }
@@ -140,10 +134,31 @@ static size_t count_starts(const winograd_gradient *g) {
 
 static sg_conv_bytes bytes(const winograd_gradient *g, int blocks) {
     layout l = lay_out(g, blocks);
-    size_t scratch = (size_t)l.packed * (in_size(g) + out_size(g)) + (size_t)l.sums * sums_size(g) +
-                     (size_t)(l.own_slots ? g->machine->threads : 1) * (size_t)l.slots * l.slot;
-    return (sg_conv_bytes){.scratch = scratch * sizeof(float),
+    size_t packed = (size_t)l.leaves * (in_size(g) + out_size(g)), slots = (size_t)l.slots * l.slot;
+    size_t shared = (l.own_packed ? 0 : packed) + (l.own_slots ? 0 : slots);
+    return (sg_conv_bytes){.shared = shared * sizeof(float),
+                           .own = (packed + sums_size(g) + slots - shared) * sizeof(float),
                            .state = zero_size(g) * sizeof(float) + count_starts(g) * sizeof(size_t)};
+}
+
+/* Packed groups of a thread or of all: per group
+ *   [weight][input panel][positions * tiles * lanes][SG_LANES] of x, and
+ *   [weight][output panel][positions * tiles * lanes][rows] of dy. */
+static float *group_at(const job *j, int member, int leaf) {
+    float *first = j->layout.own_packed ? sg_conv_own(&j->pass->scratch, member) : j->pass->scratch.shared;
+    return first + (size_t)leaf * (in_size(j->g) + out_size(j->g));
+}
+
+/* [weight][input panel][output panel][rows][SG_LANES] */
+static float *sums_of(const job *j, int member) {
+    return j->layout.own_packed ? group_at(j, member, j->layout.leaves)
+                                : sg_conv_own(&j->pass->scratch, member);
+}
+
+/* [slot], of a thread or of all. */
+static float *slots_of(const job *j, int member) {
+    if (j->layout.own_slots) return sums_of(j, member) + sums_size(j->g);
+    return j->layout.own_packed ? j->pass->scratch.shared : group_at(j, member, j->layout.leaves);
 }
 
 void SG_VARIANT(sg_winograd_weight_gradient_destroy)(void **state) {
@@ -203,16 +218,9 @@ typedef struct packing {
     size_t position; /* floats from a position of values to the next, all panels */
 } packing;
 
-static inline packing packing_of(const job *j, bool is_input, int group, int count) {
-    const winograd_gradient *g = j->g;
-    if (is_input)
-        return (packing){g, g->inputs, SG_LANES, count, j->in + (size_t)group * in_size(g), g->in_position};
-    return (packing){g,
-                     g->outputs,
-                     g->machine->ukernel.rows,
-                     count,
-                     j->out + (size_t)group * out_size(g),
-                     g->out_position};
+static inline packing packing_of(const winograd_gradient *g, bool is_input, float *group, int count) {
+    if (is_input) return (packing){g, g->inputs, SG_LANES, count, group, g->in_position};
+    return (packing){g, g->outputs, g->machine->ukernel.rows, count, group + in_size(g), g->out_position};
 }
 
 /* Positions of values that meet a weight's. */
@@ -254,22 +262,33 @@ static void pack_tile(const packing *p, int panel, int tile, bool is_input, floa
     }
 }
 
-/* Packs a member's share of tiles first..first+count-1 of a block as group `group`: of the tiles where there
- * are enough of them, or of the panels. */
-static void pack_group(const job *j, int group, int block, int first, int count, int member, int members) {
+/* What is packed of a group: panels of x and of dy, of some tiles. */
+typedef struct portion {
+    sg_span tiles, ins, outs;
+} portion;
+
+/* A member's share: of the tiles where there are enough of them, or of the panels. */
+static portion share_of(const winograd_gradient *g, int count, int member, int members) {
+    portion all = {sg_share((size_t)count, 0, 1), sg_share((size_t)g->in_panels, 0, 1),
+                   sg_share((size_t)g->out_panels, 0, 1)};
+    if (count >= 2 * members) {
+        all.tiles = sg_share((size_t)count, member, members);
+    } else {
+        all.ins = sg_share((size_t)g->in_panels, member, members);
+        all.outs = sg_share((size_t)g->out_panels, member, members);
+    }
+    return all;
+}
+
+/* Packs part of tiles first..first+count-1 of a block. */
+static void pack_group(const job *j, float *group, int block, int first, int count, portion part) {
     _Alignas(64) float strip[WINOGRAD_POSITIONS * TRANSPOSE_STRIP * SG_LANES];
     const winograd_gradient *g = j->g;
     const winograd_form *form = g->form;
     memset(strip, 0, (size_t)winograd_positions(form) * TRANSPOSE_STRIP * SG_LANES * sizeof *strip);
     const sg_tensor *x = j->pass->x, *dy = j->pass->dy;
-    packing in = packing_of(j, true, group, count), out = packing_of(j, false, group, count);
-    bool by_tiles = count >= 2 * members;
-    sg_span tiles = by_tiles ? sg_share((size_t)count, member, members) : sg_share((size_t)count, 0, 1);
-    sg_span ins =
-        by_tiles ? sg_share((size_t)g->in_panels, 0, 1) : sg_share((size_t)g->in_panels, member, members);
-    sg_span outs =
-        by_tiles ? sg_share((size_t)g->out_panels, 0, 1) : sg_share((size_t)g->out_panels, member, members);
-    for (size_t tile = tiles.from; tile < tiles.to; tile++) {
+    packing in = packing_of(g, true, group, count), out = packing_of(g, false, group, count);
+    for (size_t tile = part.tiles.from; tile < part.tiles.to; tile++) {
         float *in_pixel[WINOGRAD_PATCH], *in_next[WINOGRAD_STEP];
         float *out_pixel[WINOGRAD_TILE], *out_next[WINOGRAD_TILE];
         int at = first + (int)tile, size = form->tile;
@@ -279,9 +298,9 @@ static void pack_group(const job *j, int group, int block, int first, int count,
         down = (at + 1) / g->tiles_across, across = (at + 1) % g->tiles_across;
         winograd_gather_step(form, x, block, down, across, g->zero, in_next);
         winograd_gather(dy, block, down * size, across * size, size, g->zero, out_next);
-        for (size_t panel = ins.from; panel < ins.to; panel++)
+        for (size_t panel = part.ins.from; panel < part.ins.to; panel++)
             pack_tile(&in, (int)panel, (int)tile, true, in_pixel, in_next, strip);
-        for (size_t panel = outs.from; panel < outs.to; panel++)
+        for (size_t panel = part.outs.from; panel < part.outs.to; panel++)
             pack_tile(&out, (int)panel, (int)tile, false, out_pixel, out_next, strip);
     }
 }
@@ -345,12 +364,12 @@ static void finish(const job *j, branch to, const float *sum, float *slots, int 
 static void multiply_positions(const job *j, int team, int count, bool accumulate, int member, int members) {
     const winograd_gradient *g = j->g;
     size_t tile = (size_t)g->machine->ukernel.rows * SG_LANES, panels = (size_t)g->in_panels;
-    packing in = packing_of(j, true, team, count), out = packing_of(j, false, team, count);
+    float *group = group_at(j, team, 0);
+    packing in = packing_of(g, true, group, count), out = packing_of(g, false, group, count);
     sg_span items = sg_share((size_t)winograd_weights(g->form) * panels, member, members);
     for (size_t item = items.from; item < items.to; item++) {
         size_t weight = item / panels, in_panel = item % panels;
-        float *sums = j->sums + (size_t)team * sums_size(g) + weight * g->sum_position +
-                      in_panel * (size_t)g->out_panels * tile;
+        float *sums = sums_of(j, team) + weight * g->sum_position + in_panel * (size_t)g->out_panels * tile;
         for (int o = 0; o < g->out_panels; o++)
             multiply(&in, &out, (int)weight, (int)in_panel, o, sums + (size_t)o * tile, accumulate);
     }
@@ -358,13 +377,13 @@ static void multiply_positions(const job *j, int team, int count, bool accumulat
 
 static void finish_positions(const job *j, int team, branch to, int member, int members) {
     const winograd_gradient *g = j->g;
-    const float *sums = j->sums + (size_t)team * sums_size(g);
+    const float *sums = sums_of(j, team);
     size_t outputs = (size_t)g->outputs, padded = (size_t)(g->out_panels * g->machine->ukernel.rows);
     sg_span items = sg_share((size_t)(g->outputs * g->in_panels), member, members);
     for (size_t item = items.from; item < items.to; item++) {
         size_t in_panel = item / outputs, output = item % outputs;
-        finish(j, to, sums + (in_panel * padded + output) * SG_LANES, j->slots + item * VALUE, (int)output,
-               (int)in_panel);
+        finish(j, to, sums + (in_panel * padded + output) * SG_LANES, slots_of(j, team) + item * VALUE,
+               (int)output, (int)in_panel);
     }
 }
 
@@ -374,7 +393,7 @@ static void run_block(const job *j, int team, int block, branch to, int member, 
     int tiles = g->tiles_down * g->tiles_across;
     for (int group = 0; group < g->groups; group++) {
         int first = group * g->group, count = tiles - first < g->group ? tiles - first : g->group;
-        pack_group(j, team, block, first, count, member, members);
+        pack_group(j, group_at(j, team, 0), block, first, count, share_of(g, count, member, members));
         if (members > 1) {
 #pragma omp barrier
         }
@@ -391,7 +410,7 @@ static void combine_teams(const job *j, int i, int teams, int depth, int member,
     _Alignas(64) float taps[VALUE];
     sg_span items = sg_share((size_t)(j->g->outputs * j->g->in_panels), member, members);
     for (size_t item = items.from; item < items.to; item++) {
-        float *slots = j->slots + item * VALUE;
+        float *slots = slots_of(j, member) + item * VALUE;
         for (int team = 0, top = depth; team < teams; team++) {
             branch to = branch_of(j, i + team, top);
             memcpy(taps, slots + (size_t)(depth + team) * j->layout.slot, sizeof taps);
@@ -431,12 +450,11 @@ static void run_rectangle(const job *j, int rectangle, int i, int leaves, int de
     int in_end = in + RECTANGLE_IN < g->in_panels ? in + RECTANGLE_IN : g->in_panels;
     int out_end = out + RECTANGLE_OUT < g->out_panels ? out + RECTANGLE_OUT : g->out_panels;
     int outputs = (out_end * rows < g->outputs ? out_end * rows : g->outputs) - out * rows;
-    float *sums = j->sums + (size_t)member * sums_size(g);
-    float *slots =
-        j->slots + (j->layout.own_slots ? (size_t)member * (size_t)j->layout.slots * j->layout.slot : 0);
+    float *sums = sums_of(j, member), *slots = slots_of(j, member);
     for (int leaf = 0; leaf < leaves; leaf++) {
         branch to = branch_of(j, i + leaf, depth);
-        packing x = packing_of(j, true, leaf, g->group), dy = packing_of(j, false, leaf, g->group);
+        float *group = group_at(j, member, leaf);
+        packing x = packing_of(g, true, group, g->group), dy = packing_of(g, false, group, g->group);
         for (int w = 0; w < winograd_weights(g->form); w++)
             for (int ip = in; ip < in_end; ip++)
                 for (int op = out; op < out_end; op++)
@@ -458,10 +476,11 @@ static void run_rectangle(const job *j, int rectangle, int i, int leaves, int de
 static void run_by_rectangles(const job *j, int member, int members) {
     const winograd_gradient *g = j->g;
     sg_span rectangles = sg_share((size_t)(g->rectangles_in * g->rectangles_out), member, members);
-    for (int i = 0, depth = 0, leaves = j->layout.packed; i < j->pass->blocks; i += leaves) {
+    portion part = share_of(g, g->group, member, members);
+    for (int i = 0, depth = 0, leaves = j->layout.leaves; i < j->pass->blocks; i += leaves) {
         if (leaves > j->pass->blocks - i) leaves = j->pass->blocks - i;
         for (int leaf = 0; leaf < leaves; leaf++)
-            pack_group(j, leaf, g->leaf[i + leaf], 0, g->group, member, members);
+            pack_group(j, group_at(j, member, leaf), g->leaf[i + leaf], 0, g->group, part);
 #pragma omp barrier
         for (size_t r = rectangles.from; r < rectangles.to; r++)
             run_rectangle(j, (int)r, i, leaves, depth, member);
@@ -474,10 +493,7 @@ int SG_VARIANT(sg_winograd_weight_gradient_run)(void *state, const sg_conv_pass 
     winograd_gradient *g = state;
     SG_TRY(reserve(g, pass->blocks));
     sg_tree_order(pass->blocks, g->leaf, g->merges);
-    job j = {.g = g, .pass = pass, .layout = lay_out(g, pass->blocks), .in = pass->scratch};
-    j.out = j.in + (size_t)j.layout.packed * in_size(g);
-    j.sums = j.out + (size_t)j.layout.packed * out_size(g);
-    j.slots = j.sums + (size_t)j.layout.sums * sums_size(g);
+    job j = {.g = g, .pass = pass, .layout = lay_out(g, pass->blocks)};
 #pragma omp parallel num_threads(g->machine->threads)
     {
         int member = omp_get_thread_num(), members = omp_get_num_threads();

@@ -23,7 +23,8 @@ typedef struct check {
     size_t weights, in_size, out_size;
     uint32_t *index;
     float *w, *bias, *x, *dy, *before;
-    float *packed, *pass_scratch; /* of the present pass */
+    float *packed, *pass_memory; /* of the present pass */
+    sg_conv_scratch scratch;     /* in pass_memory */
     double *w64, *bias64, *x64, *dy64, *want, *zero_bias_want;
     char *message;
     size_t size;
@@ -247,7 +248,7 @@ static int run_forward(check *k, const sg_conv_algorithm *a, void *state, output
                               .bias = k->bias,
                               .weights = k->w,
                               .packed = k->packed,
-                              .scratch = k->pass_scratch};
+                              .scratch = k->scratch};
     sg_conv_pass without = with_bias;
     shadow kept = {0};
     without.y = &o->second;
@@ -295,7 +296,7 @@ static int run_data_gradient(check *k, const sg_conv_algorithm *a, void *state, 
                               .dx = &o->first,
                               .weights = k->w,
                               .packed = k->packed,
-                              .scratch = k->pass_scratch};
+                              .scratch = k->scratch};
     sg_conv_pass add = overwrite;
     add.dx = &o->second;
     add.accumulate = true;
@@ -334,7 +335,7 @@ static int run_weight_gradient(check *k, const sg_conv_algorithm *a, void *state
     for (size_t i = 0; i <= count && !bad; i++) o->dw[i] = GARBAGE;
     for (size_t i = 0; i < count && !bad; i++)
         want[i] = k->want[k->support.index != NULL ? k->support.index[i] : i];
-    sg_conv_pass pass = {.blocks = k->blocks, .x = &x, .dy = &dy, .dw = o->dw, .scratch = k->pass_scratch};
+    sg_conv_pass pass = {.blocks = k->blocks, .x = &x, .dy = &dy, .dw = o->dw, .scratch = k->scratch};
     bad =
         bad || call(k, a->run(state, &pass), "weight gradient") ||
         call(k, a->run(state, &pass), "weight gradient") ||
@@ -359,6 +360,25 @@ static bool is_broken(const float *memory, size_t bytes) {
     return memory != NULL && memory[bytes / sizeof(float)] != GARBAGE;
 }
 
+/* Scratch with a gap behind each piece, and garbage in it. */
+static int make_scratch(check *k, const sg_conv_bytes *bytes, int threads) {
+    enum { GAP = 1024 };
+    size_t shared = (bytes->shared / GAP + 2) * GAP, own = (bytes->own / GAP + 2) * GAP;
+    if (call(k, make_garbage(&k->pass_memory, shared + (size_t)threads * own), "making scratch")) return 1;
+    k->scratch = (sg_conv_scratch){.shared = k->pass_memory,
+                                   .own = k->pass_memory + shared / sizeof(float),
+                                   .step = own / sizeof(float)};
+    k->scratch.shared[bytes->shared / sizeof(float)] = GARBAGE;
+    for (int t = 0; t < threads; t++) sg_conv_own(&k->scratch, t)[bytes->own / sizeof(float)] = GARBAGE;
+    return 0;
+}
+
+static bool is_scratch_broken(const check *k, const sg_conv_bytes *bytes, int threads) {
+    bool broken = is_broken(k->scratch.shared, bytes->shared);
+    for (int t = 0; t < threads; t++) broken = broken || is_broken(sg_conv_own(&k->scratch, t), bytes->own);
+    return broken;
+}
+
 /* One pass with a given number of threads. */
 static int run_pass(check *k, enum sg_conv_pass_kind kind, const sg_machine *machine, output *o) {
     const sg_conv_algorithm *a = &k->table[kind];
@@ -366,7 +386,7 @@ static int run_pass(check *k, enum sg_conv_pass_kind kind, const sg_machine *mac
     if (call(k, a->create(&state, machine, &k->shape, &k->support), "create")) return 1;
     sg_conv_bytes bytes = a->bytes(machine, &k->shape, &k->support, k->blocks);
     int bad = call(k, make_garbage(&k->packed, bytes.packed), "making packed weights") ||
-              call(k, make_garbage(&k->pass_scratch, bytes.scratch), "making scratch");
+              make_scratch(k, &bytes, machine->threads);
     if (!bad && a->prepare != NULL) {
         float *old;
         bad = call(k, SG_NEW(&old, k->weights), "making weights");
@@ -380,10 +400,10 @@ static int run_pass(check *k, enum sg_conv_pass_kind kind, const sg_machine *mac
               : kind == SG_CONV_DATA_GRADIENT ? run_data_gradient(k, a, state, o)
                                               : run_weight_gradient(k, a, state, o);
     a->destroy(&state);
-    if (!bad && (is_broken(k->packed, bytes.packed) || is_broken(k->pass_scratch, bytes.scratch)))
+    if (!bad && (is_broken(k->packed, bytes.packed) || is_scratch_broken(k, &bytes, machine->threads)))
         bad = fail(k, "%s: wrote behind its memory", pass_names[kind]);
     SG_FREE(k->packed);
-    SG_FREE(k->pass_scratch);
+    SG_FREE(k->pass_memory);
     if (!bad && state != NULL) bad = fail(k, "%s: destroy must clear the pointer", pass_names[kind]);
     return bad;
 }

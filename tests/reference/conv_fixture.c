@@ -90,7 +90,7 @@ static void check_tree_order(const sg_machine *m, const sg_conv_algorithm *a, co
     size_t weights = sg_conv_weights(s), n = (size_t)blocks;
     sg_support dense = {.count = weights};
     sg_tensor x, dy;
-    float *dw, *each, *scratch;
+    float *dw, *each, *memory;
     int *leaf, *merges;
     void *state;
     assert_int_equal(sg_tensor_init(&x, m->lanes, blocks, s->in_channels, s->in_height, s->in_width,
@@ -105,7 +105,10 @@ static void check_tree_order(const sg_machine *m, const sg_conv_algorithm *a, co
     assert_int_equal(SG_NEW(&merges, n), SG_OK);
     fill(&x, 1);
     fill(&dy, 2);
-    assert_int_equal(SG_NEW(&scratch, a->bytes(m, s, &dense, blocks).scratch / sizeof *scratch), SG_OK);
+    sg_conv_bytes bytes = a->bytes(m, s, &dense, blocks);
+    assert_int_equal(
+        SG_NEW(&memory, sg_conv_scratch_bytes(bytes.shared, bytes.own, m->threads) / sizeof *memory), SG_OK);
+    sg_conv_scratch scratch = sg_conv_lay_scratch(memory, bytes.shared, bytes.own);
     assert_int_equal(a->create(&state, m, s, &dense), SG_OK);
     assert_int_equal(
         a->run(state, &(sg_conv_pass){.blocks = blocks, .x = &x, .dy = &dy, .dw = dw, .scratch = scratch}),
@@ -129,7 +132,7 @@ static void check_tree_order(const sg_machine *m, const sg_conv_algorithm *a, co
             fail_msg("%s, %d blocks: weight %zu: expected %.9g in the tree's order, got %.9g", m->isa, blocks,
                      j, (double)each[j], (double)dw[j]);
     a->destroy(&state);
-    free(scratch);
+    free(memory);
     sg_tensor_release(&x);
     sg_tensor_release(&dy);
     SG_FREE(dw);

@@ -117,25 +117,27 @@ static void free_layer(layer *l) {
 static int run_pass(const layer *l, const sg_machine *m, const sg_support *support,
                     enum sg_conv_pass_kind kind, const float *weights, sg_conv_pass pass) {
     sg_conv_bytes bytes = sg_conv_choose(m, &l->shape, support, kind)->bytes(m, &l->shape, support, 1);
-    float *packed;
+    float *packed, *scratch;
     assert_int_equal(SG_NEW(&packed, bytes.packed / sizeof *packed), SG_OK);
-    assert_int_equal(SG_NEW(&pass.scratch, bytes.scratch / sizeof *packed), SG_OK);
+    size_t all = sg_conv_scratch_bytes(bytes.shared, bytes.own, m->threads);
+    assert_int_equal(SG_NEW(&scratch, all / sizeof *scratch), SG_OK);
+    pass.scratch = sg_conv_lay_scratch(scratch, bytes.shared, bytes.own);
     pass.weights = weights;
     pass.packed = packed;
     int status = sg_conv_prepare(l->conv, kind, weights, packed);
     if (status == SG_OK) status = sg_conv_run(l->conv, kind, &pass);
     free(packed);
-    free(pass.scratch);
+    free(scratch);
     return status;
 }
 
 static void a_pass_without_its_memory_is_refused(void **state) {
     layer l = make_layer(state, sg_check_conv_shape(2, 3, 1, 1, 1, 1, 0, 2, 2));
     float scratch[1];
-    sg_conv_pass forward = {.blocks = 1, .x = &l.x, .y = &l.y, .scratch = scratch};
+    sg_conv_pass forward = {.blocks = 1, .x = &l.x, .y = &l.y, .scratch.own = scratch};
     assert_int_equal(sg_conv_run(l.conv, SG_CONV_FORWARD, &forward), SG_INTERNAL);
     assert_message("pass 0 runs without weights, or without what sg_conv_prepare makes of them");
-    forward.scratch = NULL;
+    forward.scratch.own = NULL;
     assert_int_equal(sg_conv_run(l.conv, SG_CONV_FORWARD, &forward), SG_INTERNAL);
     assert_message("pass 0 runs without scratch");
     free_layer(&l);

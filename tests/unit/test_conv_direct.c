@@ -230,7 +230,7 @@ static void memory_estimates_count_the_packed_weights(void **state) {
     for (int kind = 0; kind < SG_CONV_WEIGHT_GRADIENT; kind++)
         assert_in_range(m->variant->direct[kind].bytes(m, &shape, &dense, 8).packed,
                         dense.count * sizeof(float), 16 << 20);
-    assert_in_range(m->variant->direct[SG_CONV_WEIGHT_GRADIENT].bytes(m, &shape, &dense, 8).scratch, 1 << 16,
+    assert_in_range(m->variant->direct[SG_CONV_WEIGHT_GRADIENT].bytes(m, &shape, &dense, 8).own, 1 << 16,
                     16 << 20);
 }
 
