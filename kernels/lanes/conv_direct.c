@@ -11,6 +11,7 @@
 #include <omp.h>
 
 #include "kernels/lanes/conv_direct.h"
+#include "kernels/lanes/share.h"
 #include "kernels/lanes/tables.h"
 #include "kernels/memory.h"
 
@@ -39,8 +40,7 @@ typedef struct direct_part {
     int rows, columns;
     int out_row, out_column, in_row, in_column;
     int tap_row, tap_column;
-    size_t packed;     /* offset of its weights, in floats: [group][panel][k][rows of the micro-kernel] */
-    size_t first_item; /* of the present run */
+    size_t packed; /* offset of its weights, in floats: [group][panel][k][rows of the micro-kernel] */
 } direct_part;
 
 typedef struct direct {
@@ -54,7 +54,7 @@ typedef struct direct {
     int chunks; /* pieces of the panels, at least */
     int parts;
     direct_part *part;
-    size_t scratch_size; /* floats per thread */
+    sg_queue *queue; /* [parts][threads], of the present run */
 } direct;
 
 /* Taps and pixels of one dimension of a part of the data gradient. */
@@ -161,9 +161,9 @@ static int create(void **state, const sg_machine *machine, const sg_conv_shape *
     *state = NULL;
     SG_TRY(SG_NEW(&d, 1));
     describe(d, machine, shape, transposed);
-    d->scratch_size = scratch_size(d);
     int status;
     if ((status = SG_AT(SG_NEW(&d->part, (size_t)d->parts)))) goto done;
+    if ((status = SG_AT(SG_NEW(&d->queue, (size_t)d->parts * (size_t)machine->threads)))) goto done;
     if (transposed)
         describe_data_gradient(d);
     else
@@ -196,6 +196,7 @@ void SG_VARIANT(sg_conv_direct_destroy)(void **state) {
     if (state == NULL || *state == NULL) return;
     direct *d = *state;
     SG_FREE(d->part);
+    SG_FREE(d->queue);
     SG_FREE(d);
     *state = NULL;
 }
@@ -210,7 +211,8 @@ static sg_conv_bytes bytes(const sg_machine *machine, const sg_conv_shape *shape
     describe(&d, machine, shape, transposed);
     return (sg_conv_bytes){.packed = packed_size(&d) * sizeof(float),
                            .own = scratch_size(&d) * sizeof(float),
-                           .state = (size_t)d.parts * sizeof *d.part};
+                           .state = (size_t)d.parts *
+                                    (sizeof *d.part + (size_t)machine->threads * sizeof *d.queue)};
 }
 
 sg_conv_bytes SG_VARIANT(sg_conv_direct_bytes_forward)(const sg_machine *machine, const sg_conv_shape *shape,
@@ -459,17 +461,20 @@ static void run_item(const direct_run *r, const direct_part *p, size_t item, int
     tell(r, p, first, end, low, high);
 }
 
-/* Numbers the pieces of work; returns how many there are. */
-static size_t count_items(direct *d, int blocks, int chunks) {
-    size_t items = 0;
-    for (int i = 0; i < d->parts; i++) {
-        direct_part *p = &d->part[i];
-        p->first_item = items;
-        size_t columns = (size_t)blocks * (size_t)p->rows * (size_t)p->columns;
-        size_t ranges = (columns + (size_t)item_columns(d) - 1) / (size_t)item_columns(d);
-        items += ranges * (size_t)d->shape.groups * (size_t)chunks;
-    }
-    return items;
+/* Pieces of work of a part. */
+static size_t count_items(const direct *d, const direct_part *p, int blocks, int chunks) {
+    size_t columns = (size_t)blocks * (size_t)p->rows * (size_t)p->columns;
+    size_t ranges = (columns + (size_t)item_columns(d) - 1) / (size_t)item_columns(d);
+    return ranges * (size_t)d->shape.groups * (size_t)chunks;
+}
+
+/* Into how many pieces the panels are cut, so that there is work for all threads. */
+static int count_chunks(const direct *d, int blocks) {
+    size_t wanted = d->machine->threads > 1 ? (size_t)d->machine->threads * ITEMS_PER_THREAD : 1, items = 0;
+    for (int i = 0; i < d->parts; i++) items += count_items(d, &d->part[i], blocks, d->chunks);
+    if (items == 0 || items >= wanted) return d->chunks;
+    size_t chunks = (wanted * (size_t)d->chunks + items - 1) / items;
+    return chunks < (size_t)d->panels ? (int)chunks : d->panels;
 }
 
 int SG_VARIANT(sg_conv_direct_run)(void *state, const sg_conv_pass *pass) {
@@ -482,23 +487,18 @@ int SG_VARIANT(sg_conv_direct_run)(void *state, const sg_conv_pass *pass) {
                     .packed = pass->packed,
                     .accumulate = d->transposed && pass->accumulate,
                     .follower = pass->follower,
-                    .chunks = d->chunks};
-    size_t wanted = d->machine->threads > 1 ? (size_t)d->machine->threads * ITEMS_PER_THREAD : 1;
-    size_t items = count_items(d, pass->blocks, d->chunks);
-    if (items > 0 && items < wanted) {
-        size_t chunks = (wanted * (size_t)d->chunks + items - 1) / items;
-        r.chunks = chunks < (size_t)d->panels ? (int)chunks : d->panels;
-        items = count_items(d, pass->blocks, r.chunks);
-    }
-#pragma omp parallel num_threads(d->machine->threads)
+                    .chunks = count_chunks(d, pass->blocks)};
+    int threads = d->machine->threads;
+    for (int i = 0; i < d->parts; i++)
+        sg_fill_queues(d->queue + i * threads, count_items(d, &d->part[i], pass->blocks, r.chunks), threads);
+#pragma omp parallel num_threads(threads)
     {
-        float *scratch = sg_conv_own(&pass->scratch, omp_get_thread_num());
-        int part = 0;
-#pragma omp for schedule(monotonic : dynamic)
-        for (size_t item = 0; item < items; item++) {
-            while (part + 1 < d->parts && d->part[part + 1].first_item <= item) part++;
-            run_item(&r, &d->part[part], item - d->part[part].first_item, pass->blocks, scratch);
-        }
+        int member = omp_get_thread_num();
+        float *scratch = sg_conv_own(&pass->scratch, member);
+        size_t item;
+        for (int i = 0; i < d->parts; i++)
+            while (sg_take(d->queue + i * threads, member, threads, &item))
+                run_item(&r, &d->part[i], item, pass->blocks, scratch);
     }
     return SG_OK;
 }

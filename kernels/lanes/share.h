@@ -2,6 +2,8 @@
 #ifndef SG_SHARE_H
 #define SG_SHARE_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /* from..to, `to` excluded. */
@@ -12,6 +14,33 @@ typedef struct sg_span {
 /* Contiguous shares of n items: that of member i of `members`. */
 static inline sg_span sg_share(size_t n, int member, int members) {
     return (sg_span){n * (size_t)member / (size_t)members, n * ((size_t)member + 1) / (size_t)members};
+}
+
+/* What is left of a member's share, on a cache line of its own. */
+typedef struct sg_queue {
+    _Alignas(64) atomic_size_t next;
+    size_t to;
+} sg_queue;
+
+/* queue[members] becomes the shares of n items. */
+static inline void sg_fill_queues(sg_queue *queue, size_t n, int members) {
+    for (int member = 0; member < members; member++) {
+        sg_span share = sg_share(n, member, members);
+        atomic_store_explicit(&queue[member].next, share.from, memory_order_relaxed);
+        queue[member].to = share.to;
+    }
+}
+
+/* The next item for a member: of its own share, which its caches know from layer to layer, then of what
+ * others have left. False when all are taken. */
+static inline bool sg_take(sg_queue *queue, int member, int members, size_t *item) {
+    for (int i = 0; i < members; i++) {
+        sg_queue *q = &queue[(member + i) % members];
+        if (atomic_load_explicit(&q->next, memory_order_relaxed) >= q->to) continue;
+        *item = atomic_fetch_add_explicit(&q->next, 1, memory_order_relaxed);
+        if (*item < q->to) return true;
+    }
+    return false;
 }
 
 #endif
