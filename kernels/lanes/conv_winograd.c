@@ -43,7 +43,7 @@ typedef struct winograd {
     int panels;         /* of ukernel.rows outputs */
     bool large;         /* weights: packed while the pass runs */
     int batch;          /* panels that a thread has at once where weights are large, else all */
-    int group;          /* most tiles of a group: of a thread's or, where weights are large, of all */
+    int group;          /* most tiles of a group: a thread's or, with large weights, of all threads */
     size_t packed_step; /* floats from a position to the next in packed weights: all, or a thread's */
     float *zero;        /* a pixel of zeros */
 } winograd;

@@ -1,5 +1,5 @@
 /* The transforms of F(4x4, 3x3) with stride 2 and of its weight gradient. */
-#include "kernels/lanes/conv_winograd_stride2.h"
+#include "kernels/lanes/conv_winograd_form4s2.h"
 
 enum { TILE = 4, PATCH = 9, STEP = 8, SIDE = 9, WEIGHT_SIDE = 6 };
 

@@ -1,6 +1,6 @@
 /* The transforms of the data gradient of F(4x4, 3x3) with stride 2: 8 x 8 of dx out of 5 x 5 of dy. In one
  * dimension dx[2i] = w1 dy[i] and dx[2i+1] = w2 dy[i] + w0 dy[i+1]. */
-#include "kernels/lanes/conv_winograd_stride2.h"
+#include "kernels/lanes/conv_winograd_form4s2.h"
 
 enum { TILE = 8, PATCH = 5, STEP = 4, SIDE = 9, WEIGHT_SIDE = 6 };
 

@@ -1,6 +1,6 @@
 /* F(4, 2), a filter of two taps, in one dimension, on the points 0, 1, -1, 2 and infinity. */
-#ifndef SG_CONV_WINOGRAD_STRIDE2_H
-#define SG_CONV_WINOGRAD_STRIDE2_H
+#ifndef SG_CONV_WINOGRAD_FORM4S2_H
+#define SG_CONV_WINOGRAD_FORM4S2_H
 
 #include "kernels/lanes/conv_winograd.h"
 
