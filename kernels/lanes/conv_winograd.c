@@ -27,7 +27,7 @@ enum {
     LARGE_WEIGHTS_BYTES = 4 << 20, /* transformed weights from which on they are large, */
     LARGE_GROUP_BYTES = 8 << 20,   /* then the transformed inputs of a group, */
     LARGE_GROUP_TILES = 64,
-    BATCH_BYTES = 2 << 20, /* and the transformed weights that a thread has at once */
+    BATCH_BYTES = 1 << 20, /* and the transformed weights that a thread has at once: L2 */
     PACK_STEPS = 16,
     PACK_STRIDE = PACK_STEPS * WINOGRAD_MOST_ROWS
 };
