@@ -87,8 +87,8 @@ static bool usable(const sg_conv_algorithm *algorithm, const sg_machine *machine
     return algorithm->name != NULL && algorithm->supports(machine, shape);
 }
 
-/* The output of a 3x3, stride 1, padding 1 convolution has its input's size, so the data gradient has the
- * same tiles as the forward pass. */
+/* With padding 1 the output has its input's size, or half of it, rounded up, at stride 2, where the data
+ * gradient's tiles are twice as large: it has the same tiles as the forward pass. */
 static bool suits_winograd(const sg_conv_shape *s) {
     return s->kernel_height == 3 && s->kernel_width == 3 && s->stride <= 2 && s->padding == 1 &&
            s->groups == 1 && s->in_channels >= WINOGRAD_CHANNELS && s->out_channels >= WINOGRAD_CHANNELS;

@@ -12,7 +12,7 @@
 
 #define SG_CONV_WINOGRAD4 SG_WINOGRAD_TABLE(winograd4, sg_winograd_supports)
 #define SG_CONV_WINOGRAD2 SG_WINOGRAD_TABLE(winograd2, sg_winograd_supports)
-#define SG_CONV_WINOGRAD4_STRIDE2 SG_WINOGRAD_TABLE(winograd4s2, sg_winograd_stride2_supports)
+#define SG_CONV_WINOGRAD4S2 SG_WINOGRAD_TABLE(winograd4s2, sg_winograd_stride2_supports)
 #define SG_LAYERS SG_LAYER_TABLE
 #define SG_PEAK SG_PEAK_TABLE
 

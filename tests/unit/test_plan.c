@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <cmocka.h>
 
 #include "pipeline/plan.h"
@@ -533,48 +532,8 @@ static void every_stage_is_printed(void **state) {
     sg_plan_destroy(&plan);
 }
 
-static void digest_of_a_file(void **state) {
-    (void)state;
-    char path[] = "/tmp/signet-digest-XXXXXX", one[33], two[33];
-    int file = mkstemp(path);
-    assert_true(file >= 0);
-    assert_int_equal(write(file, "sign", 4), 4);
-    assert_int_equal(sg_plan_file_digest(path, one), SG_OK);
-    assert_int_equal(write(file, "s", 1), 1);
-    assert_int_equal(sg_plan_file_digest(path, two), SG_OK);
-    close(file);
-    unlink(path);
-    assert_int_equal(strlen(one), 32);
-    assert_string_not_equal(one, two);
-    assert_int_equal(sg_plan_file_digest(path, two), SG_NOINPUT);
-}
-
-/* Folders for networks of ImageNet's size are reckoned as ImageNet, others as Tiny-ImageNet. */
-static void folders_are_reckoned_by_their_size(void **state) {
-    (void)state;
-    static const struct {
-        const char *text;
-        int side;
-        size_t train, test;
-    } expected[] = {{"data = { kind = \"folder\"; path = \"x\"; augment = \"resized_crop\"; size = 224; };",
-                     224, 1281167, 50000},
-                    {"data = { kind = \"folder\"; path = \"x\"; };", 64, 100000, 10000}};
-    for (int i = 0; i < 2; i++) {
-        sg_run_config *config;
-        sg_plan_case_facts facts;
-        assert_int_equal(sg_config_parse(&config, "test.cfg", expected[i].text, NULL, 0), SG_OK);
-        assert_int_equal(sg_plan_assume_facts(&config->cases[0], &facts), SG_OK);
-        assert_int_equal(facts.height, expected[i].side);
-        assert_int_equal(facts.width, expected[i].side);
-        assert_int_equal(facts.train_samples, expected[i].train);
-        assert_int_equal(facts.test_samples, expected[i].test);
-        sg_config_destroy(&config);
-    }
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(folders_are_reckoned_by_their_size),
         cmocka_unit_test(small_plan_has_these_stages),
         cmocka_unit_test(parents_come_first),
         cmocka_unit_test(ids_are_unique_relative_paths),
@@ -608,7 +567,6 @@ int main(void) {
         cmocka_unit_test(chains_add_up_to_the_longest_path),
         cmocka_unit_test(cost_counts_samples_and_epochs),
         cmocka_unit_test(every_stage_is_printed),
-        cmocka_unit_test(digest_of_a_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
