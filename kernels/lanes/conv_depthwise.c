@@ -7,6 +7,7 @@
  * input pixel modulo the stride) has a filter of its own, made of the positions that reach it. */
 #include "kernels/lanes/simd.h"
 
+#include "kernels/lanes/ahead.h"
 #include "kernels/lanes/conv_depthwise.h"
 #include "kernels/lanes/steps.h"
 #include "kernels/memory.h"
@@ -33,11 +34,13 @@ typedef struct state {
 typedef struct strip {
     const float *in;
     float *out;
-    ptrdiff_t in_row, in_pixel, in_column, out_column; /* of the filter; of the strip */
-    int height, width;                                 /* of the filter */
+    ptrdiff_t in_row, in_pixel, in_column; /* of the filter; of the strip */
+    ptrdiff_t out_row, out_column;
+    int height, width; /* of the filter */
     const float *weights, *bias;
     int first, last;
     bool add;
+    sg_ahead *ahead_in, *ahead_out;
 } strip;
 
 /* height, width, columns and together (vectors of a lane row summed at once) are constants where this is
@@ -49,6 +52,8 @@ static inline __attribute__((always_inline)) void sum_strip(const strip *t, cons
     const ptrdiff_t in_row = t->in_row, in_pixel = t->in_pixel;
     const sg_steps step = sg_steps_of(t->in_column, columns);
     for (int channel = t->first; channel < t->last; channel++) {
+        sg_ahead_fetch(t->ahead_in);
+        sg_ahead_fetch(t->ahead_out);
         sg_vec initial = sg_splat(t->bias != NULL ? t->bias[channel] : 0.0f);
         for (int slice = 0; slice < SG_ROW; slice += together) {
             const float *in = t->in + channel * SG_LANES + slice * SG_WIDTH;
@@ -103,6 +108,78 @@ static const strip_function strips[FILTER_KINDS][MOST_COLUMNS] = {
     {strip_any_1, strip_any_2, strip_any_3, strip_any_4, strip_any_5, strip_any_6, strip_any_7, strip_any_8},
 };
 
+#if SG_VECTOR_BYTES == 64
+/* Two rows of a strip for a filter of 3 x 3 at stride 1. There are registers enough to load each pixel once
+ * for all the sums that it is part of; each takes its products in the same order as above. */
+static inline __attribute__((always_inline)) void sum_pair(const strip *t, const int columns) {
+    const float *weights = t->weights + (ptrdiff_t)t->first * 9;
+    const ptrdiff_t in_row = t->in_row, out_row = t->out_row, out_column = t->out_column;
+    const sg_steps step = sg_steps_of(t->in_pixel, 5);
+    for (int channel = t->first; channel < t->last; channel++, weights += 9) {
+        sg_ahead_fetch(t->ahead_in);
+        sg_ahead_fetch(t->ahead_out);
+        for (int slice = 0; slice < SG_ROW; slice++) {
+            const float *in = t->in + channel * SG_LANES + slice * SG_WIDTH;
+            float *out = t->out + channel * SG_LANES + slice * SG_WIDTH;
+            sg_vec initial = sg_splat(t->bias != NULL ? t->bias[channel] : 0.0f);
+            sg_vec w[9], sum[2][MOST_COLUMNS];
+#pragma GCC unroll 9
+            for (int i = 0; i < 9; i++) w[i] = sg_splat(weights[i]);
+#pragma GCC unroll 2
+            for (int o = 0; o < 2; o++)
+#pragma GCC unroll 8
+                for (int c = 0; c < columns; c++)
+                    sum[o][c] = t->add ? sg_load(out + o * out_row + c * out_column) : initial;
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) {
+                const float *p = in + i * in_row;
+                SG_OPAQUE(p);
+                const float *four = p + step.by[4], *eight = four + step.by[4];
+#pragma GCC unroll 10
+                for (int j = 0; j < columns + 2; j++) {
+                    sg_vec x = sg_load(j < 8 ? sg_steps_at(&step, p, four, j) : eight + (j - 8) * step.by[1]);
+#pragma GCC unroll 2
+                    for (int o = 0; o < 2; o++)
+#pragma GCC unroll 3
+                        for (int s = 0; s < 3; s++) {
+                            int r = i - o, c = j - s;
+                            if (r >= 0 && r < 3 && c >= 0 && c < columns)
+                                sum[o][c] = sg_fma(w[r * 3 + s], x, sum[o][c]);
+                        }
+                }
+            }
+#pragma GCC unroll 2
+            for (int o = 0; o < 2; o++)
+#pragma GCC unroll 8
+                for (int c = 0; c < columns; c++) sg_store(out + o * out_row + c * out_column, sum[o][c]);
+        }
+    }
+}
+
+#define PAIR(columns)                                                                                        \
+    static void pair_##columns(const strip *t) { sum_pair(t, columns); }
+/* clang-format off */
+PAIR(1) PAIR(2) PAIR(3) PAIR(4) PAIR(5) PAIR(6) PAIR(7) PAIR(8)
+    /* clang-format on */
+    static const strip_function pairs[MOST_COLUMNS] = {pair_1, pair_2, pair_3, pair_4,
+                                                       pair_5, pair_6, pair_7, pair_8};
+#endif
+
+static int most_rows(const filter *f, int stride) {
+    return SG_VECTOR_BYTES == 64 && f->height == 3 && f->width == 3 && stride == 1 ? 2 : 1;
+}
+
+static strip_function function_of(const filter *f, int rows, int columns) {
+#if SG_VECTOR_BYTES == 64
+    if (rows == 2) return pairs[columns - 1];
+#endif
+    (void)rows;
+    int kind = f->height == 3 && f->width == 3   ? FILTER_3
+               : f->height == 5 && f->width == 5 ? FILTER_5
+                                                 : FILTER_ANY;
+    return strips[kind][columns - 1];
+}
+
 static int lower(int a, int b) { return a < b ? a : b; }
 static int higher(int a, int b) { return a > b ? a : b; }
 
@@ -112,18 +189,29 @@ typedef struct side {
     ptrdiff_t block, row, column;
 } side;
 
-static void sum_rows(const filter *f, const strip *whole, side in, side out, int rows, int columns) {
-    int kind = f->height == 3 && f->width == 3   ? FILTER_3
-               : f->height == 5 && f->width == 5 ? FILTER_5
-                                                 : FILTER_ANY;
-    int count = (columns + MOST_COLUMNS - 1) / MOST_COLUMNS, least = columns / count, wider = columns % count;
+static int first_channel(int channels, int part, int parts) {
+    return (int)((int64_t)channels * part / parts);
+}
+
+/* Piece i of the work: its first pixel's first channel. */
+static float *piece_of(side s, int channels, int i, int parts) {
+    return s.data + i / parts * s.block + first_channel(channels, i % parts, parts) * SG_LANES;
+}
+
+static int count_strips(int columns) { return (columns + MOST_COLUMNS - 1) / MOST_COLUMNS; }
+
+/* in and out: block 0 is the piece's own. */
+static void sum_rows(const filter *f, const strip *whole, side in, side out, int rows, int columns,
+                     int most) {
+    int count = count_strips(columns), least = columns / count, wider = columns % count;
     strip t = *whole;
-    for (int row = 0; row < rows; row++) {
+    for (int row = 0; row < rows; row += most) {
+        int taken_rows = lower(most, rows - row);
         t.in = in.data + row * in.row;
         t.out = out.data + row * out.row;
         for (int i = 0; i < count; i++) {
             int taken = least + (i < wider);
-            strips[kind][taken - 1](&t);
+            function_of(f, taken_rows, taken)(&t);
             t.in += taken * in.column;
             t.out += taken * out.column;
         }
@@ -141,6 +229,7 @@ static void sum_phase(const state *s, const filter *f, const sg_conv_pass *pass,
     strip t = {.in_row = (ptrdiff_t)read->row,
                .in_pixel = (ptrdiff_t)read->pixel,
                .in_column = in.column,
+               .out_row = out.row,
                .out_column = out.column,
                .height = f->height,
                .width = f->width,
@@ -153,16 +242,32 @@ static void sum_phase(const state *s, const filter *f, const sg_conv_pass *pass,
     int parts =
         higher((channels + fitting - 1) / fitting, (PIECES * s->threads + blocks - 1) / higher(blocks, 1));
     parts = lower(parts, channels);
+    int stride = s->data ? 1 : s->shape.stride, most = most_rows(f, stride);
+    int pieces = blocks * parts, tiles = (rows + most - 1) / most * count_strips(columns);
+    sg_area area_in = {t.in_row, t.in_pixel, (rows - 1) * stride + f->height,
+                       (columns - 1) * stride + f->width, (most - 1) * stride + f->height};
+    sg_area area_out = {out.row, out.column, rows, columns, most};
 #pragma omp parallel for schedule(static) num_threads(s->threads)
-    for (int i = 0; i < blocks * parts; i++) {
+    for (int i = 0; i < pieces; i++) {
         int block = i / parts, part = i % parts;
         strip own = t;
-        own.first = (int)((int64_t)channels * part / parts);
-        own.last = (int)((int64_t)channels * (part + 1) / parts);
+        own.first = first_channel(channels, part, parts);
+        own.last = first_channel(channels, part + 1, parts);
+        int count = own.last - own.first;
+        const float *next_in = NULL, *next_out = NULL;
+        if (i + 1 < pieces) {
+            next_in = piece_of(in, channels, i + 1, parts);
+            next_out = piece_of(out, channels, i + 1, parts);
+        }
+        sg_ahead ahead_in = sg_ahead_of(&area_in, piece_of(in, channels, i, parts), next_in, count, tiles);
+        sg_ahead ahead_out =
+            sg_ahead_of(&area_out, piece_of(out, channels, i, parts), next_out, count, tiles);
+        own.ahead_in = &ahead_in;
+        own.ahead_out = &ahead_out;
         side from = in, to = out;
         from.data += block * in.block;
         to.data += block * out.block;
-        sum_rows(f, &own, from, to, rows, columns);
+        sum_rows(f, &own, from, to, rows, columns, most);
         for (int row = 0; row < rows; row++)
             sg_follow(pass->follower, block, first_row + row * row_step,
                       (size_t)columns * (size_t)(own.last - own.first));

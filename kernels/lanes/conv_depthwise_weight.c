@@ -8,6 +8,7 @@
 
 #include <omp.h>
 
+#include "kernels/lanes/ahead.h"
 #include "kernels/lanes/conv_depthwise.h"
 #include "kernels/lanes/row_sums.h"
 #include "kernels/lanes/steps.h"
@@ -26,11 +27,13 @@ typedef struct state {
 } state;
 
 typedef struct strip {
-    const float *in, *dy;                             /* channel 0 of the strip's first pixel */
-    ptrdiff_t in_row, in_pixel, in_column, dy_column; /* of the filter; of the strip */
-    int height, width;                                /* of the filter */
+    const float *in, *dy;                  /* channel 0 of the strip's first pixel */
+    ptrdiff_t in_row, in_pixel, in_column; /* of the filter; of the strip */
+    ptrdiff_t dy_row, dy_column;
+    int height, width; /* of the filter */
     int first, last;
     float *sums;
+    sg_ahead *ahead_in, *ahead_dy;
 } strip;
 
 /* height, width and columns are constants where this is inlined, but for filters of unusual size. */
@@ -43,6 +46,8 @@ static inline __attribute__((always_inline)) void sum_strip(const strip *t, cons
     const sg_steps step = sg_steps_of(t->in_column, columns);
     for (int channel = t->first, last = t->last; channel < last;
          channel++, sums += height * width * SG_LANES) {
+        sg_ahead_fetch(t->ahead_in);
+        sg_ahead_fetch(t->ahead_dy);
         for (int slice = 0; slice < SG_LANES; slice += SG_WIDTH) {
             const float *in = first_in + channel * SG_LANES + slice,
                         *dy = first_dy + channel * SG_LANES + slice;
@@ -81,15 +86,91 @@ static const strip_function strips[FILTER_KINDS][MOST_COLUMNS] = {
     {strip_any_1, strip_any_2, strip_any_3, strip_any_4, strip_any_5, strip_any_6, strip_any_7, strip_any_8},
 };
 
-/* The sums of channels first..last over one block. */
-static void sum_block(const state *s, const sg_conv_pass *pass, int block, int first, int last, float *sums) {
+#if SG_VECTOR_BYTES == 64
+/* Two rows of a strip for a filter of 3 x 3 at stride 1. There are registers enough to load each pixel once
+ * for all the sums that it is part of; each takes its products in the same order as above. */
+static inline __attribute__((always_inline)) void sum_pair(const strip *t, const int columns) {
+    float *sums = t->sums;
+    const float *first_in = t->in, *first_dy = t->dy;
+    const ptrdiff_t in_row = t->in_row, dy_row = t->dy_row, dy_column = t->dy_column;
+    const sg_steps step = sg_steps_of(t->in_pixel, 5);
+    for (int channel = t->first, last = t->last; channel < last; channel++, sums += 9 * SG_LANES) {
+        sg_ahead_fetch(t->ahead_in);
+        sg_ahead_fetch(t->ahead_dy);
+        for (int slice = 0; slice < SG_LANES; slice += SG_WIDTH) {
+            const float *in = first_in + channel * SG_LANES + slice,
+                        *dy = first_dy + channel * SG_LANES + slice;
+            sg_vec sum[9], gradient[2][MOST_COLUMNS];
+#pragma GCC unroll 9
+            for (int i = 0; i < 9; i++) sum[i] = sg_load(sums + slice + i * SG_LANES);
+#pragma GCC unroll 2
+            for (int o = 0; o < 2; o++)
+#pragma GCC unroll 8
+                for (int c = 0; c < columns; c++) gradient[o][c] = sg_load(dy + o * dy_row + c * dy_column);
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) {
+                const float *p = in + i * in_row;
+                SG_OPAQUE(p);
+                const float *four = p + step.by[4], *eight = four + step.by[4];
+#pragma GCC unroll 10
+                for (int j = 0; j < columns + 2; j++) {
+                    sg_vec x = sg_load(j < 8 ? sg_steps_at(&step, p, four, j) : eight + (j - 8) * step.by[1]);
+#pragma GCC unroll 2
+                    for (int o = 0; o < 2; o++)
+#pragma GCC unroll 3
+                        for (int s = 0; s < 3; s++) {
+                            int r = i - o, c = j - s;
+                            if (r >= 0 && r < 3 && c >= 0 && c < columns)
+                                sum[r * 3 + s] = sg_fma(gradient[o][c], x, sum[r * 3 + s]);
+                        }
+                }
+            }
+#pragma GCC unroll 9
+            for (int i = 0; i < 9; i++) sg_store(sums + slice + i * SG_LANES, sum[i]);
+        }
+    }
+}
+
+#define PAIR(columns)                                                                                        \
+    static void pair_##columns(const strip *t) { sum_pair(t, columns); }
+/* clang-format off */
+PAIR(1) PAIR(2) PAIR(3) PAIR(4) PAIR(5) PAIR(6) PAIR(7) PAIR(8)
+    /* clang-format on */
+    static const strip_function pairs[MOST_COLUMNS] = {pair_1, pair_2, pair_3, pair_4,
+                                                       pair_5, pair_6, pair_7, pair_8};
+#endif
+
+static int most_rows(const sg_conv_shape *s) {
+    return SG_VECTOR_BYTES == 64 && s->kernel_height == 3 && s->kernel_width == 3 && s->stride == 1 ? 2 : 1;
+}
+
+static strip_function function_of(const sg_conv_shape *s, int rows, int columns) {
+#if SG_VECTOR_BYTES == 64
+    if (rows == 2) return pairs[columns - 1];
+#endif
+    (void)rows;
+    int height = s->kernel_height, width = s->kernel_width;
+    int kind = height == 3 && width == 3 ? FILTER_3 : height == 5 && width == 5 ? FILTER_5 : FILTER_ANY;
+    return strips[kind][columns - 1];
+}
+
+/* The first pixels that a strip reads and multiplies with, channel 0. */
+static const float *strip_in(const state *s, const sg_tensor *x, int block, int row, int column) {
+    int stride = s->shape.stride, padding = s->shape.padding;
+    return sg_tensor_at(x, block, row * stride - padding, column * stride - padding);
+}
+
+/* The sums of channels first..last over one block, the one before next_block, which may be -1. */
+static void sum_block(const state *s, const sg_conv_pass *pass, int block, int next_block, int first,
+                      int last, float *sums) {
     const sg_conv_shape *shape = &s->shape;
     const sg_tensor *x = pass->x, *dy = pass->dy;
     int height = shape->kernel_height, width = shape->kernel_width, stride = shape->stride;
-    int kind = height == 3 && width == 3 ? FILTER_3 : height == 5 && width == 5 ? FILTER_5 : FILTER_ANY;
+    int rows = shape->out_height, most = most_rows(shape), tiles = (rows + most - 1) / most;
     strip t = {.in_row = (ptrdiff_t)x->row,
                .in_pixel = (ptrdiff_t)x->pixel,
                .in_column = stride * (ptrdiff_t)x->pixel,
+               .dy_row = (ptrdiff_t)dy->row,
                .dy_column = (ptrdiff_t)dy->pixel,
                .height = height,
                .width = width,
@@ -101,10 +182,25 @@ static void sum_block(const state *s, const sg_conv_pass *pass, int block, int f
     int least = shape->out_width / count, wider = shape->out_width % count;
     for (int i = 0, column = 0, taken; i < count; i++, column += taken) {
         taken = least + (i < wider);
-        for (int row = 0; row < shape->out_height; row++) {
-            t.in = sg_tensor_at(x, block, row * stride - shape->padding, column * stride - shape->padding);
+        sg_area in = {t.in_row, t.in_pixel, (rows - 1) * stride + height, (taken - 1) * stride + width,
+                      (most - 1) * stride + height};
+        sg_area gradients = {t.dy_row, t.dy_column, rows, taken, most};
+        int then = i + 1 < count ? block : next_block, there = i + 1 < count ? column + taken : 0;
+        const float *next_in = NULL, *next_dy = NULL;
+        if (then >= 0) {
+            next_in = strip_in(s, x, then, 0, there) + first * SG_LANES;
+            next_dy = sg_tensor_at(dy, then, 0, there) + first * SG_LANES;
+        }
+        sg_ahead ahead_in = sg_ahead_of(&in, strip_in(s, x, block, 0, column) + first * SG_LANES, next_in,
+                                        last - first, tiles);
+        sg_ahead ahead_dy = sg_ahead_of(&gradients, sg_tensor_at(dy, block, 0, column) + first * SG_LANES,
+                                        next_dy, last - first, tiles);
+        t.ahead_in = &ahead_in;
+        t.ahead_dy = &ahead_dy;
+        for (int row = 0; row < rows; row += most) {
+            t.in = strip_in(s, x, block, row, column);
             t.dy = sg_tensor_at(dy, block, row, column);
-            strips[kind][taken - 1](&t);
+            function_of(shape, row + most <= rows ? most : 1, taken)(&t);
         }
     }
 }
@@ -115,7 +211,7 @@ static void sum_piece(const state *s, const sg_conv_pass *pass, int first, int l
     size_t count = (size_t)(last - first) * (size_t)(s->shape.kernel_height * s->shape.kernel_width);
     float *top = numbers;
     for (int i = 0; i < pass->blocks; i++) {
-        sum_block(s, pass, s->leaf[i], first, last, sums);
+        sum_block(s, pass, s->leaf[i], i + 1 < pass->blocks ? s->leaf[i + 1] : -1, first, last, sums);
         sg_row_sums(sums, count, top);
         for (int m = 0; m < s->merges[i]; m++) {
             top -= s->most;
