@@ -188,12 +188,9 @@ static void endless_scans_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(truncated_images_are_refused),
-        TEST(damaged_images_are_refused),
-        TEST(what_is_no_image_is_refused),
-        TEST(bombs_are_refused),
-        TEST(texts_in_a_png_are_not_unfolded),
-        TEST(endless_scans_are_refused),
+        TEST(truncated_images_are_refused),    TEST(damaged_images_are_refused),
+        TEST(what_is_no_image_is_refused),     TEST(bombs_are_refused),
+        TEST(texts_in_a_png_are_not_unfolded), TEST(endless_scans_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
