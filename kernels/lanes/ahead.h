@@ -1,7 +1,8 @@
-/* Fetches what a kernel will soon read or write into L2, a few lines at every call, in the order of addresses.
+/* Fetches what a kernel will soon read or write into L2, a few lines at every call, in the order of
+ * addresses.
  *
- * For a kernel that takes channel after channel of a tile of pixels and so moves along dozens of streams: where
- * its tensors are larger than L2, it waits for memory otherwise. Fetching into L1 does not help. */
+ * For a kernel that takes channel after channel of a tile of pixels and so moves along dozens of streams:
+ * where its tensors are larger than L2, it waits for memory otherwise. Fetching into L1 does not help. */
 #ifndef SG_AHEAD_H
 #define SG_AHEAD_H
 
@@ -9,7 +10,10 @@
 
 #include "kernels/lanes/simd.h"
 
-enum { SG_LINE = 64 / sizeof(float), SG_LINES = SG_LANES / SG_LINE }; /* floats of a line; lines of a lane row */
+enum {
+    SG_LINE = 64 / sizeof(float),
+    SG_LINES = SG_LANES / SG_LINE
+}; /* floats of a line; lines of a lane row */
 
 /* The pixels of one piece of work. */
 typedef struct sg_area {

@@ -14,10 +14,11 @@
 #include "kernels/tree.h"
 
 /* A micro-kernel call sums over PIXELS pixels: the x panel takes 16 KiB of L1 (at 16 lanes). A tile of dw has
- * at most TILE_SUMS sums, which sets how often a transposed panel is used. The sums' order depends on PIXELS
- * and the tree alone. */
-enum { PIXELS = 256 / SG_LANES, TILE_SUMS = 24576, TILE_ROWS = 256, TILE_COLUMNS = 256 };
-enum { ITEMS_PER_THREAD = 2 };
+ * at most TILE_SUMS sums, a part of L2, which sets how often a transposed panel is used. The sums' order
+ * depends on PIXELS and the tree alone. */
+enum { PIXELS = 256 / SG_LANES, TILE_SUMS = 49152, TILE_ROWS = 256, TILE_COLUMNS = 256 };
+/* Of transposing a row panel and a column panel, as parts of their product. */
+static const double ROW_COST = 0.4, COLUMN_COST = 0.7;
 enum { TILE_COLUMN_PANELS = TILE_COLUMNS / SG_LANES, AHEAD = 3 /* pixels to prefetch */ };
 
 typedef struct weight_gradient {
@@ -38,20 +39,25 @@ typedef struct weight_gradient {
 static int min_int(int a, int b) { return a < b ? a : b; }
 static int divide_up(int a, int b) { return (a + b - 1) / b; }
 
-/* Enough pieces for the threads; their number changes no sum. */
+/* About the time that the threads take with so many tiles, in multiplications of a panel by a panel. */
+static double cost_of(const weight_gradient *g, int down, int across) {
+    int threads = g->machine->threads, tiles = g->shape.groups * down * across;
+    double rows = divide_up(g->row_panels, down), columns = divide_up(g->column_panels, across);
+    return divide_up(tiles, threads) * (rows * columns + ROW_COST * rows + COLUMN_COST * columns);
+}
+
+/* The cheapest tiles that are small enough; no sum depends on them. */
 static void choose_tiles(weight_gradient *g) {
     int rows = g->machine->ukernel.rows;
     int most_columns = min_int(TILE_COLUMN_PANELS, g->column_panels);
     int most_rows = min_int(TILE_ROWS, TILE_SUMS / (most_columns * SG_LANES)) / rows;
     most_rows = min_int(most_rows > 0 ? most_rows : 1, g->row_panels);
-    int down = divide_up(g->row_panels, most_rows), across = divide_up(g->column_panels, most_columns);
-    int wanted = g->machine->threads > 1 ? g->machine->threads * ITEMS_PER_THREAD : 1;
-    while (g->shape.groups * down * across < wanted && (down < g->row_panels || across < g->column_panels))
-        if (down < g->row_panels &&
-            (g->row_panels / down >= g->column_panels / across || across == g->column_panels))
-            down++;
-        else
-            across++;
+    int least_down = divide_up(g->row_panels, most_rows);
+    int least_across = divide_up(g->column_panels, most_columns);
+    int threads = g->machine->threads, down = least_down, across = least_across;
+    for (int d = least_down; d <= min_int(g->row_panels, least_down * threads * 2); d++)
+        for (int a = least_across; a <= min_int(g->column_panels, least_across * threads * 2); a++)
+            if (cost_of(g, d, a) < cost_of(g, down, across)) down = d, across = a;
     g->tile_rows = divide_up(g->row_panels, down);
     g->tile_columns = divide_up(g->column_panels, across);
 }
