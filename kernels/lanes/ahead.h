@@ -10,10 +10,11 @@
 
 #include "kernels/lanes/simd.h"
 
-enum {
-    SG_LINE = 64 / sizeof(float),
-    SG_LINES = SG_LANES / SG_LINE
-}; /* floats of a line; lines of a lane row */
+/* Floats of a line, lines of a lane row. */
+enum { SG_LINE = 64 / sizeof(float), SG_LINES = SG_LANES / SG_LINE };
+
+/* Tensors, read and written together, of fewer bytes are not worth it. */
+enum { SG_AHEAD_BYTES = 8 << 20 };
 
 /* The pixels of one piece of work. */
 typedef struct sg_area {
@@ -33,9 +34,9 @@ typedef struct sg_ahead {
 } sg_ahead;
 
 /* data and next: the first pixel's first channel of the piece and of the one that follows, or NULL. The walk
- * takes one call for each channel of each tile. */
+ * takes so many calls. */
 static inline sg_ahead sg_ahead_of(const sg_area *area, const float *data, const float *next, int channels,
-                                   int tiles) {
+                                   int calls) {
     int lead = area->lead < area->rows ? area->lead : area->rows, width = channels * SG_LINES;
     return (sg_ahead){.area = area,
                       .line = data + lead * area->row,
@@ -45,7 +46,7 @@ static inline sg_ahead sg_ahead_of(const sg_area *area, const float *data, const
                       .pixels = area->pixels,
                       .rows = area->rows - lead,
                       .lead = next != NULL ? lead : 0,
-                      .step = (area->rows * area->pixels * SG_LINES + tiles - 1) / tiles};
+                      .step = (area->rows * area->pixels * width + calls - 1) / calls};
 }
 
 static __attribute__((noinline)) void sg_ahead_fetch(sg_ahead *a) {

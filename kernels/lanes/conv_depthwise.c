@@ -259,9 +259,10 @@ static void sum_phase(const state *s, const filter *f, const sg_conv_pass *pass,
             next_in = piece_of(in, channels, i + 1, parts);
             next_out = piece_of(out, channels, i + 1, parts);
         }
-        sg_ahead ahead_in = sg_ahead_of(&area_in, piece_of(in, channels, i, parts), next_in, count, tiles);
+        sg_ahead ahead_in =
+            sg_ahead_of(&area_in, piece_of(in, channels, i, parts), next_in, count, count * tiles);
         sg_ahead ahead_out =
-            sg_ahead_of(&area_out, piece_of(out, channels, i, parts), next_out, count, tiles);
+            sg_ahead_of(&area_out, piece_of(out, channels, i, parts), next_out, count, count * tiles);
         own.ahead_in = &ahead_in;
         own.ahead_out = &ahead_out;
         side from = in, to = out;

@@ -192,9 +192,9 @@ static void sum_block(const state *s, const sg_conv_pass *pass, int block, int n
             next_dy = sg_tensor_at(dy, then, 0, there) + first * SG_LANES;
         }
         sg_ahead ahead_in = sg_ahead_of(&in, strip_in(s, x, block, 0, column) + first * SG_LANES, next_in,
-                                        last - first, tiles);
+                                        last - first, (last - first) * tiles);
         sg_ahead ahead_dy = sg_ahead_of(&gradients, sg_tensor_at(dy, block, 0, column) + first * SG_LANES,
-                                        next_dy, last - first, tiles);
+                                        next_dy, last - first, (last - first) * tiles);
         t.ahead_in = &ahead_in;
         t.ahead_dy = &ahead_dy;
         for (int row = 0; row < rows; row += most) {

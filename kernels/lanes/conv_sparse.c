@@ -6,6 +6,7 @@
  * threads. */
 #include "kernels/lanes/simd.h"
 
+#include "kernels/lanes/ahead.h"
 #include "kernels/lanes/conv_sparse.h"
 #include "kernels/lanes/steps.h"
 #include "kernels/memory.h"
@@ -35,8 +36,9 @@ typedef struct tile {
     const uint32_t *start;                              /* of this phase and chunk, by row */
     const int32_t *offset, *row_offset;
     const float *value, *bias;
-    int first, last; /* rows */
-    bool add;        /* to what is there already */
+    int first, last;                /* rows */
+    bool add;                       /* to what is there already */
+    sg_ahead *ahead_in, *ahead_out; /* the former NULL: nothing is fetched ahead */
 } tile;
 
 /* lines, columns and together (vectors of a lane row summed at once) are constants where this is inlined. */
@@ -49,6 +51,10 @@ static inline __attribute__((always_inline)) void sum_tile(const tile *t, const 
     const sg_steps step = sg_steps_of(t->in_column, columns);
     for (int row = t->first; row < t->last; row++) {
         size_t begin = t->start[row], end = t->start[row + 1];
+        if (t->ahead_in != NULL) {
+            sg_ahead_fetch(t->ahead_in);
+            sg_ahead_fetch(t->ahead_out);
+        }
         if (begin == end && t->add) continue;
         for (int slice = 0; slice < SG_ROW; slice += together) {
             const float *in = t->in + slice * SG_WIDTH;
@@ -177,16 +183,42 @@ static grid make_grid(axis blocks, axis height, axis width) {
     return g;
 }
 
+/* What is fetched ahead: with a pixel that is written, the furthest that is read for it. */
+typedef struct fetching {
+    bool on;
+    ptrdiff_t furthest; /* floats from the pixel that offsets count from */
+    int channels;       /* of what is read */
+} fetching;
+
+/* Where a piece begins; the one behind the last is only fetched. */
+static ptrdiff_t piece_in(const grid *g, int piece) {
+    return piece / g->groups * g->outer.in + piece % g->groups * g->group * g->line.in;
+}
+static ptrdiff_t piece_out(const grid *g, int piece) {
+    return piece / g->groups * g->outer.out + piece % g->groups * g->group * g->line.out;
+}
+
 /* All tiles of one piece: rows first..last of a group of lines, all columns, all chunks. */
-static void sum_piece(const state *s, const grid *g, tile t, int phase, int outer, int group) {
+static void sum_piece(const state *s, const grid *g, const fetching *f, tile t, int phase, int piece) {
     const sg_sparse *a = s->sparse;
-    int first_line = group * g->group, lines = lower(g->group, g->line.count - first_line);
-    const float *in = t.in + outer * g->outer.in + first_line * g->line.in;
-    float *out = t.out + outer * g->outer.out + first_line * g->line.out;
+    int lines = lower(g->group, g->line.count - piece % g->groups * g->group), rows = t.last - t.first;
+    const float *in = t.in + piece_in(g, piece), *next_in = t.in + piece_in(g, piece + 1);
+    float *out = t.out + piece_out(g, piece), *next_out = t.out + piece_out(g, piece + 1);
     const uint32_t *start = a->start + (size_t)phase * (size_t)a->chunks * (size_t)a->rows;
     bool add = t.add;
     for (int i = 0, columns; i < g->column_tiles; i++) {
         columns = g->columns + (i < g->wider);
+        if (i + 1 < g->column_tiles) {
+            next_in = in + columns * g->column.in;
+            next_out = out + columns * g->column.out;
+        }
+        sg_area read = {g->line.in, g->column.in, lines, columns, 0};
+        sg_area written = {g->line.out, g->column.out, lines, columns, 0};
+        sg_ahead ahead_in = sg_ahead_of(&read, next_in + f->furthest, NULL, f->channels, rows * a->chunks);
+        sg_ahead ahead_out =
+            sg_ahead_of(&written, next_out + a->row_offset[t.first], NULL, rows, rows * a->chunks);
+        t.ahead_in = f->on ? &ahead_in : NULL;
+        t.ahead_out = &ahead_out;
         for (int line = 0, taken; line < lines; line += taken) {
             taken = lines - line;
             while (tiles[columns - 1][taken - 1] == NULL) taken--;
@@ -199,8 +231,8 @@ static void sum_piece(const state *s, const grid *g, tile t, int phase, int oute
                 t.add = true;
             }
         }
-        in += columns * g->column.in;
-        out += columns * g->column.out;
+        in = next_in;
+        out = next_out;
     }
 }
 
@@ -216,10 +248,10 @@ static void tell(sg_follower *follower, const grid *g, int outer, int group, int
                       (size_t)together * (size_t)channels);
 }
 
-/* in and out point at the pixels that (0, 0) of this phase reads from and writes to, the latter in first_row.
- */
+/* in and out point at the pixels that (0, 0) of this phase reads from and writes to, the latter in first_row;
+ * furthest: floats from the former to the last pixel that it reads. */
 static void sum_phase(const state *s, int phase, const sg_conv_pass *pass, const float *in, float *out,
-                      axis blocks, axis height, axis width, int first_row) {
+                      axis blocks, axis height, axis width, int first_row, ptrdiff_t furthest) {
     const sg_sparse *a = s->sparse;
     if (height.count <= 0 || width.count <= 0) return;
     grid g = make_grid(blocks, height, width);
@@ -235,6 +267,10 @@ static void sum_phase(const state *s, int phase, const sg_conv_pass *pass, const
               .bias = a->transposed ? NULL : pass->bias,
               .add = a->transposed && pass->accumulate};
     sg_follower *follower = a->linear ? NULL : pass->follower; /* its rows are no channels */
+    const sg_tensor *from = a->transposed ? pass->dy : pass->x, *to = a->transposed ? pass->dx : pass->y;
+    size_t bytes = (from->block + to->block) * (size_t)pass->blocks * sizeof(float);
+    fetching f = {
+        .on = !a->linear && bytes >= SG_AHEAD_BYTES, .furthest = furthest, .channels = from->channels};
     int tasks = g.outer.count * g.groups;
     int parts = lower(a->rows, (PIECES * s->threads + tasks - 1) / tasks);
 #pragma omp parallel for schedule(static) num_threads(s->threads)
@@ -243,7 +279,7 @@ static void sum_phase(const state *s, int phase, const sg_conv_pass *pass, const
         int task = i / parts, part = i % parts;
         own.first = (int)((int64_t)a->rows * part / parts);
         own.last = (int)((int64_t)a->rows * (part + 1) / parts);
-        sum_piece(s, &g, own, phase, task / g.groups, task % g.groups);
+        sum_piece(s, &g, &f, own, phase, task);
         tell(follower, &g, task / g.groups, task % g.groups, first_row, own.last - own.first);
     }
 }
@@ -259,7 +295,9 @@ int SG_VARIANT(sg_conv_sparse_run_forward)(void *opaque, const sg_conv_pass *pas
     axis height = {shape->out_height, stride * (ptrdiff_t)pass->x->row, (ptrdiff_t)pass->y->row, 0, 1};
     axis width = {shape->out_width, stride * (ptrdiff_t)pass->x->pixel, (ptrdiff_t)pass->y->pixel, 0, 0};
     sum_phase(s, 0, pass, sg_tensor_at(pass->x, 0, -shape->padding, -shape->padding), pass->y->data, blocks,
-              height, width, 0);
+              height, width, 0,
+              (shape->kernel_height - 1) * (ptrdiff_t)pass->x->row +
+                  (shape->kernel_width - 1) * (ptrdiff_t)pass->x->pixel);
     return SG_OK;
 }
 
@@ -272,7 +310,7 @@ int SG_VARIANT(sg_conv_sparse_run_data)(void *opaque, const sg_conv_pass *pass) 
     axis blocks = {pass->blocks, (ptrdiff_t)pass->dy->block, (ptrdiff_t)pass->dx->block, 1, 0};
     if (a->linear) { /* one output pixel; every input value is a row */
         axis one = {1, 0, 0, 0, 0};
-        sum_phase(s, 0, pass, pass->dy->data, pass->dx->data, blocks, one, one, 0);
+        sum_phase(s, 0, pass, pass->dy->data, pass->dx->data, blocks, one, one, 0, 0);
         return SG_OK;
     }
     int stride = shape->stride;
@@ -282,7 +320,10 @@ int SG_VARIANT(sg_conv_sparse_run_data)(void *opaque, const sg_conv_pass *pass) 
                        stride * (ptrdiff_t)pass->dx->row, 0, stride};
         axis width = {sg_sparse_phase_size(a, shape->in_width, x), (ptrdiff_t)pass->dy->pixel,
                       stride * (ptrdiff_t)pass->dx->pixel, 0, 0};
-        sum_phase(s, phase, pass, pass->dy->data, sg_tensor_at(pass->dx, 0, y, x), blocks, height, width, y);
+        ptrdiff_t furthest = (y + shape->padding) / stride * (ptrdiff_t)pass->dy->row +
+                             (x + shape->padding) / stride * (ptrdiff_t)pass->dy->pixel;
+        sum_phase(s, phase, pass, pass->dy->data, sg_tensor_at(pass->dx, 0, y, x), blocks, height, width, y,
+                  furthest);
     }
     return SG_OK;
 }

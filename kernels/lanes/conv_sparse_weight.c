@@ -12,6 +12,7 @@
 
 #include <omp.h>
 
+#include "kernels/lanes/ahead.h"
 #include "kernels/lanes/conv_sparse.h"
 #include "kernels/lanes/row_sums.h"
 #include "kernels/lanes/steps.h"
@@ -49,6 +50,7 @@ typedef struct group {
     size_t from_step;
     float *to;
     int first, last;
+    sg_ahead *ahead_in, *ahead_dy; /* the former NULL: nothing is fetched ahead */
 } group;
 
 /* lines, columns and groups (one below the other) are constants where this is inlined. */
@@ -65,6 +67,10 @@ static inline __attribute__((always_inline)) void sum_groups(const group *t, con
     for (int row = t->first, last = t->last; row < last; row++) {
         size_t begin = start[row], end = start[row + 1];
         const float *dy = t->dy + t->row_offset[row];
+        if (t->ahead_in != NULL) {
+            sg_ahead_fetch(t->ahead_in);
+            sg_ahead_fetch(t->ahead_dy);
+        }
         for (int slice = 0; slice < SG_LANES; slice += SG_WIDTH) {
             sg_vec gradient[GROUPS * GROUP_PIXELS];
 #pragma GCC unroll 16
@@ -136,6 +142,16 @@ static const int lines_of[MOST_COLUMNS] = {8, 4, 2, 2, 1, 1, 1, 1};
 static int lower(int a, int b) { return a < b ? a : b; }
 static int higher(int a, int b) { return a > b ? a : b; }
 
+/* Channels first..first+count-1 of the input are what a piece reads. */
+static void channels_of(const sg_sparse *a, const piece *work, int *first, int *count) {
+    int groups = a->shape.groups, of_group = a->shape.in_channels / groups, rows = a->rows / groups;
+    *first = work->chunk * a->chunk;
+    *count = lower(a->chunk, of_group - *first);
+    if (groups == 1) return;
+    *first = work->first / rows * of_group;
+    *count = (work->last - 1) / rows * of_group + of_group - *first;
+}
+
 /* The sums of one piece over one block. */
 static void sum_block(const state *s, const piece *work, const sg_conv_pass *pass, int block, float *sums) {
     static const float zeros[SG_LANES] __attribute__((aligned(64)));
@@ -165,6 +181,11 @@ static void sum_block(const state *s, const piece *work, const sg_conv_pass *pas
                .last = work->last};
     const float *in = sg_tensor_at(x, block, -shape->padding, -shape->padding),
                 *gradient = sg_tensor_at(dy, block, 0, 0);
+    int first_channel, channels, rows = work->last - work->first;
+    channels_of(a, work, &first_channel, &channels);
+    bool ahead = (x->block + dy->block) * (size_t)pass->blocks * sizeof(float) >= SG_AHEAD_BYTES;
+    ptrdiff_t furthest = (shape->kernel_height - 1) * (ptrdiff_t)x->row +
+                         (shape->kernel_width - 1) * (ptrdiff_t)x->pixel + first_channel * SG_LANES;
     int strips = (width + MOST_COLUMNS - 1) / MOST_COLUMNS, least = width / strips, wider = width % strips;
     for (int i = 0; i < strips; i++) {
         int columns = least + (i < wider), lines = lines_of[columns - 1];
@@ -172,12 +193,20 @@ static void sum_block(const state *s, const piece *work, const sg_conv_pass *pas
             t.in = in + line * in_line;
             t.dy = gradient + line * dy_line;
             taken = lower(lines, height - line);
-            if (taken == lines && height - line >= GROUPS * lines) {
-                taken = GROUPS * lines;
+            bool whole = taken == lines && height - line >= GROUPS * lines;
+            if (whole) taken = GROUPS * lines;
+            int below = lower(taken, height - line - taken);
+            sg_area read = {in_line, in_column, below, columns, 0},
+                    multiplied = {dy_line, dy_column, below, columns, 0};
+            sg_ahead ahead_in = sg_ahead_of(&read, t.in + taken * in_line + furthest, NULL, channels, rows);
+            sg_ahead ahead_dy = sg_ahead_of(&multiplied, t.dy + taken * dy_line + a->row_offset[work->first],
+                                            NULL, rows, rows);
+            t.ahead_in = ahead && below > 0 ? &ahead_in : NULL;
+            t.ahead_dy = &ahead_dy;
+            if (whole)
                 full[columns - 1](&t);
-            } else {
+            else
                 partial[columns - 1][taken - 1](&t);
-            }
             t.from = sums;
             t.from_step = SG_LANES;
         }
