@@ -6,15 +6,22 @@
 #ifndef SG_AHEAD_H
 #define SG_AHEAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "kernels/lanes/simd.h"
+#include "kernels/tensor.h"
 
 /* Floats of a line, lines of a lane row. */
 enum { SG_LINE = 64 / sizeof(float), SG_LINES = SG_LANES / SG_LINE };
 
-/* Tensors, read and written together, of fewer bytes are not worth it. */
-enum { SG_AHEAD_BYTES = 8 << 20 };
+/* Two tensors of so many bytes together leave the threads' L2. */
+enum { SG_AHEAD_BYTES = 4 << 20 };
+
+/* Whether a pass over `blocks` blocks of two tensors is worth fetching for. */
+static inline bool sg_ahead_pays(const sg_tensor *a, const sg_tensor *b, int blocks) {
+    return (a->block + b->block) * (size_t)blocks * sizeof(float) >= SG_AHEAD_BYTES;
+}
 
 /* The pixels of one piece of work. */
 typedef struct sg_area {
@@ -30,13 +37,13 @@ typedef struct sg_ahead {
     const float *line, *next;
     int width;               /* lines of a pixel */
     int lines, pixels, rows; /* left of the pixel, of the row, before the next piece */
-    int lead, step;          /* rows of the next piece; lines to fetch at a call */
+    int lead, step;          /* rows of the next piece; lines to fetch at a call, 0: none at all */
 } sg_ahead;
 
 /* data and next: the first pixel's first channel of the piece and of the one that follows, or NULL. The walk
- * takes so many calls. */
+ * takes so many calls; they do nothing unless it pays. */
 static inline sg_ahead sg_ahead_of(const sg_area *area, const float *data, const float *next, int channels,
-                                   int calls) {
+                                   int calls, bool pays) {
     int lead = area->lead < area->rows ? area->lead : area->rows, width = channels * SG_LINES;
     return (sg_ahead){.area = area,
                       .line = data + lead * area->row,
@@ -46,10 +53,10 @@ static inline sg_ahead sg_ahead_of(const sg_area *area, const float *data, const
                       .pixels = area->pixels,
                       .rows = area->rows - lead,
                       .lead = next != NULL ? lead : 0,
-                      .step = (area->rows * area->pixels * width + calls - 1) / calls};
+                      .step = pays ? (area->rows * area->pixels * width + calls - 1) / calls : 0};
 }
 
-static __attribute__((noinline)) void sg_ahead_fetch(sg_ahead *a) {
+static __attribute__((noinline)) void sg_ahead_lines(sg_ahead *a) {
     for (int left = a->step; left > 0;) {
         if (a->rows == 0) {
             if (a->lead == 0) return;
@@ -70,6 +77,11 @@ static __attribute__((noinline)) void sg_ahead_fetch(sg_ahead *a) {
         a->pixels = a->area->pixels;
         a->rows--;
     }
+}
+
+/* One call of the walk. */
+static inline void sg_ahead_fetch(sg_ahead *a) {
+    if (a->step > 0) sg_ahead_lines(a);
 }
 
 #endif

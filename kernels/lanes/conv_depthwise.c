@@ -244,6 +244,7 @@ static void sum_phase(const state *s, const filter *f, const sg_conv_pass *pass,
     parts = lower(parts, channels);
     int stride = s->data ? 1 : s->shape.stride, most = most_rows(f, stride);
     int pieces = blocks * parts, tiles = (rows + most - 1) / most * count_strips(columns);
+    bool pays = sg_ahead_pays(read, s->data ? pass->dx : pass->y, blocks);
     sg_area area_in = {t.in_row, t.in_pixel, (rows - 1) * stride + f->height,
                        (columns - 1) * stride + f->width, (most - 1) * stride + f->height};
     sg_area area_out = {out.row, out.column, rows, columns, most};
@@ -260,9 +261,9 @@ static void sum_phase(const state *s, const filter *f, const sg_conv_pass *pass,
             next_out = piece_of(out, channels, i + 1, parts);
         }
         sg_ahead ahead_in =
-            sg_ahead_of(&area_in, piece_of(in, channels, i, parts), next_in, count, count * tiles);
+            sg_ahead_of(&area_in, piece_of(in, channels, i, parts), next_in, count, count * tiles, pays);
         sg_ahead ahead_out =
-            sg_ahead_of(&area_out, piece_of(out, channels, i, parts), next_out, count, count * tiles);
+            sg_ahead_of(&area_out, piece_of(out, channels, i, parts), next_out, count, count * tiles, pays);
         own.ahead_in = &ahead_in;
         own.ahead_out = &ahead_out;
         side from = in, to = out;

@@ -180,6 +180,7 @@ static void sum_block(const state *s, const sg_conv_pass *pass, int block, int n
     memset(sums, 0, (size_t)(last - first) * (size_t)(height * width) * SG_LANES * sizeof *sums);
     int count = (shape->out_width + MOST_COLUMNS - 1) / MOST_COLUMNS;
     int least = shape->out_width / count, wider = shape->out_width % count;
+    bool pays = sg_ahead_pays(x, dy, pass->blocks);
     for (int i = 0, column = 0, taken; i < count; i++, column += taken) {
         taken = least + (i < wider);
         sg_area in = {t.in_row, t.in_pixel, (rows - 1) * stride + height, (taken - 1) * stride + width,
@@ -192,9 +193,9 @@ static void sum_block(const state *s, const sg_conv_pass *pass, int block, int n
             next_dy = sg_tensor_at(dy, then, 0, there) + first * SG_LANES;
         }
         sg_ahead ahead_in = sg_ahead_of(&in, strip_in(s, x, block, 0, column) + first * SG_LANES, next_in,
-                                        last - first, (last - first) * tiles);
+                                        last - first, (last - first) * tiles, pays);
         sg_ahead ahead_dy = sg_ahead_of(&gradients, sg_tensor_at(dy, block, 0, column) + first * SG_LANES,
-                                        next_dy, last - first, (last - first) * tiles);
+                                        next_dy, last - first, (last - first) * tiles, pays);
         t.ahead_in = &ahead_in;
         t.ahead_dy = &ahead_dy;
         for (int row = 0; row < rows; row += most) {

@@ -36,9 +36,9 @@ typedef struct tile {
     const uint32_t *start;                              /* of this phase and chunk, by row */
     const int32_t *offset, *row_offset;
     const float *value, *bias;
-    int first, last;                /* rows */
-    bool add;                       /* to what is there already */
-    sg_ahead *ahead_in, *ahead_out; /* the former NULL: nothing is fetched ahead */
+    int first, last; /* rows */
+    bool add;        /* to what is there already */
+    sg_ahead *ahead_in, *ahead_out;
 } tile;
 
 /* lines, columns and together (vectors of a lane row summed at once) are constants where this is inlined. */
@@ -51,10 +51,8 @@ static inline __attribute__((always_inline)) void sum_tile(const tile *t, const 
     const sg_steps step = sg_steps_of(t->in_column, columns);
     for (int row = t->first; row < t->last; row++) {
         size_t begin = t->start[row], end = t->start[row + 1];
-        if (t->ahead_in != NULL) {
-            sg_ahead_fetch(t->ahead_in);
-            sg_ahead_fetch(t->ahead_out);
-        }
+        sg_ahead_fetch(t->ahead_in);
+        sg_ahead_fetch(t->ahead_out);
         if (begin == end && t->add) continue;
         for (int slice = 0; slice < SG_ROW; slice += together) {
             const float *in = t->in + slice * SG_WIDTH;
@@ -185,7 +183,7 @@ static grid make_grid(axis blocks, axis height, axis width) {
 
 /* What is fetched ahead: with a pixel that is written, the furthest that is read for it. */
 typedef struct fetching {
-    bool on;
+    bool pays;
     ptrdiff_t furthest; /* floats from the pixel that offsets count from */
     int channels;       /* of what is read */
 } fetching;
@@ -214,10 +212,11 @@ static void sum_piece(const state *s, const grid *g, const fetching *f, tile t, 
         }
         sg_area read = {g->line.in, g->column.in, lines, columns, 0};
         sg_area written = {g->line.out, g->column.out, lines, columns, 0};
-        sg_ahead ahead_in = sg_ahead_of(&read, next_in + f->furthest, NULL, f->channels, rows * a->chunks);
+        sg_ahead ahead_in =
+            sg_ahead_of(&read, next_in + f->furthest, NULL, f->channels, rows * a->chunks, f->pays);
         sg_ahead ahead_out =
-            sg_ahead_of(&written, next_out + a->row_offset[t.first], NULL, rows, rows * a->chunks);
-        t.ahead_in = f->on ? &ahead_in : NULL;
+            sg_ahead_of(&written, next_out + a->row_offset[t.first], NULL, rows, rows * a->chunks, f->pays);
+        t.ahead_in = &ahead_in;
         t.ahead_out = &ahead_out;
         for (int line = 0, taken; line < lines; line += taken) {
             taken = lines - line;
@@ -268,9 +267,9 @@ static void sum_phase(const state *s, int phase, const sg_conv_pass *pass, const
               .add = a->transposed && pass->accumulate};
     sg_follower *follower = a->linear ? NULL : pass->follower; /* its rows are no channels */
     const sg_tensor *from = a->transposed ? pass->dy : pass->x, *to = a->transposed ? pass->dx : pass->y;
-    size_t bytes = (from->block + to->block) * (size_t)pass->blocks * sizeof(float);
-    fetching f = {
-        .on = !a->linear && bytes >= SG_AHEAD_BYTES, .furthest = furthest, .channels = from->channels};
+    fetching f = {.pays = !a->linear && sg_ahead_pays(from, to, pass->blocks),
+                  .furthest = furthest,
+                  .channels = from->channels};
     int tasks = g.outer.count * g.groups;
     int parts = lower(a->rows, (PIECES * s->threads + tasks - 1) / tasks);
 #pragma omp parallel for schedule(static) num_threads(s->threads)

@@ -50,7 +50,7 @@ typedef struct group {
     size_t from_step;
     float *to;
     int first, last;
-    sg_ahead *ahead_in, *ahead_dy; /* the former NULL: nothing is fetched ahead */
+    sg_ahead *ahead_in, *ahead_dy;
 } group;
 
 /* lines, columns and groups (one below the other) are constants where this is inlined. */
@@ -67,10 +67,8 @@ static inline __attribute__((always_inline)) void sum_groups(const group *t, con
     for (int row = t->first, last = t->last; row < last; row++) {
         size_t begin = start[row], end = start[row + 1];
         const float *dy = t->dy + t->row_offset[row];
-        if (t->ahead_in != NULL) {
-            sg_ahead_fetch(t->ahead_in);
-            sg_ahead_fetch(t->ahead_dy);
-        }
+        sg_ahead_fetch(t->ahead_in);
+        sg_ahead_fetch(t->ahead_dy);
         for (int slice = 0; slice < SG_LANES; slice += SG_WIDTH) {
             sg_vec gradient[GROUPS * GROUP_PIXELS];
 #pragma GCC unroll 16
@@ -183,7 +181,7 @@ static void sum_block(const state *s, const piece *work, const sg_conv_pass *pas
                 *gradient = sg_tensor_at(dy, block, 0, 0);
     int first_channel, channels, rows = work->last - work->first;
     channels_of(a, work, &first_channel, &channels);
-    bool ahead = (x->block + dy->block) * (size_t)pass->blocks * sizeof(float) >= SG_AHEAD_BYTES;
+    bool pays = sg_ahead_pays(x, dy, pass->blocks);
     ptrdiff_t furthest = (shape->kernel_height - 1) * (ptrdiff_t)x->row +
                          (shape->kernel_width - 1) * (ptrdiff_t)x->pixel + first_channel * SG_LANES;
     int strips = (width + MOST_COLUMNS - 1) / MOST_COLUMNS, least = width / strips, wider = width % strips;
@@ -198,10 +196,11 @@ static void sum_block(const state *s, const piece *work, const sg_conv_pass *pas
             int below = lower(taken, height - line - taken);
             sg_area read = {in_line, in_column, below, columns, 0},
                     multiplied = {dy_line, dy_column, below, columns, 0};
-            sg_ahead ahead_in = sg_ahead_of(&read, t.in + taken * in_line + furthest, NULL, channels, rows);
+            sg_ahead ahead_in =
+                sg_ahead_of(&read, t.in + taken * in_line + furthest, NULL, channels, rows, pays);
             sg_ahead ahead_dy = sg_ahead_of(&multiplied, t.dy + taken * dy_line + a->row_offset[work->first],
-                                            NULL, rows, rows);
-            t.ahead_in = ahead && below > 0 ? &ahead_in : NULL;
+                                            NULL, rows, rows, pays);
+            t.ahead_in = &ahead_in;
             t.ahead_dy = &ahead_dy;
             if (whole)
                 full[columns - 1](&t);

@@ -75,6 +75,14 @@ static void stride_2_writes_every_input_pixel(void **state) {
         }
 }
 
+/* Tensors beyond L2, for which lines are fetched ahead. */
+static void large_tensors_are_fetched_ahead(void **state) {
+    sg_conv_shape shapes[] = {depthwise(18, 3, 3, 1, 1, 33, 21), depthwise(18, 3, 3, 2, 1, 35, 26),
+                              depthwise(11, 5, 5, 1, 2, 30, 33)};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        sg_conv_fixture_check(*state, &shapes[i], 61, 1.0, i + 1);
+}
+
 static void many_blocks_are_summed_in_the_tree(void **state) {
     sg_conv_shape shape = depthwise(40, 3, 3, 1, 1, 4, 4);
     for (int blocks = 1; blocks <= 11; blocks += 2)
@@ -131,6 +139,7 @@ int main(void) {
         cmocka_unit_test(every_width_is_cut_into_strips),
         cmocka_unit_test(every_height_is_cut_into_pairs),
         cmocka_unit_test(stride_2_writes_every_input_pixel),
+        cmocka_unit_test(large_tensors_are_fetched_ahead),
         cmocka_unit_test(many_blocks_are_summed_in_the_tree),
         cmocka_unit_test(avx2_and_avx512_give_the_same_bits),
         cmocka_unit_test(other_groupings_are_not_supported),

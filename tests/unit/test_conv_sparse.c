@@ -57,6 +57,16 @@ static void every_width_and_height_is_tiled(void **state) {
     }
 }
 
+/* Tensors beyond L2, for which lines are fetched ahead: strides, groups, tiles that are left over. */
+static void large_tensors_are_fetched_ahead(void **state) {
+    sg_conv_shape shapes[] = {sg_check_conv_shape(12, 10, 1, 3, 3, 1, 1, 33, 35),
+                              sg_check_conv_shape(9, 14, 1, 3, 3, 2, 1, 40, 37),
+                              sg_check_conv_shape(30, 24, 1, 1, 1, 1, 0, 23, 29),
+                              sg_check_conv_shape(12, 12, 12, 3, 3, 1, 1, 33, 35)};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        sg_conv_fixture_check(*state, &shapes[i], 61, 0.1, i + 1);
+}
+
 static void single_pixels_take_their_lines_from_blocks(void **state) {
     for (int blocks = 1; blocks <= 11; blocks += 2) {
         sg_conv_shape shape = sg_check_conv_shape(23, 31, 1, 1, 1, 1, 0, 1, 1);
@@ -252,6 +262,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_shapes_agree_with_the_naive_twins),
         cmocka_unit_test(every_width_and_height_is_tiled),
+        cmocka_unit_test(large_tensors_are_fetched_ahead),
         cmocka_unit_test(single_pixels_take_their_lines_from_blocks),
         cmocka_unit_test(many_channels_are_cut_into_chunks),
         cmocka_unit_test(stride_2_writes_every_input_pixel),
