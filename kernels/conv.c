@@ -8,7 +8,10 @@
 /* Where one algorithm overtakes another: below which density sparse sums win against depthwise, direct and
  * Winograd. Results depend on these numbers through rounding, so a changed number is a changed arithmetic.
  * They stand where `signet bench algorithms` sees the curves cross. */
-static const double SPARSE_BELOW_DEPTHWISE = 0.4, SPARSE_BELOW_DIRECT = 0.6;
+static const double SPARSE_BELOW_DEPTHWISE = 0.4, SPARSE_BELOW_DIRECT = 0.48;
+/* A direct sum over few products, or for few outputs, leaves the micro-kernel idle between its loads and
+ * stores: so many of either double the density. */
+static const double FEW_PRODUCTS = 14.0;
 /* Winograd's transforms cost as much per channel as some channels of products, so with few of them it loses
  * its lead sooner; so do F(2x2,3x3) and stride 2, which save less, and the weight gradient where a block has
  * few tiles to share the way back of its sums to nine taps. */
@@ -16,10 +19,9 @@ static const double SPARSE_BELOW_WINOGRAD = 0.2, TRANSFORM_CHANNELS = 14.0, TAPS
 static const double WINOGRAD2_SOONER = 1.35, WINOGRAD4S2_SOONER = 1.8;
 /* With this few input channels a direct sum is too short for the micro-kernel: sparse at every density. */
 enum { FEW_CHANNELS = 4 };
-/* The direct weight gradient transposes both tensors first; below so many products per value transposed, that
- * costs more than the products: sparse at every density, unless there are so few pixels that adding up the
- * lanes of each weight's sum costs as much. */
-static const double WEIGHT_PRODUCTS = 56.0;
+/* The direct weight gradient transposes both tensors first; so many products per value transposed double the
+ * density, unless there are so few pixels that adding up the lanes of each weight's sum costs as much. */
+static const double SPARSE_BELOW_WEIGHT = 0.5, WEIGHT_PRODUCTS = 50.0;
 enum { WEIGHT_PIXELS = 64 };
 /* F(4x4,3x3) makes 36 products where direct sums make 144. It loses its lead where the last tiles are mostly
  * waste. */
@@ -113,10 +115,18 @@ static bool suits_winograd4s2(const sg_conv_shape *s) {
     return s->stride == 2 && WINOGRAD_GAIN * 81.0 * count_tiles(s, 4) <= direct_products(s);
 }
 
-/* Products of the weight gradient per value of x and dy that is transposed for them. */
+/* Products of a sum, or sums that a value is used for: the fewer. */
+static double fewest_products(const sg_conv_shape *s, bool forward) {
+    int in = s->in_channels / s->groups, out = s->out_channels / s->groups;
+    int products = (forward ? in : out) * s->kernel_height * s->kernel_width, sums = forward ? out : in;
+    return products < sums ? products : sums;
+}
+
+/* Products of the weight gradient per value that is transposed for them: of dy once, of x for every tap. */
 static double weight_products(const sg_conv_shape *s) {
-    double in = (double)s->in_channels / s->groups, out = (double)s->out_channels / s->groups;
-    return 2.0 * in * out / (in + out) * s->kernel_height * s->kernel_width;
+    double columns = (double)s->in_channels / s->groups * s->kernel_height * s->kernel_width;
+    double rows = (double)s->out_channels / s->groups;
+    return 2.0 * columns * rows / (columns + rows);
 }
 
 /* The density below which sparse sums win against `dense`. */
@@ -134,9 +144,10 @@ static double sparse_below(const sg_variant *v, const sg_conv_algorithm *dense, 
         return below;
     }
     if (forward && s->groups == 1 && s->in_channels <= FEW_CHANNELS) return INFINITY;
-    if (weight && s->out_height * s->out_width >= WEIGHT_PIXELS && weight_products(s) < WEIGHT_PRODUCTS)
-        return INFINITY;
-    return SPARSE_BELOW_DIRECT;
+    if (sg_conv_is_linear(s)) return SPARSE_BELOW_DIRECT;
+    if (!weight) return SPARSE_BELOW_DIRECT * (1.0 + FEW_PRODUCTS / fewest_products(s, forward));
+    bool few = s->out_height * s->out_width < WEIGHT_PIXELS;
+    return SPARSE_BELOW_WEIGHT * (few ? 1.0 : 1.0 + WEIGHT_PRODUCTS / weight_products(s));
 }
 
 const sg_conv_algorithm *sg_conv_choose(const sg_machine *machine, const sg_conv_shape *shape,

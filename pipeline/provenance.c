@@ -11,7 +11,7 @@
 #endif
 
 /* Raised whenever sg_conv_choose could pick differently or a kernel could give other bits. */
-enum { SELECTOR_VERSION = 3 };
+enum { SELECTOR_VERSION = 4 };
 
 void sg_arithmetic_text(const sg_machine *machine, char *text, size_t size) {
     snprintf(text, size, "%s %dx%d lanes %d winograd %d sparse %d selector %d%s", machine->ukernel.name,

@@ -122,17 +122,36 @@ static void one_channel_per_group_is_depthwise(void **state) {
     expect(&m, &shape, 0.41, "depthwise");
     expect(&m, &shape, 0.39, "sparse");
     sg_conv_shape multiplied = sg_check_conv_shape(96, 192, 96, 3, 3, 1, 1, 16, 16);
-    expect_pass(&m, &multiplied, NULL, SG_CONV_FORWARD, "direct");
+    expect_pass(&m, &multiplied, NULL, SG_CONV_FORWARD, "sparse");
 }
 
 static void sparse_overtakes_direct(void **state) {
     (void)state;
     sg_variant v = all_algorithms();
     sg_machine m = machine_of(&v);
-    sg_conv_shape pointwise = sg_check_conv_shape(64, 64, 1, 1, 1, 1, 0, 16, 16);
-    expect(&m, &pointwise, 0.61, "direct");
-    expect(&m, &pointwise, 0.59, "sparse");
-    expect(&m, &pointwise, 0.0, "sparse");
+    sg_conv_shape wide = sg_check_conv_shape(256, 256, 1, 1, 1, 1, 0, 16, 16);
+    expect(&m, &wide, 0.61, "direct");
+    expect(&m, &wide, 0.49, "sparse");
+    expect(&m, &wide, 0.0, "sparse");
+    sg_conv_shape linear = sg_check_conv_shape(64, 10, 1, 1, 1, 1, 0, 1, 1);
+    expect(&m, &linear, 0.52, "direct");
+    expect(&m, &linear, 0.46, "sparse");
+}
+
+static void sparse_overtakes_direct_sooner_with_few_channels(void **state) {
+    (void)state;
+    sg_variant v = all_algorithms();
+    sg_machine m = machine_of(&v);
+    const uint32_t index = 0;
+    sg_conv_shape narrow = sg_check_conv_shape(32, 192, 1, 1, 1, 1, 0, 16, 16),
+                  small = sg_check_conv_shape(32, 192, 1, 1, 1, 1, 0, 7, 7);
+    sg_support most = {.count = sg_conv_weights(&narrow) * 4 / 5, .index = &index};
+    expect_pass(&m, &narrow, &most, SG_CONV_FORWARD, "direct");
+    expect_pass(&m, &narrow, &most, SG_CONV_DATA_GRADIENT, "direct");
+    expect_pass(&m, &narrow, &most, SG_CONV_WEIGHT_GRADIENT, "sparse");
+    expect_pass(&m, &small, &most, SG_CONV_WEIGHT_GRADIENT, "direct");
+    expect(&m, &narrow, 1.0, "direct");
+    expect(&m, &narrow, 0.65, "sparse");
 }
 
 static void sparse_overtakes_winograd_sooner_with_few_channels_and_tiles(void **state) {
@@ -268,6 +287,7 @@ int main(void) {
         cmocka_unit_test(other_shapes_are_direct),
         cmocka_unit_test(one_channel_per_group_is_depthwise),
         cmocka_unit_test(sparse_overtakes_direct),
+        cmocka_unit_test(sparse_overtakes_direct_sooner_with_few_channels),
         cmocka_unit_test(sparse_overtakes_winograd_sooner_with_few_channels_and_tiles),
         cmocka_unit_test(sparse_overtakes_winograd_of_stride_2_sooner),
         cmocka_unit_test(few_channels_are_sparse_at_every_density),
