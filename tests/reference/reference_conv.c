@@ -9,8 +9,10 @@ typedef struct product {
 
 typedef void (*product_visitor)(void *context, product p);
 
-/* Visits every product of one sample pair of planes; taps that fall on the padding are left out. */
-static void visit_products(const sg_conv_shape *s, int samples, product_visitor visit, void *context) {
+/* Visits every product of one sample pair of planes; taps that fall on the padding are left out. Inlined with
+ * its visitor: tests spend most of their time here. */
+static inline __attribute__((always_inline)) void visit_products(const sg_conv_shape *s, int samples,
+                                                                 product_visitor visit, void *context) {
     int in_group = s->in_channels / s->groups, out_group = s->out_channels / s->groups;
     for (int n = 0; n < samples; n++)
         for (int o = 0; o < s->out_channels; o++)
