@@ -43,10 +43,10 @@ typedef struct strip {
     sg_ahead *ahead_in, *ahead_out;
 } strip;
 
-/* height, width, columns and together (vectors of a lane row summed at once) are constants where this is
- * inlined, but for filters of unusual size. */
+/* height, width and columns are constants where this is inlined, but for filters of unusual size. */
 static inline __attribute__((always_inline)) void sum_strip(const strip *t, const int height, const int width,
-                                                            const int columns, const int together) {
+                                                            const int columns) {
+    const int together = columns * SG_ROW <= MOST_SUMS ? SG_ROW : 1; /* vectors of a lane row */
     /* Copies: a store to the output might change *t, for all the compiler knows. */
     const float *weights = t->weights + (ptrdiff_t)t->first * height * width;
     const ptrdiff_t in_row = t->in_row, in_pixel = t->in_pixel;
@@ -88,25 +88,6 @@ static inline __attribute__((always_inline)) void sum_strip(const strip *t, cons
         weights += height * width;
     }
 }
-
-#define TOGETHER(columns) ((columns)*SG_ROW <= MOST_SUMS ? SG_ROW : 1)
-#define STRIP(columns)                                                                                       \
-    static void strip_3_##columns(const strip *t) { sum_strip(t, 3, 3, columns, TOGETHER(columns)); }        \
-    static void strip_5_##columns(const strip *t) { sum_strip(t, 5, 5, columns, TOGETHER(columns)); }        \
-    static void strip_any_##columns(const strip *t) {                                                        \
-        sum_strip(t, t->height, t->width, columns, TOGETHER(columns));                                       \
-    }
-/* clang-format off */
-STRIP(1) STRIP(2) STRIP(3) STRIP(4) STRIP(5) STRIP(6) STRIP(7) STRIP(8)
-    /* clang-format on */
-
-    typedef void (*strip_function)(const strip *t);
-enum { FILTER_3, FILTER_5, FILTER_ANY, FILTER_KINDS };
-static const strip_function strips[FILTER_KINDS][MOST_COLUMNS] = {
-    {strip_3_1, strip_3_2, strip_3_3, strip_3_4, strip_3_5, strip_3_6, strip_3_7, strip_3_8},
-    {strip_5_1, strip_5_2, strip_5_3, strip_5_4, strip_5_5, strip_5_6, strip_5_7, strip_5_8},
-    {strip_any_1, strip_any_2, strip_any_3, strip_any_4, strip_any_5, strip_any_6, strip_any_7, strip_any_8},
-};
 
 #if SG_VECTOR_BYTES == 64
 /* Two rows of a strip for a filter of 3 x 3 at stride 1. There are registers enough to load each pixel once
@@ -156,29 +137,9 @@ static inline __attribute__((always_inline)) void sum_pair(const strip *t, const
     }
 }
 
-#define PAIR(columns)                                                                                        \
-    static void pair_##columns(const strip *t) { sum_pair(t, columns); }
-/* clang-format off */
-PAIR(1) PAIR(2) PAIR(3) PAIR(4) PAIR(5) PAIR(6) PAIR(7) PAIR(8)
-    /* clang-format on */
-    static const strip_function pairs[MOST_COLUMNS] = {pair_1, pair_2, pair_3, pair_4,
-                                                       pair_5, pair_6, pair_7, pair_8};
 #endif
 
-static int most_rows(const filter *f, int stride) {
-    return SG_VECTOR_BYTES == 64 && f->height == 3 && f->width == 3 && stride == 1 ? 2 : 1;
-}
-
-static strip_function function_of(const filter *f, int rows, int columns) {
-#if SG_VECTOR_BYTES == 64
-    if (rows == 2) return pairs[columns - 1];
-#endif
-    (void)rows;
-    int kind = f->height == 3 && f->width == 3   ? FILTER_3
-               : f->height == 5 && f->width == 5 ? FILTER_5
-                                                 : FILTER_ANY;
-    return strips[kind][columns - 1];
-}
+#include "kernels/lanes/conv_depthwise_strips.h"
 
 static int lower(int a, int b) { return a < b ? a : b; }
 static int higher(int a, int b) { return a > b ? a : b; }
@@ -211,7 +172,7 @@ static void sum_rows(const filter *f, const strip *whole, side in, side out, int
         t.out = out.data + row * out.row;
         for (int i = 0; i < count; i++) {
             int taken = least + (i < wider);
-            function_of(f, taken_rows, taken)(&t);
+            function_of(f->height, f->width, taken_rows, taken)(&t);
             t.in += taken * in.column;
             t.out += taken * out.column;
         }
@@ -242,7 +203,7 @@ static void sum_phase(const state *s, const filter *f, const sg_conv_pass *pass,
     int parts =
         higher((channels + fitting - 1) / fitting, (PIECES * s->threads + blocks - 1) / higher(blocks, 1));
     parts = lower(parts, channels);
-    int stride = s->data ? 1 : s->shape.stride, most = most_rows(f, stride);
+    int stride = s->data ? 1 : s->shape.stride, most = most_rows(f->height, f->width, stride);
     int pieces = blocks * parts, tiles = (rows + most - 1) / most * count_strips(columns);
     bool pays = sg_ahead_pays(read, s->data ? pass->dx : pass->y, blocks);
     sg_area area_in = {t.in_row, t.in_pixel, (rows - 1) * stride + f->height,

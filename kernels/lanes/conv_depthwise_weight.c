@@ -70,22 +70,6 @@ static inline __attribute__((always_inline)) void sum_strip(const strip *t, cons
     }
 }
 
-#define STRIP(columns)                                                                                       \
-    static void strip_3_##columns(const strip *t) { sum_strip(t, 3, 3, columns); }                           \
-    static void strip_5_##columns(const strip *t) { sum_strip(t, 5, 5, columns); }                           \
-    static void strip_any_##columns(const strip *t) { sum_strip(t, t->height, t->width, columns); }
-/* clang-format off */
-STRIP(1) STRIP(2) STRIP(3) STRIP(4) STRIP(5) STRIP(6) STRIP(7) STRIP(8)
-    /* clang-format on */
-
-    typedef void (*strip_function)(const strip *t);
-enum { FILTER_3, FILTER_5, FILTER_ANY, FILTER_KINDS };
-static const strip_function strips[FILTER_KINDS][MOST_COLUMNS] = {
-    {strip_3_1, strip_3_2, strip_3_3, strip_3_4, strip_3_5, strip_3_6, strip_3_7, strip_3_8},
-    {strip_5_1, strip_5_2, strip_5_3, strip_5_4, strip_5_5, strip_5_6, strip_5_7, strip_5_8},
-    {strip_any_1, strip_any_2, strip_any_3, strip_any_4, strip_any_5, strip_any_6, strip_any_7, strip_any_8},
-};
-
 #if SG_VECTOR_BYTES == 64
 /* Two rows of a strip for a filter of 3 x 3 at stride 1. There are registers enough to load each pixel once
  * for all the sums that it is part of; each takes its products in the same order as above. */
@@ -131,28 +115,9 @@ static inline __attribute__((always_inline)) void sum_pair(const strip *t, const
     }
 }
 
-#define PAIR(columns)                                                                                        \
-    static void pair_##columns(const strip *t) { sum_pair(t, columns); }
-/* clang-format off */
-PAIR(1) PAIR(2) PAIR(3) PAIR(4) PAIR(5) PAIR(6) PAIR(7) PAIR(8)
-    /* clang-format on */
-    static const strip_function pairs[MOST_COLUMNS] = {pair_1, pair_2, pair_3, pair_4,
-                                                       pair_5, pair_6, pair_7, pair_8};
 #endif
 
-static int most_rows(const sg_conv_shape *s) {
-    return SG_VECTOR_BYTES == 64 && s->kernel_height == 3 && s->kernel_width == 3 && s->stride == 1 ? 2 : 1;
-}
-
-static strip_function function_of(const sg_conv_shape *s, int rows, int columns) {
-#if SG_VECTOR_BYTES == 64
-    if (rows == 2) return pairs[columns - 1];
-#endif
-    (void)rows;
-    int height = s->kernel_height, width = s->kernel_width;
-    int kind = height == 3 && width == 3 ? FILTER_3 : height == 5 && width == 5 ? FILTER_5 : FILTER_ANY;
-    return strips[kind][columns - 1];
-}
+#include "kernels/lanes/conv_depthwise_strips.h"
 
 /* The first pixels that a strip reads and multiplies with, channel 0. */
 static const float *strip_in(const state *s, const sg_tensor *x, int block, int row, int column) {
@@ -166,7 +131,7 @@ static void sum_block(const state *s, const sg_conv_pass *pass, int block, int n
     const sg_conv_shape *shape = &s->shape;
     const sg_tensor *x = pass->x, *dy = pass->dy;
     int height = shape->kernel_height, width = shape->kernel_width, stride = shape->stride;
-    int rows = shape->out_height, most = most_rows(shape), tiles = (rows + most - 1) / most;
+    int rows = shape->out_height, most = most_rows(height, width, stride), tiles = (rows + most - 1) / most;
     strip t = {.in_row = (ptrdiff_t)x->row,
                .in_pixel = (ptrdiff_t)x->pixel,
                .in_column = stride * (ptrdiff_t)x->pixel,
@@ -201,7 +166,7 @@ static void sum_block(const state *s, const sg_conv_pass *pass, int block, int n
         for (int row = 0; row < rows; row += most) {
             t.in = strip_in(s, x, block, row, column);
             t.dy = sg_tensor_at(dy, block, row, column);
-            function_of(shape, row + most <= rows ? most : 1, taken)(&t);
+            function_of(height, width, row + most <= rows ? most : 1, taken)(&t);
         }
     }
 }
