@@ -1,7 +1,7 @@
-/* Which function does a strip of the depthwise kernels. Included once by each of them, behind its `strip` and its
- *     sum_strip(strip, height, width, columns)   one row of up to MOST_COLUMNS pixels, any filter
- *     sum_pair(strip, columns)                   two rows, filter 3 x 3 at stride 1, AVX-512 alone
- * whose whole numbers are constants where they are inlined here. */
+/* Which function does a strip of the depthwise kernels. Each of them includes this once, behind its `strip`
+ * and two functions that are inlined here, with constants for their integers: sum_strip(strip, height, width,
+ * columns), a row of up to MOST_COLUMNS pixels for any filter, and, with AVX-512, sum_pair(strip, columns),
+ * two rows for a filter of 3 x 3 at stride 1. */
 #include "kernels/lanes/conv_depthwise.h"
 
 typedef void (*strip_function)(const strip *t);
@@ -16,10 +16,10 @@ STRIP(1) STRIP(2) STRIP(3) STRIP(4) STRIP(5) STRIP(6) STRIP(7) STRIP(8)
 #define PAIR(columns) static void pair_##columns(const strip *t) { sum_pair(t, columns); }
 PAIR(1) PAIR(2) PAIR(3) PAIR(4) PAIR(5) PAIR(6) PAIR(7) PAIR(8)
 #endif
-/* clang-format on */
+    /* clang-format on */
 
-/* Rows that are done together. */
-static int most_rows(int height, int width, int stride) {
+    /* Rows that are done together. */
+    static int most_rows(int height, int width, int stride) {
     return SG_VECTOR_BYTES == 64 && height == 3 && width == 3 && stride == 1 ? 2 : 1;
 }
 
