@@ -117,12 +117,49 @@ int sg_machine_create(sg_machine **machine, const char *isa, const char *blis, i
     return SG_OK;
 }
 
+static bool placed_by_user(void) {
+    static const char *const names[] = {"OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (getenv(names[i]) != NULL) return true;
+    return false;
+}
+
+/* The CPU of the set that has `before` others below it. */
+static int nth_cpu(const cpu_set_t *set, int before) {
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, set) && before-- == 0) return cpu;
+    return -1;
+}
+
+int sg_machine_bind(sg_machine *machine) {
+    cpu_set_t allowed;
+    if (machine->threads == 1 || machine->allowed != NULL || placed_by_user()) return SG_OK;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return SG_OK; /* more than a cpu_set_t holds */
+    if (CPU_COUNT(&allowed) != machine->threads) return SG_OK;
+    SG_TRY(SG_NEW(&machine->allowed, 1));
+    *machine->allowed = allowed;
+#pragma omp parallel num_threads(machine->threads)
+    {
+        cpu_set_t own;
+        CPU_ZERO(&own);
+        CPU_SET(nth_cpu(&allowed, omp_get_thread_num()), &own);
+        sched_setaffinity(0, sizeof own, &own);
+    }
+    return SG_OK;
+}
+
 void sg_machine_destroy(sg_machine **machine) {
-    if (machine != NULL) SG_FREE(*machine);
+    if (machine == NULL || *machine == NULL) return;
+    if ((*machine)->allowed != NULL) {
+#pragma omp parallel num_threads((*machine)->threads)
+        sched_setaffinity(0, sizeof(cpu_set_t), (*machine)->allowed);
+    }
+    SG_FREE((*machine)->allowed);
+    SG_FREE(*machine);
 }
 
 void sg_machine_describe(const sg_machine *machine, char *text, size_t size) {
-    snprintf(text, size, "isa %s, BLIS %s %dx%d, lanes %d, %d thread%s", machine->isa, machine->ukernel.name,
-             machine->ukernel.rows, machine->ukernel.lanes, machine->lanes, machine->threads,
-             machine->threads == 1 ? "" : "s");
+    snprintf(text, size, "isa %s, BLIS %s %dx%d, lanes %d, %d %sthread%s", machine->isa,
+             machine->ukernel.name, machine->ukernel.rows, machine->ukernel.lanes, machine->lanes,
+             machine->threads, machine->allowed != NULL ? "bound " : "", machine->threads == 1 ? "" : "s");
 }

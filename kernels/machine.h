@@ -3,6 +3,7 @@
 #ifndef SG_MACHINE_H
 #define SG_MACHINE_H
 
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -28,6 +29,7 @@ typedef struct sg_machine {
     sg_ukernel ukernel;
     int lanes;             /* samples of a block */
     int threads;           /* OpenMP threads of every parallel kernel */
+    cpu_set_t *allowed;    /* while threads are bound: where they may run otherwise; owned. NULL: not bound */
     bool winograd, sparse; /* configuration: kernels.winograd, kernels.sparse */
     char isa[16];          /* portable, avx2, avx512 */
 } sg_machine;
@@ -36,12 +38,18 @@ typedef struct sg_machine {
  * "zen3", "skx", "generic" ...); threads >= 1. Must run before BLIS's first use in the process. Turns on
  * flushing of denormals in every OpenMP thread. SG_CONFIG when this CPU cannot run what is asked. Local. */
 int sg_machine_create(sg_machine **machine, const char *isa, const char *blis, int threads);
-void sg_machine_destroy(sg_machine **machine);
+void sg_machine_destroy(sg_machine **machine); /* bound threads may run anywhere again */
+
+/* Binds each thread to a CPU of its own, where the process may run on exactly as many as it has threads: left
+ * to the system they meet on one core now and then. Does nothing where OMP_PROC_BIND, OMP_PLACES or
+ * GOMP_CPU_AFFINITY say where threads go. For processes that share their CPUs with no other. What the caller
+ * starts afterwards, threads and children, runs on its CPU. Local. */
+int sg_machine_bind(sg_machine *machine);
 
 /* Fills u with BLIS's sgemm micro-kernel for this process. SG_OK always leaves a working kernel. */
 int sg_ukernel_init(sg_ukernel *u, const struct sg_variant *variant);
 
-/* "isa avx2, BLIS zen3 6x16, lanes 16, 2 threads"; into text. */
+/* "isa avx2, BLIS zen3 6x16, lanes 16, 2 bound threads"; into text. */
 void sg_machine_describe(const sg_machine *machine, char *text, size_t size);
 
 #endif

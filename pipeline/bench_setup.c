@@ -92,12 +92,10 @@ static int make_exec(sg_bench *b, const sg_cli *cli) {
 
 int sg_bench_open(sg_bench *b, const sg_cli *cli) {
     *b = (sg_bench){0};
-    int threads, members = 1;
+    int members = 1;
     SG_TRY(sg_world_open(&b->world));
-    SG_TRY(sg_session_threads(b->world, cli->threads, &threads));
-    int status = SG_AT(sg_machine_create(&b->machine, cli->isa != NULL ? cli->isa : "auto",
-                                         cli->blis != NULL ? cli->blis : "auto", threads));
-    SG_TRY(sg_comm_agree(b->world, status));
+    SG_TRY(sg_session_machine(&b->machine, b->world, cli->isa != NULL ? cli->isa : "auto",
+                              cli->blis != NULL ? cli->blis : "auto", cli->threads));
     int samples = cli->batch > 0 ? cli->batch : USUAL_BATCH;
     int blocks = (samples + b->machine->lanes - 1) / b->machine->lanes, rank = sg_comm_rank(b->world);
     while (2 * members <= sg_comm_size(b->world) && 2 * members <= blocks) members *= 2;

@@ -6,13 +6,8 @@
 #include "pipeline/session.h"
 #include "pipeline/world.h"
 
-static int open_machine(sg_doctor *d) {
-    SG_TRY(sg_session_threads(d->world, 0, &d->threads));
-    return SG_AT(sg_comm_agree(d->world, SG_AT(sg_machine_create(&d->machine, "auto", "auto", d->threads))));
-}
-
 static int examine(sg_doctor *d) {
-    SG_TRY(open_machine(d));
+    SG_TRY(sg_session_machine(&d->machine, d->world, "auto", "auto", 0));
     SG_TRY(sg_doctor_libraries(d));
     SG_TRY(sg_doctor_ranks(d));
     SG_TRY(sg_doctor_files(d));

@@ -14,7 +14,6 @@ enum sg_finding { SG_FINE, SG_NOTE, SG_PROBLEM };
 typedef struct sg_doctor {
     sg_comm *world; /* owned, like machine */
     sg_machine *machine;
-    int threads;         /* that this rank would use */
     const char *dir;     /* where runs are to write */
     int problems, notes; /* said so far, on every rank */
 } sg_doctor;

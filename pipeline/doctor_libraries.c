@@ -72,10 +72,10 @@ static int check_blis_threads(sg_doctor *d) {
                      names[i], value);
     }
     const char *omp = getenv("OMP_NUM_THREADS");
-    if (omp != NULL && opinion.finding == SG_FINE && atoi(omp) != d->threads)
+    if (omp != NULL && opinion.finding == SG_FINE && atoi(omp) != d->machine->threads)
         sg_opine(&opinion, SG_NOTE,
                  "OMP_NUM_THREADS=%.20s has no effect on Signet, which uses %d here; set run.threads", omp,
-                 d->threads);
+                 d->machine->threads);
     return SG_AT(sg_doctor_say_worst(d, "threads", &opinion));
 }
 
@@ -97,18 +97,19 @@ static int check_openmp(sg_doctor *d) {
     int started, slow, rank, ranks;
     SG_TRY(sg_comm_node(d->world, &rank, &ranks));
     volatile float numbers[] = {1e-30f, 1e-12f}; /* not for the compiler to multiply */
-    count_threads(d->threads, numbers, &started, &slow);
+    count_threads(d->machine->threads, numbers, &started, &slow);
     bool pinned = omp_get_proc_bind() != omp_proc_bind_false;
-    if (started < d->threads)
+    if (started < d->machine->threads)
         sg_opine(&opinion, SG_PROBLEM, "%d of %d threads start; raise or unset OMP_THREAD_LIMIT", started,
-                 d->threads);
+                 d->machine->threads);
     else if (pinned && ranks > 1)
         sg_opine(&opinion, SG_NOTE,
                  "OMP_PROC_BIND or OMP_PLACES binds threads: ranks that share cores then crowd on the first "
                  "of them; "
                  "unset them unless each rank has cores of its own");
     else
-        sg_opine(&opinion, SG_FINE, "%d thread%s a rank", started, started == 1 ? "" : "s");
+        sg_opine(&opinion, SG_FINE, "%d %sthread%s a rank", started,
+                 d->machine->allowed != NULL ? "bound " : "", started == 1 ? "" : "s");
     SG_TRY(sg_doctor_say_worst(d, "openmp", &opinion));
     if (slow > 0)
         sg_opine(&opinion, SG_NOTE,

@@ -6,10 +6,12 @@
 #include "pipeline/doctor.h"
 
 int sg_doctor_ranks(sg_doctor *d) {
-    sg_place mine = {.threads = d->threads, .online = (int)sysconf(_SC_NPROCESSORS_ONLN)}, *all;
+    sg_place mine = {.threads = d->machine->threads, .online = (int)sysconf(_SC_NPROCESSORS_ONLN)}, *all;
     sg_opinion opinion;
     gethostname(mine.host, sizeof mine.host - 1);
-    if (sched_getaffinity(0, sizeof mine.cpus, &mine.cpus) != 0) /* more cores than a cpu_set_t holds */
+    if (d->machine->allowed != NULL)
+        mine.cpus = *d->machine->allowed;
+    else if (sched_getaffinity(0, sizeof mine.cpus, &mine.cpus) != 0) /* more cores than a cpu_set_t holds */
         for (int c = 0; c < mine.online && c < CPU_SETSIZE; c++) CPU_SET(c, &mine.cpus);
     int ranks = sg_comm_size(d->world), status = SG_AT(SG_NEW(&all, (size_t)ranks));
     SG_TRY(sg_comm_agree(d->world, status));

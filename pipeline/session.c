@@ -28,20 +28,41 @@ static bool overlap(const seat *a, const seat *b) {
 }
 
 /* Ranks that mpirun bound have cores of their own. Others share: all of a node's, or those of a batch job's
- * part of it. */
-int sg_session_threads(sg_comm *world, int configured, int *threads) {
+ * part of it. sharing: the ranks that may run on any core of this rank's, itself among them. */
+static int count_cores(sg_comm *world, int *cores, int *sharing) {
     seat mine, *all;
-    int sharing = 0, ranks = sg_comm_size(world);
+    int ranks = sg_comm_size(world);
     find_seat(&mine);
+    *cores = CPU_COUNT(&mine.cores);
+    *sharing = 0;
     int status = SG_AT(SG_NEW(&all, (size_t)ranks));
     status = SG_AT(sg_comm_agree(world, status));
     if (status == SG_OK) status = SG_AT(sg_comm_gather(world, &mine, sizeof mine, all));
-    for (int r = 0; r < ranks && status == SG_OK; r++) sharing += overlap(&mine, &all[r]);
+    for (int r = 0; r < ranks && status == SG_OK; r++) *sharing += overlap(&mine, &all[r]);
     free(all);
-    SG_TRY(status);
-    *threads = configured > 0 ? configured : sharing > 0 ? CPU_COUNT(&mine.cores) / sharing : 1;
-    if (*threads < 1) *threads = 1;
+    return status;
+}
+
+static int threads_of(int configured, int cores, int sharing) {
+    int threads = configured > 0 ? configured : sharing > 0 ? cores / sharing : 1;
+    return threads > 1 ? threads : 1;
+}
+
+int sg_session_threads(sg_comm *world, int configured, int *threads) {
+    int cores, sharing;
+    SG_TRY(count_cores(world, &cores, &sharing));
+    *threads = threads_of(configured, cores, sharing);
     return SG_OK;
+}
+
+int sg_session_machine(sg_machine **machine, sg_comm *world, const char *isa, const char *blis,
+                       int configured) {
+    int cores, sharing;
+    *machine = NULL;
+    SG_TRY(count_cores(world, &cores, &sharing));
+    int status = SG_AT(sg_machine_create(machine, isa, blis, threads_of(configured, cores, sharing)));
+    if (status == SG_OK && sharing == 1) status = SG_AT(sg_machine_bind(*machine));
+    return SG_AT(sg_comm_agree(world, status));
 }
 
 /* Ranks on unlike CPUs may have been given unlike kernels, and one network's sums would mix their bits. */
@@ -123,15 +144,13 @@ static int make_plan(sg_session *s) {
 
 static int open_parts(sg_session *s, const char *config, const char *const *overrides, int count,
                       const char *blis) {
-    int threads;
     int status = SG_AT(sg_config_load(&s->config, config, overrides, count));
     if (status == SG_OK) status = SG_AT(print_config(s));
     SG_TRY(sg_comm_agree(s->world, status));
-    SG_TRY(sg_session_threads(s->world, s->config->run.threads, &threads));
     const sg_kernel_options *kernels = &s->config->kernels;
     bool pinned = blis != NULL && strcmp(kernels->blis, "auto") == 0;
-    status = SG_AT(sg_machine_create(&s->machine, kernels->isa, pinned ? blis : kernels->blis, threads));
-    SG_TRY(sg_comm_agree(s->world, status));
+    SG_TRY(sg_session_machine(&s->machine, s->world, kernels->isa, pinned ? blis : kernels->blis,
+                              s->config->run.threads));
     s->machine->winograd = kernels->winograd;
     s->machine->sparse = kernels->sparse;
     SG_TRY(open_data(s));

@@ -29,4 +29,9 @@ void sg_session_close(sg_session **session); /* collective */
  * that may run on any of them. Collective. */
 int sg_session_threads(sg_comm *world, int configured, int *threads);
 
+/* A machine with so many threads, bound where this rank shares its cores with no other. Collective; all ranks
+ * return the same status. */
+int sg_session_machine(sg_machine **machine, sg_comm *world, const char *isa, const char *blis,
+                       int configured);
+
 #endif

@@ -50,10 +50,85 @@ static void unknown_names_are_refused(void **state) {
     refuses("auto", "zen99", "kernels.blis = \"zen99\" is not a kernel set");
 }
 
+/* Of two regions: whether each thread may run on one CPU, the one of the region before, and no two on the
+ * same. */
+static bool every_thread_has_its_cpu(int threads) {
+    cpu_set_t seen, *own = calloc((size_t)threads, sizeof *own);
+    bool good = true;
+    for (int region = 0; region < 2; region++) {
+        CPU_ZERO(&seen);
+        int single = 0, moved = 0;
+#pragma omp parallel num_threads(threads) reduction(+ : single, moved)
+        {
+            cpu_set_t mine;
+            assert_int_equal(sched_getaffinity(0, sizeof mine, &mine), 0);
+            int thread = omp_get_thread_num();
+            single += CPU_COUNT(&mine) == 1;
+            moved += region > 0 && !CPU_EQUAL(&mine, &own[thread]);
+            own[thread] = mine;
+#pragma omp critical
+            CPU_OR(&seen, &seen, &mine);
+        }
+        good = good && single == threads && moved == 0 && CPU_COUNT(&seen) == threads;
+    }
+    free(own);
+    return good;
+}
+
+static bool every_thread_may_run_on(const cpu_set_t *cpus, int threads) {
+    int alike = 0;
+#pragma omp parallel num_threads(threads) reduction(+ : alike)
+    {
+        cpu_set_t mine;
+        sched_getaffinity(0, sizeof mine, &mine);
+        alike += CPU_EQUAL(&mine, cpus) != 0;
+    }
+    return alike == threads;
+}
+
+static void threads_are_bound_to_cpus_of_their_own(void **state) {
+    (void)state;
+    sg_machine *machine;
+    cpu_set_t before;
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    int cpus = CPU_COUNT(&before);
+    if (cpus == 1) skip();
+    unsetenv("OMP_PROC_BIND");
+    assert_int_equal(sg_machine_create(&machine, "auto", "auto", cpus), SG_OK);
+    assert_true(every_thread_may_run_on(&before, cpus));
+    assert_int_equal(sg_machine_bind(machine), SG_OK);
+    assert_int_equal(sg_machine_bind(machine), SG_OK);
+    assert_true(every_thread_has_its_cpu(cpus));
+    sg_machine_destroy(&machine);
+    assert_true(every_thread_may_run_on(&before, cpus));
+}
+
+static void threads_stay_unbound(const char *proc_bind, int threads) {
+    sg_machine *machine;
+    cpu_set_t before;
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    if (proc_bind != NULL) setenv("OMP_PROC_BIND", proc_bind, 1);
+    assert_int_equal(sg_machine_create(&machine, "auto", "auto", threads), SG_OK);
+    assert_int_equal(sg_machine_bind(machine), SG_OK);
+    assert_true(every_thread_may_run_on(&before, threads));
+    sg_machine_destroy(&machine);
+    unsetenv("OMP_PROC_BIND");
+}
+
+static void threads_are_left_to_the_user_and_to_the_system(void **state) {
+    (void)state;
+    cpu_set_t all;
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    threads_stay_unbound("false", CPU_COUNT(&all));
+    threads_stay_unbound(NULL, CPU_COUNT(&all) + 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(denormals_are_flushed_in_every_thread),
         cmocka_unit_test(unknown_names_are_refused),
+        cmocka_unit_test(threads_are_bound_to_cpus_of_their_own),
+        cmocka_unit_test(threads_are_left_to_the_user_and_to_the_system),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
