@@ -32,27 +32,52 @@ static bool cpu_runs(const char *isa) {
 }
 
 /* BLIS architectures that may be asked for by name, with what the CPU must have. BLIS aborts the process for
- * a kernel that it does not have and runs into an illegal instruction for one that the CPU lacks, so both are
- * checked before BLIS is asked. */
+ * a kernel that it was built without and runs into an illegal instruction for one that the CPU lacks, so both
+ * are checked before BLIS is asked. */
 static const struct {
     const char *name;
     arch_t id;
     const char *needs;
 } architectures[] = {
-#if defined(__x86_64__)
+#if defined(BLIS_CONFIG_SKX)
     {"skx", BLIS_ARCH_SKX, "avx512"},
+#endif
+#if defined(BLIS_CONFIG_HASWELL)
     {"haswell", BLIS_ARCH_HASWELL, "avx2"},
+#endif
+#if defined(BLIS_CONFIG_ZEN)
     {"zen", BLIS_ARCH_ZEN, "avx2"},
+#endif
+#if defined(BLIS_CONFIG_ZEN2)
     {"zen2", BLIS_ARCH_ZEN2, "avx2"},
+#endif
+#if defined(BLIS_CONFIG_ZEN3)
     {"zen3", BLIS_ARCH_ZEN3, "avx2"},
+#endif
+#if defined(BLIS_CONFIG_SANDYBRIDGE)
     {"sandybridge", BLIS_ARCH_SANDYBRIDGE, "portable"},
+#endif
+#if defined(BLIS_CONFIG_PENRYN)
     {"penryn", BLIS_ARCH_PENRYN, "portable"},
 #endif
+#if defined(BLIS_CONFIG_GENERIC)
     {"generic", BLIS_ARCH_GENERIC, "portable"},
+#endif
 };
 
+/* BLIS takes its kernels for AVX-512 where it can read from the name of an Intel CPU that it has two units
+ * for it. Virtual machines hide that name, and BLIS then computes at half the width; with one unit both are
+ * as fast. */
+static const char *blis_for_this_cpu(void) {
+#if defined(__x86_64__) && defined(BLIS_CONFIG_SKX)
+    if (__builtin_cpu_is("intel") && cpu_runs("avx512") && getenv("BLIS_ARCH_TYPE") == NULL) return "skx";
+#endif
+    return NULL;
+}
+
 static int choose_blis(const char *blis) {
-    if (strcmp(blis, "auto") == 0) return SG_OK;
+    if (strcmp(blis, "auto") == 0) blis = blis_for_this_cpu();
+    if (blis == NULL) return SG_OK; /* BLIS's own choice */
     for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++) {
         if (strcmp(architectures[i].name, blis) != 0) continue;
         SG_CHECK(cpu_runs(architectures[i].needs), SG_CONFIG,
@@ -65,10 +90,11 @@ static int choose_blis(const char *blis) {
         SG_CHECK(setenv("BLIS_ARCH_TYPE", number, 1) == 0, SG_NOMEM, "out of memory: setting BLIS_ARCH_TYPE");
         return SG_OK;
     }
-    return SG_FAIL(SG_CONFIG,
-                   "kernels.blis = \"%s\" is not a kernel set that Signet knows; use \"auto\", \"haswell\", "
-                   "\"zen\", \"zen2\", \"zen3\", \"skx\", \"sandybridge\", \"penryn\" or \"generic\"",
-                   blis);
+    return SG_FAIL(
+        SG_CONFIG,
+        "kernels.blis = \"%s\" is not a kernel set that Signet knows and this BLIS has; use \"auto\", "
+        "\"haswell\", \"zen\", \"zen2\", \"zen3\", \"skx\", \"sandybridge\", \"penryn\" or \"generic\"",
+        blis);
 }
 
 static void flush_denormals(void) {

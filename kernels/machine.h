@@ -34,9 +34,10 @@ typedef struct sg_machine {
     char isa[16];          /* portable, avx2, avx512 */
 } sg_machine;
 
-/* isa: "auto", "portable", "avx2", "avx512"; blis: "auto" or one of BLIS's architecture names ("haswell",
- * "zen3", "skx", "generic" ...); threads >= 1. Must run before BLIS's first use in the process. Turns on
- * flushing of denormals in every OpenMP thread. SG_CONFIG when this CPU cannot run what is asked. Local. */
+/* isa: "auto", "portable", "avx2", "avx512"; blis: "auto" (skx on Intel CPUs with AVX-512 unless
+ * BLIS_ARCH_TYPE is set, else BLIS's choice) or one of its architecture names ("haswell", "zen3", "skx",
+ * "generic" ...); threads >= 1. Must run before BLIS's first use in the process. Turns on flushing of
+ * denormals in every OpenMP thread. SG_CONFIG when this CPU cannot run what is asked. Local. */
 int sg_machine_create(sg_machine **machine, const char *isa, const char *blis, int threads);
 void sg_machine_destroy(sg_machine **machine); /* bound threads may run anywhere again */
 

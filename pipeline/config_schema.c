@@ -156,7 +156,7 @@ const sg_key sg_keys[] = {
     {"kernels.isa", SG_KEY_NAME, AT(kernels.isa), 0, 0, "\"auto\"", ONE_OF(isas), "",
      "instruction set of Signet's own kernels (the same bits from avx2 and avx512)"},
     {"kernels.blis", SG_KEY_NAME, AT(kernels.blis), 0, 0, "\"auto\"", ANY, "",
-     "BLIS's micro-kernel: auto, haswell, zen3, skx, generic ..."},
+     "BLIS's micro-kernel: auto (skx on Intel with AVX-512), haswell, zen3, skx, generic ..."},
     {"kernels.winograd", SG_KEY_BOOL, AT(kernels.winograd), 0, 0, "true", ANY, "",
      "Winograd convolutions where they are faster; false: direct sums"},
     {"kernels.sparse", SG_KEY_BOOL, AT(kernels.sparse), 0, 0, "true", ANY, "",

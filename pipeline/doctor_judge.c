@@ -57,11 +57,11 @@ void sg_judge_blis(const char *kernel, bool avx2, bool avx512, sg_opinion *opini
                  "it fell back to its generic kernels, many times slower than need be; load a BLIS that was "
                  "built for this CPU (BLIS_ARCH_TYPE must be unset)");
     else if (avx512 && !is_one_of(kernel, wide))
-        sg_opine(opinion, SG_NOTE,
-                 "it chose its %s kernels on a CPU with AVX-512: this BLIS was not built for it, or is older "
-                 "than it; "
-                 "on Intel set kernels.blis = \"skx\", on AMD Zen 4 little is lost",
-                 kernel);
+        sg_opine(
+            opinion, SG_NOTE,
+            "%s kernels on a CPU with AVX-512: this BLIS was not built for it, is older than it, or "
+            "BLIS_ARCH_TYPE is set; on Intel load one built for x86_64 or skx, on AMD Zen 4 little is lost",
+            kernel);
     else
         sg_opine(opinion, SG_FINE, "%s kernels", kernel);
 }
