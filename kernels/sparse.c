@@ -2,9 +2,9 @@
 
 #include "kernels/memory.h"
 
-/* The largest tile of the kernels; what a chunk of channels of it may take of L1; channels and weights of a
- * row that make a chunk worth its loads and stores. Changing one changes the order of sums. */
-enum { TILE_COLUMNS = 8, TILE_PIXELS = 16, L1_FLOATS = 8192, LEAST_CHUNK = 16, ROW_WEIGHTS = 12 };
+/* The largest tile of the kernels; lines of L1 that a chunk of channels of it may take; channels and weights
+ * of a row that make a chunk worth its loads and stores. */
+enum { TILE_COLUMNS = 8, TILE_PIXELS = 16, L1_LINES = 512, LEAST_CHUNK = 16, ROW_WEIGHTS = 12 };
 
 /* One weight: where it is in the kernel, what it reads, which row it belongs to. */
 typedef struct place {
@@ -82,7 +82,7 @@ static size_t count_of(const sg_conv_shape *shape, const sg_support *support) {
 
 static int lower(int a, int b) { return a < b ? a : b; }
 
-int sg_sparse_chunk(const sg_conv_shape *s, const sg_support *support, bool transposed, int lanes) {
+int sg_sparse_chunk(const sg_conv_shape *s, const sg_support *support, bool transposed) {
     int height = transposed ? s->in_height : s->out_height, width = transposed ? s->in_width : s->out_width;
     int step = transposed ? 1 : s->stride;
     int kernel_height = transposed ? (s->kernel_height - 1) / s->stride + 1 : s->kernel_height;
@@ -91,7 +91,7 @@ int sg_sparse_chunk(const sg_conv_shape *s, const sg_support *support, bool tran
     int pixels = ((columns - 1) * step + kernel_width) * ((lines - 1) * step + kernel_height);
     double density = (double)count_of(s, support) / (double)sg_conv_weights(s);
     double each = density * s->kernel_height * s->kernel_width; /* weights of a row in one channel */
-    double chunk = (double)L1_FLOATS / ((double)pixels * lanes);
+    double chunk = (double)L1_LINES / pixels;
     if (chunk < LEAST_CHUNK) chunk = LEAST_CHUNK;
     int channels = (transposed ? s->out_channels : s->in_channels) / s->groups;
     if (chunk * each < ROW_WEIGHTS) chunk = each * channels > ROW_WEIGHTS ? ROW_WEIGHTS / each : channels;
@@ -100,8 +100,8 @@ int sg_sparse_chunk(const sg_conv_shape *s, const sg_support *support, bool tran
     return (channels + chunks - 1) / chunks;
 }
 
-static size_t buckets_of(const sg_conv_shape *s, const sg_support *support, bool transposed, int lanes) {
-    int chunk = sg_sparse_chunk(s, support, transposed, lanes);
+static size_t buckets_of(const sg_conv_shape *s, const sg_support *support, bool transposed) {
+    int chunk = sg_sparse_chunk(s, support, transposed);
     size_t summed = (size_t)(transposed ? s->out_channels : s->in_channels) / (size_t)s->groups;
     size_t chunks = (summed + (size_t)chunk - 1) / (size_t)chunk;
     if (!transposed) return chunks * (size_t)s->out_channels;
@@ -110,9 +110,8 @@ static size_t buckets_of(const sg_conv_shape *s, const sg_support *support, bool
     return chunks * each * (size_t)s->in_channels;
 }
 
-size_t sg_sparse_bytes(const sg_conv_shape *shape, const sg_support *support, int lanes) {
-    size_t forward = buckets_of(shape, support, false, lanes),
-           backward = buckets_of(shape, support, true, lanes);
+size_t sg_sparse_bytes(const sg_conv_shape *shape, const sg_support *support) {
+    size_t forward = buckets_of(shape, support, false), backward = buckets_of(shape, support, true);
     return (2 * count_of(shape, support) + 2 * (forward > backward ? forward : backward)) * sizeof(uint32_t);
 }
 

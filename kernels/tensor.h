@@ -2,11 +2,13 @@
  *
  * A block is `lanes` samples of the minibatch, innermost: the channels x lanes values of a pixel are a packed
  * BLIS micro-panel. `data` points at pixel (0, 0) of block 0, inside the halo, so row -1 is a legal address
- * when halo >= 1. Strides are in floats; use them, never the shape, to move. A pixel of C channels takes
- * C + sg_pixel_padding(C) lane rows, because a stride of a multiple of 4 KiB puts all pixels of a tile into
- * one set of L1.
+ * when halo >= 1. Strides are in floats; use them, never the shape, to move.
  *
- * Invariants that every kernel keeps: halo pixels are zero and never written; pad rows are neither written
+ * Where the values of a pixel are a multiple of 512 bytes, cache lines of padding follow, because a stride of
+ * a multiple of 4 KiB puts all pixels of a tile into one set of L1. One is enough below 4 KiB; from there on
+ * five spread a dozen channels of neighbouring pixels, which a sparse kernel works on, over all sets.
+ *
+ * Invariants that every kernel keeps: halo pixels are zero and never written; padding is neither written
  * nor read; lanes past the last sample hold finite values in activations and zero in gradients (so they add
  * nothing to a weight gradient). */
 #ifndef SG_TENSOR_H
@@ -19,14 +21,11 @@
 typedef struct sg_tensor {
     float *data; /* pixel (0, 0), channel 0, lane 0 of block 0; borrowed from base */
     int blocks, channels, height, width, halo, lanes;
-    size_t pixel; /* floats from a pixel to the next in its row: (channels + padding) * lanes */
+    size_t pixel; /* floats from a pixel to the next in its row: channels * lanes and padding */
     size_t row;   /* floats from a row to the next */
     size_t block; /* floats from a block to the next */
     float *base;  /* the allocation, owned; NULL when the tensor is a view */
 } sg_tensor;
-
-/* Lane rows of padding behind the channels of a pixel: 1 when channels is a multiple of 8, else 0. */
-static inline int sg_pixel_padding(int channels) { return channels % 8 == 0 ? 1 : 0; }
 
 /* Makes a zeroed tensor; release with sg_tensor_release. SG_NOMEM. Local. */
 int sg_tensor_init(sg_tensor *tensor, int lanes, int blocks, int channels, int height, int width, int halo);

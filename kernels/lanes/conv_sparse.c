@@ -12,13 +12,16 @@
 #include "kernels/memory.h"
 #include "kernels/sparse.h"
 
-/* Pixels of a tile, and vectors that may be summed at once: registers less weight and operand. */
+/* Pixels and columns of a tile, and vectors that may be summed at once: registers less weight and operand. A
+ * lane row of two lines is read whole, as its lines come into L1 together, so that tiles have half the
+ * pixels. */
+#define WIDE_TILES (SG_VECTOR_BYTES == 64 && SG_LANES == 16)
 #if SG_VECTOR_BYTES == 64
-enum { MOST_PIXELS = 16, MOST_SUMS = 28 };
+enum { MOST_SUMS = 16, MOST_PIXELS = MOST_SUMS / SG_LINES, MOST_COLUMNS = 8 / SG_LINES };
 #else
-enum { MOST_PIXELS = 12, MOST_SUMS = 12 };
+enum { MOST_SUMS = 12, MOST_PIXELS = 12, MOST_COLUMNS = 4 };
 #endif
-enum { MOST_COLUMNS = SG_VECTOR_BYTES == 64 ? 8 : 4, MOST_LINES = 16 };
+enum { MOST_LINES = 16 };
 
 /* Independent pieces per thread, so that none waits long for the last one. */
 enum { PIECES = 4 };
@@ -106,7 +109,7 @@ TILE(1, 1) TILE(2, 1) TILE(3, 1) TILE(4, 1) TILE(6, 1) TILE(8, 1) TILE(12, 1)
 TILE(1, 2) TILE(2, 2) TILE(3, 2) TILE(4, 2) TILE(6, 2)
 TILE(1, 3) TILE(2, 3) TILE(3, 3) TILE(4, 3)
 TILE(1, 4) TILE(2, 4) TILE(3, 4)
-#if SG_VECTOR_BYTES == 64
+#if WIDE_TILES
 TILE(16, 1) TILE(8, 2) TILE(5, 3) TILE(4, 4)
 TILE(1, 5) TILE(2, 5) TILE(3, 5)
 TILE(1, 6) TILE(2, 6)
@@ -125,7 +128,7 @@ static const tile_function tiles[MOST_COLUMNS][MOST_LINES] = {
     {[0] = tile_1x2, [1] = tile_2x2, [2] = tile_3x2, [3] = tile_4x2, [5] = tile_6x2, WIDE([7] = tile_8x2)},
     {[0] = tile_1x3, [1] = tile_2x3, [2] = tile_3x3, [3] = tile_4x3, WIDE([4] = tile_5x3)},
     {[0] = tile_1x4, [1] = tile_2x4, [2] = tile_3x4, WIDE([3] = tile_4x4)},
-#if SG_VECTOR_BYTES == 64
+#if WIDE_TILES
     {[0] = tile_1x5, [1] = tile_2x5, [2] = tile_3x5},
     {[0] = tile_1x6, [1] = tile_2x6},
     {[0] = tile_1x7, [1] = tile_2x7},
@@ -333,7 +336,7 @@ static int create(void **opaque, const sg_machine *machine, const sg_conv_shape 
     state *s;
     SG_TRY(SG_NEW(&s, 1));
     s->threads = machine->threads;
-    int chunk = sg_sparse_chunk(shape, support, transposed, SG_LANES);
+    int chunk = sg_sparse_chunk(shape, support, transposed);
     int status = SG_AT(sg_sparse_create(&s->sparse, shape, support, transposed, chunk));
     *opaque = s;
     if (status != SG_OK) SG_VARIANT(sg_conv_sparse_destroy)(opaque);
@@ -372,6 +375,5 @@ sg_conv_bytes SG_VARIANT(sg_conv_sparse_bytes)(const sg_machine *machine, const 
                                                const sg_support *support, int blocks) {
     (void)machine, (void)blocks;
     size_t count = support->index != NULL ? support->count : sg_conv_weights(shape);
-    return (sg_conv_bytes){.packed = count * sizeof(float),
-                           .state = sg_sparse_bytes(shape, support, SG_LANES)};
+    return (sg_conv_bytes){.packed = count * sizeof(float), .state = sg_sparse_bytes(shape, support)};
 }

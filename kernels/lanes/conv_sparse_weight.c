@@ -23,7 +23,7 @@ enum { GROUP_PIXELS = 8, MOST_COLUMNS = 8 };
 /* Groups in registers at once: output gradients, two sums and an operand. */
 enum { GROUPS = SG_VECTOR_BYTES == 64 ? 2 : 1 };
 /* Lane rows of sums that stay in L2; pieces of work per thread. */
-enum { MOST_SUMS = 2048, PIECES = 4 };
+enum { MOST_SUMS = 32768 / SG_LANES, PIECES = 4 };
 
 /* Some rows of one chunk: weights begin..end of the structure. */
 typedef struct piece {
@@ -53,9 +53,10 @@ typedef struct group {
     sg_ahead *ahead_in, *ahead_dy;
 } group;
 
-/* lines, columns and groups (one below the other) are constants where this is inlined. */
-static inline __attribute__((always_inline)) void sum_groups(const group *t, const int lines,
-                                                             const int columns, const int groups) {
+/* One line of each lane row, from lane `pass` on. lines, columns and groups (one below the other) are
+ * constants where this is inlined. */
+static inline __attribute__((always_inline)) void sum_rows(const group *t, const int lines, const int columns,
+                                                           const int groups, const int pass) {
     /* Copies: a store to the sums might change *t, for all the compiler knows. */
     const uint32_t *start = t->start;
     const int32_t *offset = t->offset;
@@ -69,7 +70,7 @@ static inline __attribute__((always_inline)) void sum_groups(const group *t, con
         const float *dy = t->dy + t->row_offset[row];
         sg_ahead_fetch(t->ahead_in);
         sg_ahead_fetch(t->ahead_dy);
-        for (int slice = 0; slice < SG_LANES; slice += SG_WIDTH) {
+        for (int slice = pass; slice < pass + SG_LINE; slice += SG_WIDTH) {
             sg_vec gradient[GROUPS * GROUP_PIXELS];
 #pragma GCC unroll 16
             for (int l = 0; l < groups * lines; l++)
@@ -109,6 +110,12 @@ static inline __attribute__((always_inline)) void sum_groups(const group *t, con
         from += (end - begin) * from_step;
         to += (end - begin) * SG_LANES;
     }
+}
+
+/* What a pass reads, the same line of all lane rows, stays in L1. */
+static inline __attribute__((always_inline)) void sum_groups(const group *t, const int lines,
+                                                             const int columns, const int groups) {
+    for (int pass = 0; pass < SG_LANES; pass += SG_LINE) sum_rows(t, lines, columns, groups, pass);
 }
 
 #define GROUP(lines, columns)                                                                                \
@@ -179,7 +186,7 @@ static void sum_block(const state *s, const piece *work, const sg_conv_pass *pas
                .last = work->last};
     const float *in = sg_tensor_at(x, block, -shape->padding, -shape->padding),
                 *gradient = sg_tensor_at(dy, block, 0, 0);
-    int first_channel, channels, rows = work->last - work->first;
+    int first_channel, channels, rows = work->last - work->first, calls = rows * SG_LINES;
     channels_of(a, work, &first_channel, &channels);
     bool pays = sg_ahead_pays(x, dy, pass->blocks);
     ptrdiff_t furthest = (shape->kernel_height - 1) * (ptrdiff_t)x->row +
@@ -197,9 +204,9 @@ static void sum_block(const state *s, const piece *work, const sg_conv_pass *pas
             sg_area read = {in_line, in_column, below, columns, 0},
                     multiplied = {dy_line, dy_column, below, columns, 0};
             sg_ahead ahead_in =
-                sg_ahead_of(&read, t.in + taken * in_line + furthest, NULL, channels, rows, pays);
+                sg_ahead_of(&read, t.in + taken * in_line + furthest, NULL, channels, calls, pays);
             sg_ahead ahead_dy = sg_ahead_of(&multiplied, t.dy + taken * dy_line + a->row_offset[work->first],
-                                            NULL, rows, rows, pays);
+                                            NULL, rows, calls, pays);
             t.ahead_in = &ahead_in;
             t.ahead_dy = &ahead_dy;
             if (whole)
@@ -316,8 +323,8 @@ int SG_VARIANT(sg_conv_sparse_create_weight)(void **opaque, const sg_machine *ma
     SG_TRY(SG_NEW(&s, 1));
     *opaque = s;
     s->threads = machine->threads;
-    int status = SG_AT(sg_sparse_create(&s->sparse, shape, support, false,
-                                        sg_sparse_chunk(shape, support, false, SG_LANES)));
+    int status =
+        SG_AT(sg_sparse_create(&s->sparse, shape, support, false, sg_sparse_chunk(shape, support, false)));
     if (status != SG_OK) goto failed;
     s->count = cut(s->sparse, NULL, &s->most);
     if ((status = SG_AT(SG_NEW(&s->pieces, (size_t)s->count)))) goto failed;
@@ -347,6 +354,6 @@ sg_conv_bytes SG_VARIANT(sg_conv_sparse_bytes_weight)(const sg_machine *machine,
     (void)blocks;
     size_t count = support->index != NULL ? support->count : sg_conv_weights(shape);
     size_t most = count < MOST_SUMS ? count : MOST_SUMS;
-    return (sg_conv_bytes){.state = sg_sparse_bytes(shape, support, SG_LANES) +
+    return (sg_conv_bytes){.state = sg_sparse_bytes(shape, support) +
                                     (size_t)machine->threads * most * (SG_LANES + PIECES) * sizeof(float)};
 }
