@@ -234,8 +234,8 @@ static inline float *steps_of(const packing *p, int weight, int panel) {
            (size_t)(panel * repeats(p->g, weight) * p->count * p->width) * SG_LANES;
 }
 
-/* Transforms and transposes the channels of one panel of a tile; what is missing becomes zeros.
- * strip[positions][8][lanes] is scratch. */
+/* Transforms and transposes the channels of one panel of a tile. What a panel holds beyond its channels only
+ * meets sums that are not read. strip[positions][8][lanes] is scratch. */
 static void pack_tile(const packing *p, int panel, int tile, bool is_input, float *const *pixel,
                       float *const *next, float *strip) {
     enum { STRIP = TRANSPOSE_STRIP * SG_LANES };
@@ -246,18 +246,15 @@ static void pack_tile(const packing *p, int panel, int tile, bool is_input, floa
          first -= TRANSPOSE_STRIP) {
         int wanted = p->width - first < TRANSPOSE_STRIP ? p->width - first : TRANSPOSE_STRIP;
         int there = p->channels - channel - first;
-        there = there < 0 ? 0 : there < wanted ? there : wanted;
-        if (there > 0)
-            (is_input ? form->input : form->gradient)((const float *const *)pixel, (const float *const *)next,
-                                                      channel + first, channel + first + there, strip, STRIP);
-        float *from = strip;
+        if (there <= 0) continue;
+        (is_input ? form->input
+                  : form->gradient)((const float *const *)pixel, (const float *const *)next, channel + first,
+                                    channel + first + (there < wanted ? there : wanted), strip, STRIP);
+        const float *from = strip;
         for (int w = 0; w < weights; w++) {
             float *to = steps_of(p, w, panel) + (size_t)tile * tile_size;
-            for (int i = repeats(p->g, w); i > 0; i--, from += STRIP, to += all_tiles) {
-                if (there < wanted)
-                    memset(from + there * SG_LANES, 0, (size_t)(wanted - there) * SG_LANES * sizeof(float));
+            for (int i = repeats(p->g, w); i > 0; i--, from += STRIP, to += all_tiles)
                 transpose_strip(from, to, first, p->width);
-            }
         }
     }
 }

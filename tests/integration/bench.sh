@@ -39,8 +39,9 @@ else
     not_ok train_json "exit code $?"
 fi
 
+# Two blocks of samples, of 16 or 32.
 # shellcheck disable=SC2086
-if tests/mpirun.sh 2 "$signet" bench train --arch lenet --batch 32 --steps 2 --threads 1 --json > "$scratch/ranks"; then
+if tests/mpirun.sh 2 "$signet" bench train --arch lenet --batch 64 --steps 2 --threads 1 --json > "$scratch/ranks"; then
     has_keys train_ranks_json "$scratch/ranks" $train_keys
     if grep -q '"ranks":2,' "$scratch/ranks" && ! grep -q '"bytes_sent":0,' "$scratch/ranks"; then
         ok train_ranks_share_the_gradient

@@ -4,11 +4,8 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "kernels/conv.h"
 #include "kernels/memory.h"
@@ -23,11 +20,6 @@ static const double TOLERANCE = 2e-6;
 
 enum { MACHINES = 8, MESSAGE = 1024 };
 
-/* BLIS chooses its kernels once per process: the test of another shape of micro-kernel runs this program
- * again with this variable set. */
-static const char BLIS_VARIABLE[] = "SIGNET_TEST_BLIS";
-extern char **environ;
-
 typedef struct machines {
     sg_machine machine[MACHINES];
     int count;
@@ -37,11 +29,10 @@ typedef struct machines {
  * BLIS; the other lane count is served by Signet's own micro-kernel. */
 static int make_machines(void **state) {
     machines *all;
-    const char *blis = getenv(BLIS_VARIABLE);
     if (SG_NEW(&all, 1) != SG_OK) return 1;
     for (const sg_variant *const *v = sg_variants; *v != NULL && all->count < MACHINES; v++) {
         sg_machine *made;
-        if (sg_machine_create(&made, (*v)->isa, blis != NULL ? blis : "auto", 2) != SG_OK) continue;
+        if (sg_machine_create(&made, (*v)->isa, "auto", 2) != SG_OK) continue;
         sg_machine *m = &all->machine[all->count];
         *m = *made;
         sg_machine_destroy(&made);
@@ -107,14 +98,21 @@ static void sums_longer_than_one_panel_are_continued(void **state) {
     check(state, &square, 2, 1.0, 4);
 }
 
-/* So many of a single tap that they are packed while the pass runs. */
+/* So many of a single tap that they are packed while the pass runs; portable kernels take minutes for them.
+ */
 static void large_weights_are_packed_on_the_way(void **state) {
+    machines fast = {0};
+    const machines *all = *state;
+    for (int i = 0; i < all->count; i++)
+        if (strcmp(all->machine[i].isa, "portable") != 0) fast.machine[fast.count++] = all->machine[i];
+    if (fast.count == 0) skip();
+    void *those = &fast;
     sg_conv_shape many_pixels = sg_check_conv_shape(520, 505, 1, 1, 1, 1, 0, 16, 17);
-    check(state, &many_pixels, 1, 0.5, 14);
+    check(&those, &many_pixels, 1, 0.5, 14);
     sg_conv_shape strided = sg_check_conv_shape(1100, 240, 1, 1, 1, 2, 0, 5, 4);
-    check(state, &strided, 20, 1.0, 15);
+    check(&those, &strided, 17, 1.0, 15);
     sg_conv_shape groups = sg_check_conv_shape(1400, 400, 2, 1, 1, 1, 0, 2, 2);
-    check(state, &groups, 33, 1.0, 16);
+    check(&those, &groups, 33, 1.0, 16);
 }
 
 static void a_tile_of_columns_crosses_blocks(void **state) {
@@ -190,26 +188,6 @@ static void many_blocks_deepen_the_tree(void **state) {
     check(state, &shape, 1100, 1.0, 13);
 }
 
-static void a_tall_micro_kernel_gives_the_same_numbers(void **state) {
-    const machines *all = *state;
-    bool avx512 = false;
-    for (int i = 0; i < all->count; i++) avx512 = avx512 || strcmp(all->machine[i].isa, "avx512") == 0;
-    if (getenv(BLIS_VARIABLE) != NULL || !avx512) skip();
-    char *arguments[] = {"test_conv_direct", NULL};
-    pid_t child;
-    int status;
-    assert_int_equal(setenv(BLIS_VARIABLE, "skx", 1), 0);
-    assert_int_equal(posix_spawn(&child, "/proc/self/exe", NULL, NULL, arguments, environ), 0);
-    assert_int_equal(unsetenv(BLIS_VARIABLE), 0);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) {
-        print_message("this BLIS was built without kernels for skx\n");
-        skip();
-    }
-    assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 0);
-}
-
 static void no_blocks_give_no_gradient(void **state) {
     const sg_machine *m = &((const machines *)*state)->machine[0];
     sg_conv_shape shape = sg_check_conv_shape(2, 3, 1, 1, 1, 1, 0, 2, 2);
@@ -249,7 +227,6 @@ int main(void) {
         cmocka_unit_test(a_stride_beyond_the_kernel_skips_pixels),
         cmocka_unit_test(avx2_and_avx512_give_the_same_bits),
         cmocka_unit_test(many_blocks_deepen_the_tree),
-        cmocka_unit_test(a_tall_micro_kernel_gives_the_same_numbers),
         cmocka_unit_test(no_blocks_give_no_gradient),
         cmocka_unit_test(memory_estimates_count_the_packed_weights),
     };
