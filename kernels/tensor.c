@@ -4,11 +4,17 @@
 
 #include "kernels/memory.h"
 
-enum { LINE = 64 / sizeof(float), ALIASED = 512 / sizeof(float), SETS = 4096 / sizeof(float) };
+enum {
+    LINE = 64 / sizeof(float),
+    ALIASED = 512 / sizeof(float),
+    SETS = 4096 / sizeof(float),  /* of L1 */
+    PAGES = 32768 / sizeof(float) /* from which on pixels share sets of the TLB */
+};
 
 static size_t pixel_stride(int lanes, int channels) {
     size_t values = (size_t)channels * (size_t)lanes;
-    return values + (values % ALIASED != 0 ? 0 : values < SETS ? LINE : 5 * LINE);
+    if (values % ALIASED != 0) return values;
+    return values + LINE * (values < SETS ? 1 : values < PAGES ? 5 : 21);
 }
 
 size_t sg_tensor_bytes(int lanes, int blocks, int channels, int height, int width, int halo) {

@@ -5,8 +5,9 @@
  * when halo >= 1. Strides are in floats; use them, never the shape, to move.
  *
  * Where the values of a pixel are a multiple of 512 bytes, cache lines of padding follow, because a stride of
- * a multiple of 4 KiB puts all pixels of a tile into one set of L1. One is enough below 4 KiB; from there on
- * five spread a dozen channels of neighbouring pixels, which a sparse kernel works on, over all sets.
+ * a multiple of 4 KiB puts all pixels of a tile into one set of L1. One is enough below 4 KiB. From there on
+ * five spread a dozen channels of neighbouring pixels, which a sparse kernel works on, over all sets; from 32
+ * KiB on 21 also spread their pages over the sets of the TLB.
  *
  * Invariants that every kernel keeps: halo pixels are zero and never written; padding is neither written
  * nor read; lanes past the last sample hold finite values in activations and zero in gradients (so they add

@@ -78,12 +78,15 @@ static inline __attribute__((always_inline)) void sum_tile(const tile *t, const 
                 for (int l = 0; l < lines; l++, p += in_line) {
                     const float *four = p + step.by[4];
 #pragma GCC unroll 8
-                    for (int c = 0; c < columns; c++)
+                    for (int c = 0; c < columns; c++) {
+                        const float *pixel = sg_steps_at(&step, p, four, c);
+                        if (together > 1) SG_OPAQUE(pixel); /* one address for all its vectors */
 #pragma GCC unroll 8
                         for (int v = 0; v < together; v++) {
                             sg_vec *s = &sum[(l * columns + c) * together + v];
-                            *s = sg_fma(w, sg_load(sg_steps_at(&step, p, four, c) + v * SG_WIDTH), *s);
+                            *s = sg_fma(w, sg_load(pixel + v * SG_WIDTH), *s);
                         }
+                    }
                 }
             }
 #pragma GCC unroll 16

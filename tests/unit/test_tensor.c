@@ -26,10 +26,11 @@ static sg_tensor make(const int *s) {
 /* Floats of padding. */
 static void pixels_of_multiples_of_512_bytes_are_padded(void **state) {
     (void)state;
-    static const int padding[][3] = {{16, 1, 0},   {16, 3, 0},    {16, 7, 0},   {16, 8, 16},
-                                     {16, 9, 0},   {16, 20, 0},   {16, 56, 16}, {16, 64, 80},
-                                     {16, 100, 0}, {16, 512, 80}, {32, 3, 0},   {32, 4, 16},
-                                     {32, 6, 0},   {32, 8, 16},   {32, 28, 16}, {32, 32, 80}};
+    static const int padding[][3] = {{16, 1, 0},     {16, 3, 0},    {16, 7, 0},     {16, 8, 16},
+                                     {16, 9, 0},     {16, 20, 0},   {16, 56, 16},   {16, 64, 80},
+                                     {16, 100, 0},   {16, 504, 80}, {16, 512, 336}, {32, 248, 80},
+                                     {32, 256, 336}, {32, 3, 0},    {32, 4, 16},    {32, 6, 0},
+                                     {32, 8, 16},    {32, 28, 16},  {32, 32, 80}};
     for (size_t i = 0; i < sizeof padding / sizeof *padding; i++) {
         const int *p = padding[i];
         assert_int_equal(sg_tensor_shape(p[0], 1, p[1], 1, 1, 0).pixel, p[1] * p[0] + p[2]);
@@ -41,7 +42,9 @@ static void strides_follow_from_the_shape(void **state) {
     for (int i = 0; i < SHAPES; i++) {
         const int *s = shapes[i];
         sg_tensor t = make(s);
-        int values = s[2] * s[0], padding = values % 128 != 0 ? 0 : values < 1024 ? 16 : 80;
+        int values = s[2] * s[0], padding = values % 128 != 0 ? 0
+                                            : values < 1024   ? 16
+                                                              : 80; /* below 32 KiB */
         size_t pixel = (size_t)(values + padding);
         assert_int_equal(t.pixel, pixel);
         assert_int_equal(t.row, (size_t)(s[4] + 2 * s[5]) * pixel);
