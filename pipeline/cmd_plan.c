@@ -17,14 +17,14 @@
 enum { USUAL_GFLOPS = 40 /* of a core in training; `signet bench` measures it */ };
 
 static int print_plan(const sg_cli *cli, const sg_run_config *config, const sg_plan_case_facts *facts,
-                      const sg_plan *plan) {
+                      const sg_plan *plan, int lanes) {
     if (cli->dot) return SG_AT(sg_plan_print_dot(plan, stdout));
     if (cli->layers) return SG_AT(sg_plan_print_layers(plan, stdout));
     for (int i = 0; i < config->count; i++)
         printf("%s: reckoned with %zu training and %zu test images of %dx%dx%d\n", plan->about[i].id,
                facts[i].train_samples, facts[i].test_samples, facts[i].channels, facts[i].height,
                facts[i].width);
-    return SG_AT(sg_plan_print(plan, cli->gflops > 0 ? cli->gflops : USUAL_GFLOPS, stdout));
+    return SG_AT(sg_plan_print(plan, lanes, cli->gflops > 0 ? cli->gflops : USUAL_GFLOPS, stdout));
 }
 
 /* What the data is: as the run directory found it, or as such data usually is. */
@@ -45,7 +45,10 @@ static int show(const sg_cli *cli, const sg_run_config *config) {
     if ((status = SG_AT(SG_NEW(&cases, (size_t)config->count)))) goto done;
     if ((status = SG_AT(know_facts(cli, config, cases, arithmetic)))) goto done;
     int threads = config->run.threads > 0 ? config->run.threads : (int)sysconf(_SC_NPROCESSORS_ONLN);
-    if ((status = SG_AT(sg_machine_create(&machine, "auto", "auto", threads)))) goto done;
+    /* A login node plans for CPUs whose kernels it may not run. */
+    status = sg_machine_create(&machine, config->kernels.isa, config->kernels.blis, threads);
+    if (status == SG_CONFIG) status = SG_AT(sg_machine_create(&machine, "auto", "auto", threads));
+    if (status != SG_OK) goto done;
     machine->winograd = config->kernels.winograd;
     machine->sparse = config->kernels.sparse;
     sg_plan_facts facts = {.cases = cases, .arithmetic = arithmetic, .machine = machine};
@@ -55,7 +58,7 @@ static int show(const sg_cli *cli, const sg_run_config *config) {
     if (cli->resolved)
         status = SG_AT(sg_config_print(config, stdout));
     else
-        status = SG_AT(print_plan(cli, config, cases, plan));
+        status = SG_AT(print_plan(cli, config, cases, plan, machine->lanes));
 done:
     if (plan != NULL) sg_scan_free(&found, plan->count);
     sg_plan_destroy(&plan);

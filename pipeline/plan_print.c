@@ -4,8 +4,6 @@
 
 #include "pipeline/plan_build.h"
 
-enum { USUAL_LANES = 16 };
-
 static int check_stream(FILE *out) {
     SG_CHECK(fflush(out) == 0 && !ferror(out), SG_IO, "writing the plan: %s", strerror(errno));
     return SG_OK;
@@ -25,17 +23,17 @@ static void print_stage(const sg_plan *plan, int number, FILE *out) {
             mib((double)stage->memory), mib((double)stage->disk), stage->id);
 }
 
-static void print_case(const sg_plan_case *one, const sg_net *net, FILE *out) {
+static void print_case(const sg_plan_case *one, const sg_net *net, int lanes, FILE *out) {
     size_t prunable = one->kept[0];
     fprintf(out, "%s: %zu parameters, %zu prunable, %.4g GFLOP a sample forward", one->id, net->values,
             prunable, sg_plan_flop(net, 1) * 1e-9);
     if (one->rounds > 0)
         fprintf(out, "; after %d round%s %zu survive (%.2f %%)", one->rounds, one->rounds == 1 ? "" : "s",
                 one->kept[one->rounds], 100.0 * (double)one->kept[one->rounds] / (double)prunable);
-    int blocks = (one->batch + USUAL_LANES - 1) / USUAL_LANES, ranks = 1;
+    int blocks = (one->batch + lanes - 1) / lanes, ranks = 1;
     while (2 * ranks <= blocks) ranks *= 2;
     fprintf(out, "\n  a minibatch of %d is %d block%s of %d samples: at most %d rank%s help one network\n",
-            one->batch, blocks, blocks == 1 ? "" : "s", USUAL_LANES, ranks, ranks == 1 ? "" : "s");
+            one->batch, blocks, blocks == 1 ? "" : "s", lanes, ranks, ranks == 1 ? "" : "s");
 }
 
 static void print_totals(const sg_plan *plan, double gflops, FILE *out) {
@@ -65,8 +63,8 @@ static void print_totals(const sg_plan *plan, double gflops, FILE *out) {
             chain * 1e-9, chain / hour, mib(memory), mib(disk));
 }
 
-int sg_plan_print(const sg_plan *plan, double gflops, FILE *out) {
-    for (int i = 0; i < plan->cases; i++) print_case(&plan->about[i], plan->nets[i], out);
+int sg_plan_print(const sg_plan *plan, int lanes, double gflops, FILE *out) {
+    for (int i = 0; i < plan->cases; i++) print_case(&plan->about[i], plan->nets[i], lanes, out);
     fprintf(out, "\n%5s  %-8s  %-8s  %-13s  %11s  %8s  %8s  %s\n", "stage", "state", "kind", "parents",
             "GFLOP", "mem MiB", "disk MiB", "id");
     for (int i = 0; i < plan->count; i++) print_stage(plan, i, out);

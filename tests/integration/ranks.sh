@@ -23,7 +23,7 @@ check 2 2 2
 check 2 0 0
 check 8 1 1
 
-# Eight blocks of samples, for eight ranks on one network.
+# Eight blocks of 16 samples, for eight ranks on one network; four of 32.
 wide=(--set train.batch=128)
 sg 0 run "$work/tiny.cfg" --out "$work/wide" "${wide[@]}"
 expect_code "ranks: one rank finishes with larger minibatches" 0

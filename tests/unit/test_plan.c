@@ -511,7 +511,7 @@ static void every_stage_is_printed(void **state) {
     char *text, *dot, *layers;
     size_t size;
     FILE *out = open_memstream(&text, &size);
-    assert_int_equal(sg_plan_print(plan, 40, out), SG_OK);
+    assert_int_equal(sg_plan_print(plan, 16, 40, out), SG_OK);
     fclose(out);
     out = open_memstream(&dot, &size);
     assert_int_equal(sg_plan_print_dot(plan, out), SG_OK);
