@@ -144,8 +144,8 @@ int sg_plan_diff(const char *old_text, const char *new_text, char *out, size_t s
 const char *sg_stage_kind_name(enum sg_stage_kind kind);    /* "warmup", "round", ... */
 const char *sg_stage_state_name(enum sg_stage_state state); /* "pending", "done", ... */
 
-/* The table of stages with state, parents, cost, and totals with core-hours at `gflops` GFLOP/s a core; lanes:
- * samples of a block. SG_IO. */
+/* The table of stages with state, parents, cost, and totals with core-hours at `gflops` GFLOP/s a core;
+ * lanes: samples of a block. SG_IO. */
 int sg_plan_print(const sg_plan *plan, int lanes, double gflops, FILE *out);
 /* The graph for Graphviz. SG_IO. */
 int sg_plan_print_dot(const sg_plan *plan, FILE *out);
