@@ -98,8 +98,8 @@ static void sums_longer_than_one_panel_are_continued(void **state) {
     check(state, &square, 2, 1.0, 4);
 }
 
-/* So many of a single tap that they are packed while the pass runs; portable kernels take minutes for them.
- */
+/* So many of a single tap that they are packed while the pass runs. Portable kernels, the same source, would
+ * take most of the time. */
 static void large_weights_are_packed_on_the_way(void **state) {
     machines fast = {0};
     const machines *all = *state;
