@@ -2,9 +2,8 @@
 
 #include "kernels/memory.h"
 
-/* The largest tile of the kernels; lines of L1 that a chunk of channels of it may take; channels and weights
- * of a row that make a chunk worth its loads and stores. */
-enum { TILE_COLUMNS = 8, TILE_PIXELS = 16, L1_LINES = 512, LEAST_CHUNK = 16, ROW_WEIGHTS = 12 };
+/* Channels and weights of a row that make a chunk worth its loads and stores. */
+enum { LEAST_CHUNK = 16, ROW_WEIGHTS = 12 };
 
 /* One weight: where it is in the kernel, what it reads, which row it belongs to. */
 typedef struct place {
@@ -82,16 +81,16 @@ static size_t count_of(const sg_conv_shape *shape, const sg_support *support) {
 
 static int lower(int a, int b) { return a < b ? a : b; }
 
-int sg_sparse_chunk(const sg_conv_shape *s, const sg_support *support, bool transposed) {
+int sg_sparse_chunk(const sg_conv_shape *s, const sg_support *support, bool transposed, sg_sparse_tile tile) {
     int height = transposed ? s->in_height : s->out_height, width = transposed ? s->in_width : s->out_width;
     int step = transposed ? 1 : s->stride;
     int kernel_height = transposed ? (s->kernel_height - 1) / s->stride + 1 : s->kernel_height;
     int kernel_width = transposed ? (s->kernel_width - 1) / s->stride + 1 : s->kernel_width;
-    int columns = lower(width, TILE_COLUMNS), lines = lower(height, TILE_PIXELS / columns);
+    int columns = lower(width, tile.columns), lines = lower(height, tile.pixels / columns);
     int pixels = ((columns - 1) * step + kernel_width) * ((lines - 1) * step + kernel_height);
     double density = (double)count_of(s, support) / (double)sg_conv_weights(s);
     double each = density * s->kernel_height * s->kernel_width; /* weights of a row in one channel */
-    double chunk = (double)L1_LINES / pixels;
+    double chunk = (double)SG_SPARSE_LINES / (pixels * tile.lines);
     if (chunk < LEAST_CHUNK) chunk = LEAST_CHUNK;
     int channels = (transposed ? s->out_channels : s->in_channels) / s->groups;
     if (chunk * each < ROW_WEIGHTS) chunk = each * channels > ROW_WEIGHTS ? ROW_WEIGHTS / each : channels;
@@ -100,8 +99,9 @@ int sg_sparse_chunk(const sg_conv_shape *s, const sg_support *support, bool tran
     return (channels + chunks - 1) / chunks;
 }
 
-static size_t buckets_of(const sg_conv_shape *s, const sg_support *support, bool transposed) {
-    int chunk = sg_sparse_chunk(s, support, transposed);
+static size_t buckets_of(const sg_conv_shape *s, const sg_support *support, bool transposed,
+                         sg_sparse_tile tile) {
+    int chunk = sg_sparse_chunk(s, support, transposed, tile);
     size_t summed = (size_t)(transposed ? s->out_channels : s->in_channels) / (size_t)s->groups;
     size_t chunks = (summed + (size_t)chunk - 1) / (size_t)chunk;
     if (!transposed) return chunks * (size_t)s->out_channels;
@@ -110,8 +110,9 @@ static size_t buckets_of(const sg_conv_shape *s, const sg_support *support, bool
     return chunks * each * (size_t)s->in_channels;
 }
 
-size_t sg_sparse_bytes(const sg_conv_shape *shape, const sg_support *support) {
-    size_t forward = buckets_of(shape, support, false), backward = buckets_of(shape, support, true);
+size_t sg_sparse_bytes(const sg_conv_shape *shape, const sg_support *support, sg_sparse_tile tile) {
+    size_t forward = buckets_of(shape, support, false, tile),
+           backward = buckets_of(shape, support, true, tile);
     return (2 * count_of(shape, support) + 2 * (forward > backward ? forward : backward)) * sizeof(uint32_t);
 }
 

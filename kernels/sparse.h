@@ -35,9 +35,19 @@ typedef struct sg_sparse {
 /* Can offsets be held in 32 bits? */
 bool sg_sparse_fits(const sg_conv_shape *shape, int lanes);
 
-/* Channels of a chunk, a function of shape and mask: what a tile of 16 cache lines reads of them fits L1, yet
- * a row has several weights in a chunk on average, because every chunk loads and stores the tile's sums. */
-int sg_sparse_chunk(const sg_conv_shape *shape, const sg_support *support, bool transposed);
+/* Cache lines that what a tile reads may take of L1. */
+enum { SG_SPARSE_LINES = 512 };
+
+/* A kernel's largest tile of pixels, and cache lines of a lane row. */
+typedef struct sg_sparse_tile {
+    int columns, pixels, lines;
+} sg_sparse_tile;
+
+/* Channels of a chunk, a function of shape, mask and tile: what a tile reads of them fits L1, yet a row has
+ * several weights in a chunk on average, because every chunk loads and stores the tile's sums. The order in
+ * which a sum takes its weights does not depend on it. */
+int sg_sparse_chunk(const sg_conv_shape *shape, const sg_support *support, bool transposed,
+                    sg_sparse_tile tile);
 
 /* support is read, not kept. chunk: channels in a chunk, >= 1. SG_NOMEM. */
 int sg_sparse_create(sg_sparse **sparse, const sg_conv_shape *shape, const sg_support *support,
@@ -45,7 +55,7 @@ int sg_sparse_create(sg_sparse **sparse, const sg_conv_shape *shape, const sg_su
 void sg_sparse_destroy(sg_sparse **sparse);
 
 /* About what sg_sparse_create allocates with sg_sparse_chunk's chunks; the larger of both directions. */
-size_t sg_sparse_bytes(const sg_conv_shape *shape, const sg_support *support);
+size_t sg_sparse_bytes(const sg_conv_shape *shape, const sg_support *support, sg_sparse_tile tile);
 
 /* Makes the offsets for tensors with these strides; does nothing when they are the same as the last time.
  * in is the tensor that is read, out the one that is written; out may be NULL (weight gradient).

@@ -12,24 +12,29 @@
 #include "kernels/memory.h"
 #include "kernels/sparse.h"
 
-/* Pixels and columns of a tile, and vectors that may be summed at once: registers less weight and operand. A
- * lane row of two lines is read whole, as its lines come into L1 together, so that tiles have half the
- * pixels. */
+/* Vectors that may be summed at once: registers less weight and operand. */
 #define WIDE_TILES (SG_VECTOR_BYTES == 64 && SG_LANES == 16)
-#if SG_VECTOR_BYTES == 64
-enum { MOST_SUMS = 16, MOST_PIXELS = MOST_SUMS / SG_LINES, MOST_COLUMNS = 8 / SG_LINES };
-#else
-enum { MOST_SUMS = 12, MOST_PIXELS = 12, MOST_COLUMNS = 4 };
-#endif
-enum { MOST_LINES = 16 };
+enum { MOST_SUMS = SG_VECTOR_BYTES == 64 ? 16 : 12, MOST_COLUMNS = WIDE_TILES ? 8 : 4, MOST_LINES = 16 };
 
 /* Independent pieces per thread, so that none waits long for the last one. */
 enum { PIECES = 4 };
 
 typedef struct state {
     sg_sparse *sparse;
+    sg_sparse_tile largest;
     int threads;
 } state;
+
+/* The largest tile for a layer. Lane rows of up to two vectors are read whole, as their parts come into L1
+ * together: half as many pixels take half of L1. With few channels all of them fit for twice the pixels, too,
+ * which then share more of what they read. */
+static sg_sparse_tile largest_tile(const sg_conv_shape *shape, bool transposed) {
+    int channels = (transposed ? shape->out_channels : shape->in_channels) / shape->groups;
+    int columns = MOST_COLUMNS + shape->kernel_width - 1,
+        lines = MOST_SUMS / MOST_COLUMNS + shape->kernel_height - 1;
+    bool whole = SG_ROW <= 2 && (SG_LINES == 2 || columns * lines * channels > SG_SPARSE_LINES);
+    return (sg_sparse_tile){MOST_COLUMNS, whole ? MOST_SUMS / SG_ROW : MOST_SUMS, SG_LINES};
+}
 
 /* One tile: where it reads and writes, and the rows that it computes. */
 typedef struct tile {
@@ -147,8 +152,8 @@ typedef struct axis {
     int block, row;    /* of what is written, from one to the next */
 } axis;
 
-static int most_lines(int columns) {
-    int lines = MOST_PIXELS / columns < MOST_LINES ? MOST_PIXELS / columns : MOST_LINES;
+static int most_lines(int columns, int pixels) {
+    int lines = pixels / columns < MOST_LINES ? pixels / columns : MOST_LINES;
     while (tiles[columns - 1][lines - 1] == NULL) lines--;
     return lines;
 }
@@ -163,7 +168,7 @@ typedef struct grid {
     int group, groups;                /* lines in a group */
 } grid;
 
-static grid make_grid(axis blocks, axis height, axis width) {
+static grid make_grid(axis blocks, axis height, axis width, int pixels) {
     grid g;
     if (width.count == 1 && height.count > 1) {
         axis swap = width;
@@ -179,7 +184,7 @@ static grid make_grid(axis blocks, axis height, axis width) {
     g.column_tiles = (width.count + MOST_COLUMNS - 1) / MOST_COLUMNS;
     g.columns = width.count / g.column_tiles;
     g.wider = width.count % g.column_tiles;
-    g.group = most_lines(g.columns + (g.wider > 0));
+    g.group = most_lines(g.columns + (g.wider > 0), pixels);
     bool take_blocks = lower(blocks.count, g.group) > lower(height.count, g.group);
     g.line = take_blocks ? blocks : height;
     g.outer = take_blocks ? height : blocks;
@@ -259,7 +264,7 @@ static void sum_phase(const state *s, int phase, const sg_conv_pass *pass, const
                       axis blocks, axis height, axis width, int first_row, ptrdiff_t furthest) {
     const sg_sparse *a = s->sparse;
     if (height.count <= 0 || width.count <= 0) return;
-    grid g = make_grid(blocks, height, width);
+    grid g = make_grid(blocks, height, width, s->largest.pixels);
     tile t = {.in = in,
               .out = out,
               .in_line = g.line.in,
@@ -339,7 +344,8 @@ static int create(void **opaque, const sg_machine *machine, const sg_conv_shape 
     state *s;
     SG_TRY(SG_NEW(&s, 1));
     s->threads = machine->threads;
-    int chunk = sg_sparse_chunk(shape, support, transposed);
+    s->largest = largest_tile(shape, transposed);
+    int chunk = sg_sparse_chunk(shape, support, transposed, s->largest);
     int status = SG_AT(sg_sparse_create(&s->sparse, shape, support, transposed, chunk));
     *opaque = s;
     if (status != SG_OK) SG_VARIANT(sg_conv_sparse_destroy)(opaque);
@@ -378,5 +384,6 @@ sg_conv_bytes SG_VARIANT(sg_conv_sparse_bytes)(const sg_machine *machine, const 
                                                const sg_support *support, int blocks) {
     (void)machine, (void)blocks;
     size_t count = support->index != NULL ? support->count : sg_conv_weights(shape);
-    return (sg_conv_bytes){.packed = count * sizeof(float), .state = sg_sparse_bytes(shape, support)};
+    return (sg_conv_bytes){.packed = count * sizeof(float),
+                           .state = sg_sparse_bytes(shape, support, largest_tile(shape, false))};
 }

@@ -22,6 +22,7 @@
 enum { GROUP_PIXELS = 8, MOST_COLUMNS = 8 };
 /* Groups in registers at once: output gradients, two sums and an operand. */
 enum { GROUPS = SG_VECTOR_BYTES == 64 ? 2 : 1 };
+static const sg_sparse_tile largest_tile = {MOST_COLUMNS, GROUPS *GROUP_PIXELS, SG_LINES};
 /* Lane rows of sums that stay in L2; pieces of work per thread. */
 enum { MOST_SUMS = 32768 / SG_LANES, PIECES = 4 };
 
@@ -46,9 +47,8 @@ typedef struct group {
     ptrdiff_t in_line, in_column, dy_line, dy_column;
     const uint32_t *start;
     const int32_t *offset, *row_offset;
-    const float *from; /* where the sums begin: zeros or `to` */
-    size_t from_step;
-    float *to;
+    float *sums;
+    bool add; /* to what they are already */
     int first, last;
     sg_ahead *ahead_in, *ahead_dy;
 } group;
@@ -60,11 +60,10 @@ static inline __attribute__((always_inline)) void sum_rows(const group *t, const
     /* Copies: a store to the sums might change *t, for all the compiler knows. */
     const uint32_t *start = t->start;
     const int32_t *offset = t->offset;
-    const size_t from_step = t->from_step;
+    const bool add = t->add;
     const ptrdiff_t in_line = t->in_line;
     const sg_steps step = sg_steps_of(t->in_column, columns);
-    const float *from = t->from;
-    float *to = t->to;
+    float *sums = t->sums;
     for (int row = t->first, last = t->last; row < last; row++) {
         size_t begin = start[row], end = start[row + 1];
         const float *dy = t->dy + t->row_offset[row];
@@ -77,17 +76,19 @@ static inline __attribute__((always_inline)) void sum_rows(const group *t, const
 #pragma GCC unroll 8
                 for (int c = 0; c < columns; c++)
                     gradient[l * columns + c] = sg_load(dy + slice + l * t->dy_line + c * t->dy_column);
-            const float *in = t->in + slice, *old = from + slice;
-            float *new = to + slice;
+            const float *in = t->in + slice;
+            float *sum = sums + slice;
+            SG_OPAQUE(in);
             for (size_t j = begin; j < end; j++) {
                 const float *p = in + offset[j];
-                sg_vec even = sg_load(old);
+                sg_vec even = add ? sg_load(sum) : sg_splat(0.0f);
 #pragma GCC unroll 2
                 for (int g = 0; g < groups; g++) {
                     sg_vec odd = sg_splat(0.0f);
 #pragma GCC unroll 8
                     for (int l = 0; l < lines; l++, p += in_line) {
                         const float *four = p + step.by[4];
+                        SG_OPAQUE(four);
 #pragma GCC unroll 8
                         for (int c = 0; c < columns; c++) {
                             int i = l * columns + c;
@@ -102,13 +103,11 @@ static inline __attribute__((always_inline)) void sum_rows(const group *t, const
                     }
                     if (lines * columns > 1) even = even + odd;
                 }
-                sg_store(new, even);
-                old += from_step;
-                new += SG_LANES;
+                sg_store(sum, even);
+                sum += SG_LANES;
             }
         }
-        from += (end - begin) * from_step;
-        to += (end - begin) * SG_LANES;
+        sums += (end - begin) * SG_LANES;
     }
 }
 
@@ -159,7 +158,6 @@ static void channels_of(const sg_sparse *a, const piece *work, int *first, int *
 
 /* The sums of one piece over one block. */
 static void sum_block(const state *s, const piece *work, const sg_conv_pass *pass, int block, float *sums) {
-    static const float zeros[SG_LANES] __attribute__((aligned(64)));
     const sg_sparse *a = s->sparse;
     const sg_conv_shape *shape = &a->shape;
     const sg_tensor *x = pass->x, *dy = pass->dy;
@@ -179,9 +177,7 @@ static void sum_block(const state *s, const piece *work, const sg_conv_pass *pas
                .start = a->start + (size_t)work->chunk * (size_t)a->rows,
                .offset = a->offset,
                .row_offset = a->row_offset,
-               .from = zeros,
-               .from_step = 0,
-               .to = sums,
+               .sums = sums,
                .first = work->first,
                .last = work->last};
     const float *in = sg_tensor_at(x, block, -shape->padding, -shape->padding),
@@ -213,8 +209,7 @@ static void sum_block(const state *s, const piece *work, const sg_conv_pass *pas
                 full[columns - 1](&t);
             else
                 partial[columns - 1][taken - 1](&t);
-            t.from = sums;
-            t.from_step = SG_LANES;
+            t.add = true;
         }
         in += columns * in_column;
         gradient += columns * dy_column;
@@ -323,8 +318,8 @@ int SG_VARIANT(sg_conv_sparse_create_weight)(void **opaque, const sg_machine *ma
     SG_TRY(SG_NEW(&s, 1));
     *opaque = s;
     s->threads = machine->threads;
-    int status =
-        SG_AT(sg_sparse_create(&s->sparse, shape, support, false, sg_sparse_chunk(shape, support, false)));
+    int status = SG_AT(sg_sparse_create(&s->sparse, shape, support, false,
+                                        sg_sparse_chunk(shape, support, false, largest_tile)));
     if (status != SG_OK) goto failed;
     s->count = cut(s->sparse, NULL, &s->most);
     if ((status = SG_AT(SG_NEW(&s->pieces, (size_t)s->count)))) goto failed;
@@ -354,6 +349,6 @@ sg_conv_bytes SG_VARIANT(sg_conv_sparse_bytes_weight)(const sg_machine *machine,
     (void)blocks;
     size_t count = support->index != NULL ? support->count : sg_conv_weights(shape);
     size_t most = count < MOST_SUMS ? count : MOST_SUMS;
-    return (sg_conv_bytes){.state = sg_sparse_bytes(shape, support) +
+    return (sg_conv_bytes){.state = sg_sparse_bytes(shape, support, largest_tile) +
                                     (size_t)machine->threads * most * (SG_LANES + PIECES) * sizeof(float)};
 }
