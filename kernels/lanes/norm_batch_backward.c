@@ -60,27 +60,22 @@ static inline __attribute__((always_inline)) void sum_group(const int n, const e
     }
 }
 
-/* Writes dx and dresidual of n pixels. mask is zero in unused lanes: there x - mean is not zero though dy is.
- */
-static inline __attribute__((always_inline)) void write_group(const int n, const enum sg_activation kind,
-                                                              const bool gated, const backward_row *r,
-                                                              int col, const coefficients *k,
-                                                              const sg_ivec *mask) {
+/* Writes dx and dresidual of a pixel, so that each tensor is one sequential stream. mask is zero in unused
+ * lanes: there x - mean is not zero though dy is. */
+static inline __attribute__((always_inline)) void write_pixel(const enum sg_activation kind, const bool gated,
+                                                              const backward_row *r, int col,
+                                                              const coefficients *k, const sg_ivec *mask) {
     const cursor p = cursor_at(r, col);
     const bool split = p.dresidual != NULL, accumulate = r->accumulate_residual;
     for (int c = 0; c < r->channels; c++) {
         const coefficients own = k[c];
         for (int v = 0; v < SG_ROW; v++) {
             int i = c * SG_LANES + v * SG_WIDTH;
-            for (size_t q = 0; q < (size_t)n; q++) {
-                sg_vec x = sg_load(p.x + q * r->x_pixel + i);
-                sg_vec dz =
-                    gradient_inside(kind, gated, &own, x, gated ? p.gate + q * r->gate_pixel + i : NULL,
-                                    sg_load(p.dy + q * r->dy_pixel + i));
-                if (split) sg_put(p.dresidual + q * r->dresidual_pixel + i, dz, accumulate);
-                sg_vec dx = sg_fma(x - own.mean, sg_splat(-own.slope), dz - own.dz_mean) * own.scale;
-                sg_store(p.dx + q * r->dx_pixel + i, (sg_vec)((sg_ivec)dx & mask[v]));
-            }
+            sg_vec x = sg_load(p.x + i);
+            sg_vec dz = gradient_inside(kind, gated, &own, x, gated ? p.gate + i : NULL, sg_load(p.dy + i));
+            if (split) sg_put(p.dresidual + i, dz, accumulate);
+            sg_vec dx = sg_fma(x - own.mean, sg_splat(-own.slope), dz - own.dz_mean) * own.scale;
+            sg_store(p.dx + i, (sg_vec)((sg_ivec)dx & mask[v]));
         }
     }
 }
@@ -99,9 +94,7 @@ static inline __attribute__((always_inline)) void write_row(const enum sg_activa
                                                             const int32_t *lanes) {
     sg_ivec mask[SG_ROW];
     memcpy(mask, lanes, sizeof mask);
-    int col = 0;
-    for (; col + GROUP <= r->width; col += GROUP) write_group(GROUP, kind, gated, r, col, k, mask);
-    for (; col < r->width; col++) write_group(1, kind, gated, r, col, k, mask);
+    for (int col = 0; col < r->width; col++) write_pixel(kind, gated, r, col, k, mask);
 }
 
 #define BACKWARD_ROWS(suffix, kind, gated)                                                                   \
