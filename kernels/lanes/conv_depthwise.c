@@ -7,8 +7,11 @@
  * input pixel modulo the stride) has a filter of its own, made of the positions that reach it. */
 #include "kernels/lanes/simd.h"
 
+#include <omp.h>
+
 #include "kernels/lanes/ahead.h"
 #include "kernels/lanes/conv_depthwise.h"
+#include "kernels/lanes/share.h"
 #include "kernels/lanes/steps.h"
 #include "kernels/memory.h"
 
@@ -28,6 +31,7 @@ typedef struct state {
     int threads, phases;
     bool data;
     filter *filters; /* [phases] */
+    sg_queue *queue; /* [threads], of the present phase */
 } state;
 
 /* A strip of pixels: where it reads and writes, for channels first..last. */
@@ -209,9 +213,10 @@ static void sum_phase(const state *s, const filter *f, const sg_conv_pass *pass,
     sg_area area_in = {t.in_row, t.in_pixel, (rows - 1) * stride + f->height,
                        (columns - 1) * stride + f->width, (most - 1) * stride + f->height};
     sg_area area_out = {out.row, out.column, rows, columns, most};
-#pragma omp parallel for schedule(static) num_threads(s->threads)
-    for (int i = 0; i < pieces; i++) {
-        int block = i / parts, part = i % parts;
+    sg_fill_queues(s->queue, (size_t)pieces, s->threads);
+#pragma omp parallel num_threads(s->threads)
+    for (size_t item; sg_take(s->queue, omp_get_thread_num(), s->threads, &item);) {
+        int i = (int)item, block = i / parts, part = i % parts;
         strip own = t;
         own.first = first_channel(channels, part, parts);
         own.last = first_channel(channels, part + 1, parts);
@@ -284,6 +289,7 @@ static int create(void **opaque, const sg_machine *machine, const sg_conv_shape 
     s->data = data;
     s->phases = data ? shape->stride * shape->stride : 1;
     int status = SG_AT(SG_NEW(&s->filters, (size_t)s->phases));
+    if (status == SG_OK) status = SG_AT(SG_NEW(&s->queue, (size_t)s->threads));
     if (status != SG_OK) {
         SG_VARIANT(sg_conv_depthwise_destroy)(opaque);
         return status;
@@ -345,6 +351,7 @@ void SG_VARIANT(sg_conv_depthwise_destroy)(void **opaque) {
     if (opaque == NULL || *opaque == NULL) return;
     state *s = *opaque;
     free(s->filters);
+    free(s->queue);
     free(s);
     *opaque = NULL;
 }

@@ -6,8 +6,11 @@
  * threads. */
 #include "kernels/lanes/simd.h"
 
+#include <omp.h>
+
 #include "kernels/lanes/ahead.h"
 #include "kernels/lanes/conv_sparse.h"
+#include "kernels/lanes/share.h"
 #include "kernels/lanes/steps.h"
 #include "kernels/memory.h"
 #include "kernels/sparse.h"
@@ -23,6 +26,7 @@ typedef struct state {
     sg_sparse *sparse;
     sg_sparse_tile largest;
     int threads;
+    sg_queue *queue; /* [threads], of the present phase */
 } state;
 
 /* The largest tile for a layer. Lane rows of up to two vectors are read whole, as their parts come into L1
@@ -283,10 +287,11 @@ static void sum_phase(const state *s, int phase, const sg_conv_pass *pass, const
                   .channels = from->channels};
     int tasks = g.outer.count * g.groups;
     int parts = lower(a->rows, (PIECES * s->threads + tasks - 1) / tasks);
-#pragma omp parallel for schedule(static) num_threads(s->threads)
-    for (int i = 0; i < tasks * parts; i++) {
+    sg_fill_queues(s->queue, (size_t)tasks * (size_t)parts, s->threads);
+#pragma omp parallel num_threads(s->threads)
+    for (size_t item; sg_take(s->queue, omp_get_thread_num(), s->threads, &item);) {
         tile own = t;
-        int task = i / parts, part = i % parts;
+        int task = (int)item / parts, part = (int)item % parts;
         own.first = (int)((int64_t)a->rows * part / parts);
         own.last = (int)((int64_t)a->rows * (part + 1) / parts);
         sum_piece(s, &g, &f, own, phase, task);
@@ -346,8 +351,9 @@ static int create(void **opaque, const sg_machine *machine, const sg_conv_shape 
     s->threads = machine->threads;
     s->largest = largest_tile(shape, transposed);
     int chunk = sg_sparse_chunk(shape, support, transposed, s->largest);
-    int status = SG_AT(sg_sparse_create(&s->sparse, shape, support, transposed, chunk));
     *opaque = s;
+    int status = SG_AT(sg_sparse_create(&s->sparse, shape, support, transposed, chunk));
+    if (status == SG_OK) status = SG_AT(SG_NEW(&s->queue, (size_t)s->threads));
     if (status != SG_OK) SG_VARIANT(sg_conv_sparse_destroy)(opaque);
     return status;
 }
@@ -372,6 +378,7 @@ void SG_VARIANT(sg_conv_sparse_destroy)(void **opaque) {
     if (opaque == NULL || *opaque == NULL) return;
     state *s = *opaque;
     sg_sparse_destroy(&s->sparse);
+    free(s->queue);
     free(s);
     *opaque = NULL;
 }

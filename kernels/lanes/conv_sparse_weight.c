@@ -15,6 +15,7 @@
 #include "kernels/lanes/ahead.h"
 #include "kernels/lanes/conv_sparse.h"
 #include "kernels/lanes/row_sums.h"
+#include "kernels/lanes/share.h"
 #include "kernels/lanes/steps.h"
 #include "kernels/memory.h"
 #include "kernels/sparse.h"
@@ -40,6 +41,7 @@ typedef struct state {
     float *sums;    /* [threads][most][lanes] */
     float *numbers; /* [capacity][most]: of one wave of pieces, [piece][block][most] */
     size_t capacity;
+    sg_queue *queue; /* [threads], of the present wave */
 } state;
 
 typedef struct group {
@@ -273,16 +275,18 @@ int SG_VARIANT(sg_conv_sparse_run_weight)(void *opaque, const sg_conv_pass *pass
     for (int first = 0; first < s->count; first += wave) {
         int pieces = lower(wave, s->count - first);
         float *sums = s->sums + (size_t)omp_get_thread_num() * s->most * SG_LANES;
-#pragma omp for schedule(dynamic, 1)
-        for (int task = 0; task < pieces * blocks * parts; task++) {
-            int i = task / parts / blocks, block = task / parts % blocks;
+#pragma omp single
+        sg_fill_queues(s->queue, (size_t)pieces * (size_t)blocks * (size_t)parts, s->threads);
+        for (size_t task; sg_take(s->queue, omp_get_thread_num(), s->threads, &task);) {
+            int part = (int)task % parts, i = (int)task / parts % pieces, block = (int)task / parts / pieces;
             const piece *whole = &s->pieces[first + i];
-            piece work = part_of(s, *whole, task % parts, parts);
+            piece work = part_of(s, *whole, part, parts);
             if (work.begin == work.end) continue;
             sum_block(s, &work, pass, block, sums);
             sg_row_sums(sums, work.end - work.begin,
                         s->numbers + (size_t)(i * blocks + block) * s->most + (work.begin - whole->begin));
         }
+#pragma omp barrier
 #pragma omp for schedule(static)
         for (int i = 0; i < pieces; i++)
             combine_piece(s, &s->pieces[first + i], pass, s->numbers + (size_t)(i * blocks) * s->most);
@@ -325,6 +329,7 @@ int SG_VARIANT(sg_conv_sparse_create_weight)(void **opaque, const sg_machine *ma
     if ((status = SG_AT(SG_NEW(&s->pieces, (size_t)s->count)))) goto failed;
     cut(s->sparse, s->pieces, &s->most);
     s->most = (s->most + SG_ROWS_TOGETHER - 1) / SG_ROWS_TOGETHER * SG_ROWS_TOGETHER;
+    if ((status = SG_AT(SG_NEW(&s->queue, (size_t)s->threads)))) goto failed;
     if ((status = SG_AT(SG_NEW(&s->sums, (size_t)s->threads * s->most * SG_LANES)))) goto failed;
     return SG_OK;
 failed:
@@ -339,6 +344,7 @@ void SG_VARIANT(sg_conv_sparse_destroy_weight)(void **opaque) {
     free(s->pieces);
     free(s->sums);
     free(s->numbers);
+    free(s->queue);
     free(s);
     *opaque = NULL;
 }

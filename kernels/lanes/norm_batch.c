@@ -180,28 +180,30 @@ enum { STREAM_BYTES = 16 << 20 };
 
 int SG_VARIANT(sg_norm_batch_forward)(const sg_machine *m, const sg_extent *extent, const sg_tensor *x,
                                       const sg_tensor *residual, sg_tensor *y, const sg_norm_batch *n) {
-    static void (*const rows[][2])(const coefficients *, int, int, const float *, size_t, const float *,
-                                   size_t, float *,
-                                   size_t) = {[SG_IDENTITY] = {store_identity, stream_identity},
-                                              [SG_RELU] = {store_relu, stream_relu},
-                                              [SG_RELU6] = {store_relu6, stream_relu6},
-                                              [SG_SWISH] = {store_swish, stream_swish}};
+    static void (*const write[][2])(const coefficients *, int, int, const float *, size_t, const float *,
+                                    size_t, float *,
+                                    size_t) = {[SG_IDENTITY] = {store_identity, stream_identity},
+                                               [SG_RELU] = {store_relu, stream_relu},
+                                               [SG_RELU6] = {store_relu6, stream_relu6},
+                                               [SG_SWISH] = {store_swish, stream_swish}};
     SG_CHECK(n->activation <= SG_SWISH, SG_INTERNAL, "batch norm: activation %d is not built in",
              (int)n->activation);
     coefficients *k;
-    SG_TRY(coefficients_create(&k, n, x->channels));
+    rows all; /* backwards: x was written, and followed, up to the end */
+    SG_TRY(rows_create(&all, m, extent, x, true));
+    int status = SG_AT(coefficients_create(&k, n, x->channels));
+    if (status != SG_OK) goto done;
     bool stream = (size_t)extent->blocks * y->block * sizeof(float) >= STREAM_BYTES;
 #pragma omp parallel num_threads(m->threads)
-    {
-        sg_span own = own_rows(extent, x);
-        for (size_t at = own.to; at-- > own.from;) { /* x was written, and followed, up to the end */
-            int b = (int)(at / (size_t)x->height), row = (int)(at % (size_t)x->height);
-            rows[n->activation][stream](k, x->channels, x->width, sg_tensor_at(x, b, row, 0), x->pixel,
-                                        residual != NULL ? sg_tensor_at(residual, b, row, 0) : NULL,
-                                        residual != NULL ? residual->pixel : 0, sg_tensor_at(y, b, row, 0),
-                                        y->pixel);
-        }
+    for (size_t at; next_row(&all, &at);) {
+        int b = (int)(at / (size_t)x->height), row = (int)(at % (size_t)x->height);
+        write[n->activation][stream](k, x->channels, x->width, sg_tensor_at(x, b, row, 0), x->pixel,
+                                     residual != NULL ? sg_tensor_at(residual, b, row, 0) : NULL,
+                                     residual != NULL ? residual->pixel : 0, sg_tensor_at(y, b, row, 0),
+                                     y->pixel);
     }
-    SG_FREE(k);
-    return SG_OK;
+    free(k);
+done:
+    free(all.queue);
+    return status;
 }

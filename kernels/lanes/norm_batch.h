@@ -19,9 +19,30 @@ static inline int used_lanes(const sg_extent *extent, int block) {
                                  extent->reduce->size);
 }
 
-/* A thread's rows, numbered through all blocks. */
-static inline sg_span own_rows(const sg_extent *extent, const sg_tensor *t) {
-    return sg_share((size_t)extent->blocks * (size_t)t->height, omp_get_thread_num(), omp_get_num_threads());
+/* Rows, numbered through all blocks, in shares that threads help each other with. */
+typedef struct rows {
+    size_t count;
+    int threads;
+    bool backwards;
+    sg_queue *queue; /* [threads] */
+} rows;
+
+static inline int rows_create(rows *r, const sg_machine *m, const sg_extent *extent, const sg_tensor *t,
+                              bool backwards) {
+    *r = (rows){
+        .count = (size_t)extent->blocks * (size_t)t->height, .threads = m->threads, .backwards = backwards};
+    SG_TRY(SG_NEW(&r->queue, (size_t)r->threads));
+    sg_fill_queues(r->queue, r->count, r->threads);
+    return SG_OK;
+}
+
+/* The next row for this thread; false when all are taken. */
+static inline bool next_row(rows *r, size_t *row) {
+    int thread = omp_get_thread_num();
+    if (!r->backwards) return sg_take(r->queue, thread, r->threads, row);
+    if (!sg_take(r->queue, r->threads - 1 - thread, r->threads, row)) return false;
+    *row = r->count - 1 - *row;
+    return true;
 }
 
 /* Per channel, what a pass needs beside the tensors. The activation's argument is

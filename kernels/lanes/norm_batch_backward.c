@@ -209,7 +209,9 @@ int SG_VARIANT(sg_norm_batch_backward)(const sg_machine *m, const sg_extent *ext
     coefficients *k = sums->terms;
     const double *part = (const double *)(const void *)sums->part;
     double count = (double)extent->samples * x->height * x->width;
-    int status = SG_AT(sg_pixel_sums_finish(sums, m->threads));
+    rows all; /* begins with what the sums read last */
+    int status = SG_AT(rows_create(&all, m, extent, x, followed));
+    if (status == SG_OK) status = SG_AT(sg_pixel_sums_finish(sums, m->threads));
     if (status != SG_OK) goto done;
     for (int c = 0; c < x->channels; c++) {
         double inverse = n->inverse[c], product = part[x->channels + c];
@@ -222,18 +224,15 @@ int SG_VARIANT(sg_norm_batch_backward)(const sg_machine *m, const sg_extent *ext
     t.dresidual = dresidual;
     t.accumulate_residual = accumulate_residual;
 #pragma omp parallel num_threads(m->threads)
-    {
-        sg_span own = own_rows(extent, x);
-        for (size_t i = 0; i < own.to - own.from; i++) {
-            size_t at = followed ? own.to - 1 - i : own.from + i; /* begins with what the sums read last */
-            int b = (int)(at / (size_t)x->height), row = (int)(at % (size_t)x->height);
-            int32_t mask[SG_LANES] __attribute__((aligned(64)));
-            for (int lane = 0; lane < SG_LANES; lane++) mask[lane] = lane < used_lanes(extent, b) ? -1 : 0;
-            backward_row r = make_row(&t, b, row, 0, x->channels);
-            backward_rows[g->kind][t.gate != NULL].write(&r, k, mask);
-        }
+    for (size_t at; next_row(&all, &at);) {
+        int b = (int)(at / (size_t)x->height), row = (int)(at % (size_t)x->height);
+        int32_t mask[SG_LANES] __attribute__((aligned(64)));
+        for (int lane = 0; lane < SG_LANES; lane++) mask[lane] = lane < used_lanes(extent, b) ? -1 : 0;
+        backward_row r = make_row(&t, b, row, 0, x->channels);
+        backward_rows[g->kind][t.gate != NULL].write(&r, k, mask);
     }
 done:
+    free(all.queue);
     sg_pixel_sums_destroy(&sums);
     return status;
 }
