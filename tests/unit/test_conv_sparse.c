@@ -49,11 +49,13 @@ static void random_shapes_agree_with_the_naive_twins(void **state) {
 }
 
 /* Every tile: widths 1 to 17 (one and two strips, three where they are unequal), heights that leave lines
- * over. */
+ * over; channels so few that the largest tiles' window fits L1, and more. */
 static void every_width_and_height_is_tiled(void **state) {
     for (int width = 1; width <= 17; width++) {
-        sg_conv_shape shape = sg_check_conv_shape(5, 6, 1, 3, 3, 1, 1, 1 + width * 7 % 19, width);
-        sg_conv_fixture_check(*state, &shape, 3, 0.3, (uint64_t)width);
+        sg_conv_shape few = sg_check_conv_shape(5, 6, 1, 3, 3, 1, 1, 1 + width * 7 % 19, width);
+        sg_conv_fixture_check(*state, &few, 3, 0.3, (uint64_t)width);
+        sg_conv_shape more = sg_check_conv_shape(20, 19, 1, 3, 3, 1, 1, 1 + width * 7 % 19, width);
+        sg_conv_fixture_check(*state, &more, 3, 0.1, (uint64_t)width);
     }
 }
 
