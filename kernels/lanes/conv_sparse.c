@@ -15,8 +15,8 @@
 #include "kernels/memory.h"
 #include "kernels/sparse.h"
 
-/* Vectors that may be summed at once: registers less weight and operand. */
 #define WIDE_TILES (SG_VECTOR_BYTES == 64 && SG_LANES == 16)
+/* Vectors that may be summed at once: registers less weight and operand. Columns and lines of a tile. */
 enum { MOST_SUMS = SG_VECTOR_BYTES == 64 ? 16 : 12, MOST_COLUMNS = WIDE_TILES ? 8 : 4, MOST_LINES = 16 };
 
 /* Independent pieces per thread, so that none waits long for the last one. */
@@ -31,7 +31,8 @@ typedef struct state {
 
 /* The largest tile for a layer. Lane rows of up to two vectors are read whole, as their parts come into L1
  * together: half as many pixels take half of L1. With few channels all of them fit for twice the pixels, too,
- * which then share more of what they read. */
+ * which then share more of what they read; parts that are cache lines of their own are read whole all the
+ * same. */
 static sg_sparse_tile largest_tile(const sg_conv_shape *shape, bool transposed) {
     int channels = (transposed ? shape->out_channels : shape->in_channels) / shape->groups;
     int columns = MOST_COLUMNS + shape->kernel_width - 1,

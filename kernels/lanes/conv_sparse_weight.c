@@ -22,8 +22,8 @@
 
 enum { GROUP_PIXELS = 8, MOST_COLUMNS = 8 };
 /* Groups in registers at once: output gradients, two sums and an operand. */
-enum { GROUPS = SG_VECTOR_BYTES == 64 ? 2 : 1 };
-static const sg_sparse_tile largest_tile = {MOST_COLUMNS, GROUPS *GROUP_PIXELS, SG_LINES};
+enum { GROUPS = SG_VECTOR_BYTES == 64 ? 2 : 1, MOST_PIXELS = GROUPS * GROUP_PIXELS };
+static const sg_sparse_tile largest_tile = {MOST_COLUMNS, MOST_PIXELS, SG_LINES};
 /* Lane rows of sums that stay in L2; pieces of work per thread. */
 enum { MOST_SUMS = 32768 / SG_LANES, PIECES = 4 };
 
@@ -72,7 +72,7 @@ static inline __attribute__((always_inline)) void sum_rows(const group *t, const
         sg_ahead_fetch(t->ahead_in);
         sg_ahead_fetch(t->ahead_dy);
         for (int slice = pass; slice < pass + SG_LINE; slice += SG_WIDTH) {
-            sg_vec gradient[GROUPS * GROUP_PIXELS];
+            sg_vec gradient[MOST_PIXELS];
 #pragma GCC unroll 16
             for (int l = 0; l < groups * lines; l++)
 #pragma GCC unroll 8

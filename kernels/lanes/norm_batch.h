@@ -10,7 +10,7 @@
 #include "kernels/memory.h"
 #include "kernels/tree.h"
 
-/* Pixels that are taken together: channels run inside, so each pixel is one sequential stream, and a
+/* Pixels that are summed together: channels run inside, so each pixel is one sequential stream, and a
  * channel's constants and sums are touched once per group. */
 enum { GROUP = 4 };
 
@@ -36,7 +36,8 @@ static inline int rows_create(rows *r, const sg_machine *m, const sg_extent *ext
     return SG_OK;
 }
 
-/* The next row for this thread; false when all are taken. */
+/* The next row for this thread, from the end of its share where it goes backwards; false when all are
+ * taken. */
 static inline bool next_row(rows *r, size_t *row) {
     int thread = omp_get_thread_num();
     if (!r->backwards) return sg_take(r->queue, thread, r->threads, row);

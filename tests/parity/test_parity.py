@@ -261,7 +261,7 @@ def compare_case(score, case, got):
 
 def float_gradient(case, channels_last):
     """PyTorch's own, in float32; masked weights' gradient is 0. Without oneDNN in channels_last where channels are
-    no multiple of 8: its AVX2 kernels write past the end of their memory there (PyTorch 1.13 and 2.15)."""
+    no multiple of 8: with 6 of them PyTorch 1.13 and 2.15 end with a corrupted heap on a CPU with AVX2 alone."""
     onednn = not channels_last or case.config["width"] % 8 == 0
     net = copy.deepcopy(case.net).float().train()
     interpolate_norms(net, case.alpha)
