@@ -212,13 +212,13 @@ static ptrdiff_t piece_out(const grid *g, int piece) {
     return piece / g->groups * g->outer.out + piece % g->groups * g->group * g->line.out;
 }
 
-/* All tiles of one piece: rows first..last of a group of lines, all columns, all chunks. */
-static void sum_piece(const state *s, const grid *g, const fetching *f, tile t, int phase, int piece) {
+/* All tiles of one piece: rows first..last of a group of lines, all columns, so many chunks. */
+static void sum_piece(const state *s, const grid *g, const fetching *f, tile t, int chunks, int piece) {
     const sg_sparse *a = s->sparse;
     int lines = lower(g->group, g->line.count - piece % g->groups * g->group), rows = t.last - t.first;
     const float *in = t.in + piece_in(g, piece), *next_in = t.in + piece_in(g, piece + 1);
     float *out = t.out + piece_out(g, piece), *next_out = t.out + piece_out(g, piece + 1);
-    const uint32_t *start = a->start + (size_t)phase * (size_t)a->chunks * (size_t)a->rows;
+    const uint32_t *start = t.start;
     bool add = t.add;
     for (int i = 0, columns; i < g->column_tiles; i++) {
         columns = g->columns + (i < g->wider);
@@ -229,9 +229,9 @@ static void sum_piece(const state *s, const grid *g, const fetching *f, tile t, 
         sg_area read = {g->line.in, g->column.in, lines, columns, 0};
         sg_area written = {g->line.out, g->column.out, lines, columns, 0};
         sg_ahead ahead_in =
-            sg_ahead_of(&read, next_in + f->furthest, NULL, f->channels, rows * a->chunks, f->pays);
+            sg_ahead_of(&read, next_in + f->furthest, NULL, f->channels, rows * chunks, f->pays);
         sg_ahead ahead_out =
-            sg_ahead_of(&written, next_out + a->row_offset[t.first], NULL, rows, rows * a->chunks, f->pays);
+            sg_ahead_of(&written, next_out + a->row_offset[t.first], NULL, rows, rows * chunks, f->pays);
         t.ahead_in = &ahead_in;
         t.ahead_out = &ahead_out;
         for (int line = 0, taken; line < lines; line += taken) {
@@ -240,7 +240,7 @@ static void sum_piece(const state *s, const grid *g, const fetching *f, tile t, 
             t.in = in + line * g->line.in;
             t.out = out + line * g->line.out;
             t.add = add;
-            for (int chunk = 0; chunk < a->chunks; chunk++) {
+            for (int chunk = 0; chunk < chunks; chunk++) {
                 t.start = start + (size_t)chunk * (size_t)a->rows;
                 tiles[columns - 1][taken - 1](&t);
                 t.add = true;
@@ -269,6 +269,11 @@ static void sum_phase(const state *s, int phase, const sg_conv_pass *pass, const
                       axis blocks, axis height, axis width, int first_row, ptrdiff_t furthest) {
     const sg_sparse *a = s->sparse;
     if (height.count <= 0 || width.count <= 0) return;
+    size_t buckets = (size_t)a->chunks * (size_t)a->rows;
+    const uint32_t *start = a->start + (size_t)phase * buckets;
+    bool add = a->transposed && pass->accumulate, empty = start[0] == start[buckets];
+    /* Without weights zeros are written once, or nothing is added. */
+    int chunks = !empty ? a->chunks : add ? 0 : 1;
     grid g = make_grid(blocks, height, width, s->largest.pixels);
     tile t = {.in = in,
               .out = out,
@@ -276,14 +281,15 @@ static void sum_phase(const state *s, int phase, const sg_conv_pass *pass, const
               .in_column = g.column.in,
               .out_line = g.line.out,
               .out_column = g.column.out,
+              .start = start,
               .offset = a->offset,
               .row_offset = a->row_offset,
               .value = pass->packed,
               .bias = a->transposed ? NULL : pass->bias,
-              .add = a->transposed && pass->accumulate};
+              .add = add};
     sg_follower *follower = a->linear ? NULL : pass->follower; /* its rows are no channels */
     const sg_tensor *from = a->transposed ? pass->dy : pass->x, *to = a->transposed ? pass->dx : pass->y;
-    fetching f = {.pays = !a->linear && sg_ahead_pays(from, to, pass->blocks),
+    fetching f = {.pays = !a->linear && !empty && sg_ahead_pays(from, to, pass->blocks),
                   .furthest = furthest,
                   .channels = from->channels};
     int tasks = g.outer.count * g.groups;
@@ -295,7 +301,7 @@ static void sum_phase(const state *s, int phase, const sg_conv_pass *pass, const
         int task = (int)item / parts, part = (int)item % parts;
         own.first = (int)((int64_t)a->rows * part / parts);
         own.last = (int)((int64_t)a->rows * (part + 1) / parts);
-        sum_piece(s, &g, &f, own, phase, task);
+        if (chunks > 0) sum_piece(s, &g, &f, own, chunks, task);
         tell(follower, &g, task / g.groups, task % g.groups, first_row, own.last - own.first);
     }
 }

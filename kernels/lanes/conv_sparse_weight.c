@@ -24,8 +24,8 @@ enum { GROUP_PIXELS = 8, MOST_COLUMNS = 8 };
 /* Groups in registers at once: output gradients, two sums and an operand. */
 enum { GROUPS = SG_VECTOR_BYTES == 64 ? 2 : 1, MOST_PIXELS = GROUPS * GROUP_PIXELS };
 static const sg_sparse_tile largest_tile = {MOST_COLUMNS, MOST_PIXELS, SG_LINES};
-/* Lane rows of sums that stay in L2; pieces of work per thread. */
-enum { MOST_SUMS = 32768 / SG_LANES, PIECES = 4 };
+/* Lane rows of sums that stay in L2; tasks per thread in a wave. */
+enum { MOST_SUMS = 32768 / SG_LANES, TASKS = 4 };
 
 /* Some rows of one chunk: weights begin..end of the structure. */
 typedef struct piece {
@@ -146,7 +146,6 @@ static const group_function full[MOST_COLUMNS] = {full_1, full_2, full_3, full_4
 static const int lines_of[MOST_COLUMNS] = {8, 4, 2, 2, 1, 1, 1, 1};
 
 static int lower(int a, int b) { return a < b ? a : b; }
-static int higher(int a, int b) { return a > b ? a : b; }
 
 /* Channels first..first+count-1 of the input are what a piece reads. */
 static void channels_of(const sg_sparse *a, const piece *work, int *first, int *count) {
@@ -251,9 +250,19 @@ static piece part_of(const state *s, piece whole, int part, int parts) {
     return p;
 }
 
+/* The fewest parts of each of `tasks` tasks that leave no thread idle for long. */
+static int count_parts(int tasks, int threads) {
+    int parts = 1;
+    while (parts < TASKS * threads) {
+        int rounds = (tasks * parts + threads - 1) / threads; /* of the busiest thread */
+        if (8 * rounds * threads <= 9 * tasks * parts) break;
+        parts++;
+    }
+    return parts;
+}
+
 /* Pieces go in waves, so that the numbers of a wave stay small. Within one, each (piece, block) is a task of
- * its own, cut into parts only where there are too few for the threads: what a tile reads is read once per
- * task. */
+ * its own, cut into parts only where threads would be idle: every part reads the whole input again. */
 int SG_VARIANT(sg_conv_sparse_run_weight)(void *opaque, const sg_conv_pass *pass) {
     state *s = opaque;
     int blocks = pass->blocks;
@@ -262,9 +271,8 @@ int SG_VARIANT(sg_conv_sparse_run_weight)(void *opaque, const sg_conv_pass *pass
         return SG_OK;
     }
     SG_TRY(sg_sparse_bind(s->sparse, pass->x, pass->dy));
-    int wanted = s->threads > 1 ? PIECES * s->threads : 1;
+    int wanted = s->threads > 1 ? TASKS * s->threads : 1;
     int wave = lower(s->count, (wanted + blocks - 1) / blocks);
-    int parts = wave * blocks < wanted ? (wanted + wave * blocks - 1) / higher(1, wave * blocks) : 1;
     if (s->capacity < (size_t)wave * (size_t)blocks) {
         SG_FREE(s->numbers);
         s->capacity = 0;
@@ -273,7 +281,7 @@ int SG_VARIANT(sg_conv_sparse_run_weight)(void *opaque, const sg_conv_pass *pass
     }
 #pragma omp parallel num_threads(s->threads)
     for (int first = 0; first < s->count; first += wave) {
-        int pieces = lower(wave, s->count - first);
+        int pieces = lower(wave, s->count - first), parts = count_parts(pieces * blocks, s->threads);
         float *sums = s->sums + (size_t)omp_get_thread_num() * s->most * SG_LANES;
 #pragma omp single
         sg_fill_queues(s->queue, (size_t)pieces * (size_t)blocks * (size_t)parts, s->threads);
@@ -356,5 +364,5 @@ sg_conv_bytes SG_VARIANT(sg_conv_sparse_bytes_weight)(const sg_machine *machine,
     size_t count = support->index != NULL ? support->count : sg_conv_weights(shape);
     size_t most = count < MOST_SUMS ? count : MOST_SUMS;
     return (sg_conv_bytes){.state = sg_sparse_bytes(shape, support, largest_tile) +
-                                    (size_t)machine->threads * most * (SG_LANES + PIECES) * sizeof(float)};
+                                    (size_t)machine->threads * most * (SG_LANES + TASKS) * sizeof(float)};
 }
