@@ -116,30 +116,28 @@ size_t sg_sparse_bytes(const sg_conv_shape *shape, const sg_support *support, sg
     return (2 * count_of(shape, support) + 2 * (forward > backward ? forward : backward)) * sizeof(uint32_t);
 }
 
-static uint32_t position_of(const sg_support *support, size_t i) {
-    return support->index != NULL ? support->index[i] : (uint32_t)i;
+static place place_of_survivor(const sg_sparse *a, size_t i) {
+    return place_of(&a->shape, a->index != NULL ? a->index[i] : (uint32_t)i);
 }
 
-static int fill(sg_sparse *a, const sg_support *support) {
+static int fill(sg_sparse *a) {
     size_t buckets = (size_t)a->phases * (size_t)a->chunks * (size_t)a->rows;
     SG_TRY(SG_NEW(&a->start, buckets + 2));
-    SG_TRY(SG_NEW(&a->source, a->count));
+    SG_TRY(SG_NEW(&a->place, a->count));
     SG_TRY(SG_NEW(&a->offset, a->count));
     SG_TRY(SG_NEW(&a->row_offset, (size_t)a->rows));
     if (!a->transposed) SG_TRY(SG_NEW(&a->first, buckets));
     /* A counting sort. A bucket's count goes two places further up, so that its beginning is found one place
      * up and filling it moves that to its end, which is where the next bucket begins. */
     uint32_t *next = a->start + 1;
-    for (size_t i = 0; i < a->count; i++)
-        next[bucket_of(a, place_of(&a->shape, position_of(support, i))) + 1]++;
+    for (size_t i = 0; i < a->count; i++) next[bucket_of(a, place_of_survivor(a, i)) + 1]++;
     for (size_t b = 1; b <= buckets; b++) next[b] += next[b - 1];
     size_t last = SIZE_MAX;
     for (size_t i = 0; i < a->count; i++) {
-        uint32_t position = position_of(support, i);
-        size_t bucket = bucket_of(a, place_of(&a->shape, position));
+        size_t bucket = bucket_of(a, place_of_survivor(a, i));
         if (a->first != NULL && bucket != last) a->first[bucket] = (uint32_t)i;
         last = bucket;
-        a->source[next[bucket]++] = position;
+        a->place[i] = next[bucket]++;
     }
     return SG_OK;
 }
@@ -153,6 +151,7 @@ int sg_sparse_create(sg_sparse **sparse, const sg_conv_shape *shape, const sg_su
     a->transposed = transposed;
     a->linear = sg_conv_is_linear(shape);
     a->count = count_of(shape, support);
+    a->index = support->index;
     int summed = (transposed ? shape->out_channels : shape->in_channels) / shape->groups;
     a->chunk = lower(chunk, summed);
     a->chunks = (summed + a->chunk - 1) / a->chunk;
@@ -162,7 +161,7 @@ int sg_sparse_create(sg_sparse **sparse, const sg_conv_shape *shape, const sg_su
     int vertical = reach(a, shape->in_height, shape->out_height, shape->kernel_height);
     int horizontal = reach(a, shape->in_width, shape->out_width, shape->kernel_width);
     a->halo = vertical > horizontal ? vertical : horizontal;
-    int status = SG_AT(fill(a, support));
+    int status = SG_AT(fill(a));
     if (status != SG_OK) sg_sparse_destroy(&a);
     *sparse = a;
     return status;
@@ -172,7 +171,7 @@ void sg_sparse_destroy(sg_sparse **sparse) {
     if (sparse == NULL || *sparse == NULL) return;
     sg_sparse *a = *sparse;
     free(a->start);
-    free(a->source);
+    free(a->place);
     free(a->first);
     free(a->offset);
     free(a->row_offset);
@@ -198,8 +197,8 @@ int sg_sparse_bind(sg_sparse *a, const sg_tensor *in, const sg_tensor *out) {
     a->out_row = out_row;
     a->out_pixel = out_pixel;
     ptrdiff_t row = (ptrdiff_t)in->row, pixel = (ptrdiff_t)in->pixel;
-    for (size_t j = 0; j < a->count; j++) {
-        place p = place_of(s, a->source[j]);
+    for (size_t i = 0; i < a->count; i++) {
+        place p = place_of_survivor(a, i);
         ptrdiff_t offset;
         if (!a->transposed)
             offset = p.r * row + p.s * pixel + (ptrdiff_t)p.in * in->lanes;
@@ -207,7 +206,7 @@ int sg_sparse_bind(sg_sparse *a, const sg_tensor *in, const sg_tensor *out) {
             offset = (ptrdiff_t)p.out * in->lanes;
         else
             offset = displacement(s, p.r) * row + displacement(s, p.s) * pixel + (ptrdiff_t)p.out * in->lanes;
-        a->offset[j] = (int32_t)offset;
+        a->offset[a->place[i]] = (int32_t)offset;
     }
     int taps = a->transposed && a->linear ? s->kernel_height * s->kernel_width : 1;
     for (int i = 0; i < a->rows; i++) {
@@ -219,9 +218,18 @@ int sg_sparse_bind(sg_sparse *a, const sg_tensor *in, const sg_tensor *out) {
     return SG_OK;
 }
 
-void sg_sparse_gather(const sg_sparse *a, const float *weights, float *values, int threads) {
+/* In canonical order, because weights come from memory and those of a chunk of values from a cache. Threads
+ * that shared the chunks of the transposed structure, whose rows cross canonical ones, would write to each
+ * other's lines. */
+void sg_sparse_pack(const sg_sparse *a, const float *weights, float *values, int threads) {
     size_t count = a->count;
-    const uint32_t *source = a->source;
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (size_t j = 0; j < count; j++) values[j] = weights[source[j]];
+    const uint32_t *index = a->index, *to = a->place;
+    int apart = a->transposed ? lower(threads, a->chunks) : threads;
+    if (index == NULL) {
+#pragma omp parallel for schedule(static) num_threads(apart)
+        for (size_t i = 0; i < count; i++) values[to[i]] = weights[i];
+    } else {
+#pragma omp parallel for schedule(static) num_threads(apart)
+        for (size_t i = 0; i < count; i++) values[to[i]] = weights[index[i]];
+    }
 }

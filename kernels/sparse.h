@@ -24,10 +24,12 @@ typedef struct sg_sparse {
     int phases;              /* stride * stride when transposed and not linear, else 1 */
     int halo;                /* that the tensor which is read must have */
     size_t count;
-    uint32_t *start;  /* [phases][chunks][rows] and the end: where the weights of a row begin */
-    uint32_t *source; /* [count] canonical position of each weight */
+    uint32_t *start;       /* [phases][chunks][rows] and the end: where the weights of a row begin */
+    const uint32_t *index; /* [count] canonical position of survivor i, NULL: i; borrowed */
+    uint32_t *place;       /* [count] where survivor i stands in the structure */
     uint32_t *first; /* [chunks][rows] number of the row's first weight in the support; not when transposed */
-    int32_t *offset; /* [count] floats from the base pixel to the channel that is read: see sg_sparse_bind */
+    int32_t *offset; /* [count] by place: floats from the base pixel to the channel that is read: see
+                        sg_sparse_bind */
     int32_t *row_offset; /* [rows] floats from a pixel that is written to the row's channel */
     size_t in_row, in_pixel, out_row, out_pixel; /* strides that the offsets were made for */
 } sg_sparse;
@@ -49,7 +51,7 @@ typedef struct sg_sparse_tile {
 int sg_sparse_chunk(const sg_conv_shape *shape, const sg_support *support, bool transposed,
                     sg_sparse_tile tile);
 
-/* support is read, not kept. chunk: channels in a chunk, >= 1. SG_NOMEM. */
+/* support's index is borrowed. chunk: channels in a chunk, >= 1. SG_NOMEM. */
 int sg_sparse_create(sg_sparse **sparse, const sg_conv_shape *shape, const sg_support *support,
                      bool transposed, int chunk);
 void sg_sparse_destroy(sg_sparse **sparse);
@@ -63,7 +65,7 @@ size_t sg_sparse_bytes(const sg_conv_shape *shape, const sg_support *support, sg
 int sg_sparse_bind(sg_sparse *sparse, const sg_tensor *in, const sg_tensor *out);
 
 /* values[count] in the structure's order from canonical dense weights. */
-void sg_sparse_gather(const sg_sparse *sparse, const float *weights, float *values, int threads);
+void sg_sparse_pack(const sg_sparse *sparse, const float *weights, float *values, int threads);
 
 /* Pixels of one phase along an axis of `size` pixels. */
 static inline int sg_sparse_phase_size(const sg_sparse *sparse, int size, int phase) {

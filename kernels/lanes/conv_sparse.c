@@ -377,7 +377,7 @@ int SG_VARIANT(sg_conv_sparse_create_data)(void **opaque, const sg_machine *mach
 
 int SG_VARIANT(sg_conv_sparse_prepare)(void *opaque, const float *weights, float *packed) {
     state *s = opaque;
-    sg_sparse_gather(s->sparse, weights, packed, s->threads);
+    sg_sparse_pack(s->sparse, weights, packed, s->threads);
     return SG_OK;
 }
 

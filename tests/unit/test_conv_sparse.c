@@ -241,13 +241,15 @@ static void the_transposed_structure_holds_every_survivor_once(void **state) {
     assert_int_equal(a->phases, 4);
     assert_int_equal(a->chunks, 3);
     assert_int_equal(a->start[4 * 3 * 7], count);
+    uint32_t position_at[693];
     uint8_t seen[693] = {0};
+    for (size_t i = 0; i < count; i++) position_at[a->place[i]] = index[i];
     for (int phase = 0; phase < 4; phase++)
         for (int chunk = 0; chunk < 3; chunk++)
             for (int row = 0; row < 7; row++) {
                 const uint32_t *start = &a->start[(phase * 3 + chunk) * 7 + row];
                 for (uint32_t j = start[0]; j < start[1]; j++) {
-                    int position = (int)a->source[j], out = position / 63, in = position / 9 % 7;
+                    int position = (int)position_at[j], out = position / 63, in = position / 9 % 7;
                     int r = position / 3 % 3, s = position % 3;
                     assert_int_equal(in, row);
                     assert_int_equal(out / 4, chunk);
