@@ -46,6 +46,7 @@ typedef struct winograd {
     int group;          /* most tiles of a group: a thread's or, with large weights, of all threads */
     size_t packed_step; /* floats from a position to the next in packed weights: all, or a thread's */
     float *zero;        /* a pixel of zeros */
+    sg_queue *queue;    /* [threads] */
 } winograd;
 
 /* Floats of scratch: of each thread, or of all together where threads share values or products. */
@@ -137,6 +138,7 @@ void SG_VARIANT(sg_winograd_destroy)(void **state) {
     if (state == NULL || *state == NULL) return;
     winograd *w = *state;
     SG_FREE(w->zero);
+    SG_FREE(w->queue);
     free(w);
     *state = NULL;
 }
@@ -148,6 +150,7 @@ static int create(void **state, const winograd *planned) {
     *w = *planned;
     *state = w;
     int status = SG_AT(SG_NEW(&w->zero, zero_size(w)));
+    if (status == SG_OK) status = SG_AT(SG_NEW(&w->queue, (size_t)w->machine->threads));
     if (status != SG_OK) SG_VARIANT(sg_winograd_destroy)(state);
     return status;
 }
@@ -351,39 +354,46 @@ static void tell(const job *j, int first, int count) {
     }
 }
 
-/* Panels `share` of a group by one thread, out of the group's values. */
-static void run_panels(const job *j, int first, int count, sg_span share, int member) {
+/* Panels first_panel..first_panel+panels-1 of a group by one thread, out of the group's values; with large
+ * weights at most w->batch. */
+static void run_panels(const job *j, int first, int count, int first_panel, int panels, int member) {
     const winograd *w = j->w;
-    const float *values = values_of(j, member);
     float *own = own_packed(j, member), *products = products_of(j, member);
-    for (size_t panel = share.from; panel < share.to;) {
-        int panels = share.to - panel < (size_t)w->batch ? (int)(share.to - panel) : w->batch;
-        if (w->large) pack_panels(w, j->weights, (int)panel, panels, own);
-        multiply(j, count, values, w->large ? own : j->packed, panels, products, 0, 1);
-        transform_outputs(j, first, count, (int)panel, panels, products, 0, 1);
-        panel += (size_t)panels;
-    }
+    if (w->large) pack_panels(w, j->weights, first_panel, panels, own);
+    multiply(j, count, values_of(j, member), w->large ? own : j->packed, panels, products, 0, 1);
+    transform_outputs(j, first, count, first_panel, panels, products, 0, 1);
+}
+
+static int count_batches(const winograd *w) { return winograd_ceil(w->panels, w->batch); }
+
+static void run_batch(const job *j, int first, int count, int batch, int member) {
+    const winograd *w = j->w;
+    int first_panel = batch * w->batch, left = w->panels - first_panel;
+    run_panels(j, first, count, first_panel, left < w->batch ? left : w->batch, member);
 }
 
 /* One thread at its own group. */
 static void run_own(const job *j, int first, int count, int member) {
     transform_inputs(j, first, count, values_of(j, member), 0, 1);
-    run_panels(j, first, count, sg_share((size_t)j->w->panels, 0, 1), member);
+    for (int batch = 0; batch < count_batches(j->w); batch++) run_batch(j, first, count, batch, member);
     tell(j, first, count);
 }
 
 /* All threads at one group with large weights. */
 static void run_shared_large(const job *j, int first, int count, int member, int members) {
-    sg_span share = sg_share((size_t)j->w->panels, member, members);
+    sg_queue *queue = j->w->queue;
     transform_inputs(j, first, count, values_of(j, member), member, members);
+#pragma omp single nowait
+    sg_fill_queues(queue, (size_t)count_batches(j->w), members);
 #pragma omp barrier
-    run_panels(j, first, count, share, member);
+    for (size_t batch; sg_take(queue, member, members, &batch);)
+        run_batch(j, first, count, (int)batch, member);
 #pragma omp barrier
 }
 
 int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass) {
     const winograd *w = state;
-    size_t threads = (size_t)w->machine->threads;
+    int threads = w->machine->threads;
     job j = {.w = w,
              .packed = pass->packed,
              .weights = pass->weights,
@@ -396,19 +406,24 @@ int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass) {
     j.follower = pass->follower;
     j.tiles = count_tiles(w, pass->blocks);
     bool own = own_groups(w, pass->blocks);
-#pragma omp parallel num_threads((int)threads)
+    int groups = own ? threads * winograd_ceil(winograd_ceil(j.tiles, threads), w->group)
+                     : winograd_ceil(j.tiles, w->group * (w->large ? 1 : threads));
+    if (groups > j.tiles) groups = j.tiles;
+    if (own) sg_fill_queues(w->queue, (size_t)groups, threads);
+#pragma omp parallel num_threads(threads)
     {
         int member = omp_get_thread_num(), members = omp_get_num_threads();
-        sg_span all = own ? sg_share((size_t)j.tiles, member, members) : sg_share((size_t)j.tiles, 0, 1);
-        size_t tiles = all.to - all.from;
-        int groups = winograd_ceil((int)tiles, w->group * (own || w->large ? 1 : members));
-        for (int g = 0; g < groups; g++) {
-            sg_span group = sg_share(tiles, g, groups);
-            int first = (int)(all.from + group.from), count = (int)(group.to - group.from);
-            if (own)
-                run_own(&j, first, count, member);
-            else
+        if (own) {
+            for (size_t g; sg_take(w->queue, member, threads, &g);) {
+                sg_span group = sg_share((size_t)j.tiles, (int)g, groups);
+                run_own(&j, (int)group.from, (int)(group.to - group.from), member);
+            }
+        } else {
+            for (int g = 0; g < groups; g++) {
+                sg_span group = sg_share((size_t)j.tiles, g, groups);
+                int first = (int)group.from, count = (int)(group.to - group.from);
                 (w->large ? run_shared_large : run_shared)(&j, first, count, member, members);
+            }
         }
     }
     return SG_OK;

@@ -45,7 +45,8 @@ typedef struct winograd_gradient {
     int rectangles_in, rectangles_out;
     size_t in_position, out_position, sum_position; /* floats from a position to the next */
     float *zero;                                    /* a pixel of zeros */
-    size_t *starts; /* with a mask: where in dw the weights of [output][input panel] start */
+    size_t *starts;  /* with a mask: where in dw the weights of [output][input panel] start */
+    sg_queue *queue; /* [threads] */
     int *leaf, *merges;
     int blocks; /* that leaf and merges have room for */
 } winograd_gradient;
@@ -166,6 +167,7 @@ void SG_VARIANT(sg_winograd_weight_gradient_destroy)(void **state) {
     winograd_gradient *g = *state;
     SG_FREE(g->zero);
     SG_FREE(g->starts);
+    SG_FREE(g->queue);
     SG_FREE(g->leaf);
     SG_FREE(g->merges);
     free(g);
@@ -186,6 +188,7 @@ static int reserve(winograd_gradient *g, int blocks) {
 
 static int allocate(winograd_gradient *g) {
     SG_TRY(SG_NEW(&g->zero, zero_size(g)));
+    SG_TRY(SG_NEW(&g->queue, (size_t)g->machine->threads));
     if (g->support.index == NULL) return SG_OK;
     size_t chunks = (size_t)g->outputs * (size_t)g->in_panels, at = 0;
     SG_TRY(SG_NEW(&g->starts, count_starts(g)));
@@ -472,14 +475,15 @@ static void run_rectangle(const job *j, int rectangle, int i, int leaves, int de
 
 static void run_by_rectangles(const job *j, int member, int members) {
     const winograd_gradient *g = j->g;
-    sg_span rectangles = sg_share((size_t)(g->rectangles_in * g->rectangles_out), member, members);
     portion part = share_of(g, g->group, member, members);
     for (int i = 0, depth = 0, leaves = j->layout.leaves; i < j->pass->blocks; i += leaves) {
         if (leaves > j->pass->blocks - i) leaves = j->pass->blocks - i;
         for (int leaf = 0; leaf < leaves; leaf++)
             pack_group(j, group_at(j, member, leaf), g->leaf[i + leaf], 0, g->group, part);
+#pragma omp single nowait
+        sg_fill_queues(g->queue, (size_t)(g->rectangles_in * g->rectangles_out), members);
 #pragma omp barrier
-        for (size_t r = rectangles.from; r < rectangles.to; r++)
+        for (size_t r; sg_take(g->queue, member, members, &r);)
             run_rectangle(j, (int)r, i, leaves, depth, member);
 #pragma omp barrier
         depth = depth_after(j, i, leaves, depth);
