@@ -12,22 +12,33 @@
 #
 # A test is a line "ok NAME", "ok N - NAME" or "not ok NAME: why" on standard output. A program that crashes, takes too long
 # (TEST_TIMEOUT seconds) or ends with an error but names no failed test counts as one more failure; so does one without
-# tests. CHECKER is a command that unit tests run under, such as valgrind; SIGNET_TEST_BRIEF makes slow ones smaller, for
-# which they look themselves. Only sources that are there are run, not what an earlier build left behind.
+# tests. TEST_JOBS programs run at a time: by default as many as there are cores, but 4 at most. CHECKER is a command that
+# unit tests run under, such as valgrind; SIGNET_TEST_BRIEF makes slow ones smaller, for which they look themselves. Only
+# sources that are there are run, not what an earlier build left behind.
 set -u
 cd "$(dirname "$0")/.." || exit 70
 : "${BUILD:=build}" "${SIGNET:=$PWD/$BUILD/signet}" "${MPI_RANKS:=1 2 4}" "${TEST_TIMEOUT:=600}"
+cores=$(nproc)
+: "${TEST_JOBS:=$((cores < 4 ? cores : 4))}"
 case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
-export BUILD SIGNET CMOCKA_MESSAGE_OUTPUT=TAP OMP_WAIT_POLICY=passive
-output=$(mktemp) || exit 73
-trap 'rm -f "$output" "$output.err"' EXIT
-trap 'exit 130' INT TERM
-passed=0 failed=0 skipped=0
+export BUILD SIGNET TEST_TIMEOUT CMOCKA_MESSAGE_OUTPUT=TAP OMP_WAIT_POLICY=passive
+
+# tell PASSED FAILED SKIPPED: what one program counted, and what is to be shown of it, from standard input.
+tell() {
+    {
+        flock 9
+        echo "$1 $2 $3" >&9
+        cat
+    } 9>>"$TEST_COUNTS"
+}
 
 # run NAME COMMAND...
 run() {
     name=$1
     shift
+    output=$(mktemp) || exit 73
+    trap 'rm -f "$output" "$output.err"' EXIT
+    trap 'exit 130' INT TERM
     start=$(date +%s)
     timeout -k 10 "$TEST_TIMEOUT" "$@" >"$output" 2>"$output.err" </dev/null
     code=$?
@@ -50,76 +61,91 @@ run() {
         why="ran no test"
     fi
     if [ -n "$why" ]; then bad=$((bad + 1)); fi
-    passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + skip))
     if [ "$bad" = 0 ]; then
         printf 'ok     %-44s %3d tests %4d s\n' "$name" "$good" "$seconds"
     else
         printf 'FAILED %-44s %3d passed, %d failed%s\n' "$name" "$good" "$bad" "${why:+: $why}"
         sed 's/^/    | /' "$output" "$output.err" | tail -n 200
-    fi
+    fi | tell "$good" "$bad" "$skip"
 }
 
-missing() {
-    printf 'FAILED %s: %s\n' "$1" "$2"
-    failed=$((failed + 1))
-}
-
-unit() {
-    for source in tests/unit/test_*.c; do
-        name=${source%.c}
+# The program of a line of `list`.
+run_line() {
+    case $1 in
+    unit\ *)
         # What MPI's plugins keep has no name any more once they are unloaded: no leaks are looked for there.
         leaks=1
-        if grep -q MPI_Init "$source"; then leaks=0; fi
-        if [ -x "$BUILD/$name" ]; then
-            # shellcheck disable=SC2086 # a command is a list of words
-            run "$name" env ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=$leaks" ${CHECKER:-} "$BUILD/$name"
-        else
-            missing "$name" "is not built"
-        fi
-    done
+        if grep -q MPI_Init "$2.c"; then leaks=0; fi
+        # shellcheck disable=SC2086 # a command is a list of words
+        run "$2" env ASAN_OPTIONS="${ASAN_OPTIONS:-}:detect_leaks=$leaks" ${CHECKER:-} "$BUILD/$2"
+        ;;
+    mpi\ *) run "$2 on $3" jobs/mpirun.sh "$3" "$BUILD/$2" ;;
+    fuzz\ *) run "$2" "$BUILD/$2" tests/fuzz/corpus/"${2##*/fuzz_}"/* ;;
+    script\ *) run "$2" "$2.sh" ;;
+    esac
 }
 
-mpi() {
-    for source in tests/mpi/test_*.c; do
+# programs KIND SOURCE...: those that are built.
+programs() {
+    kind=$1
+    shift
+    for source in "$@"; do
         program=${source%.c}
-        for ranks in $MPI_RANKS; do
-            if [ -x "$BUILD/$program" ]; then
-                run "$program on $ranks" jobs/mpirun.sh "$ranks" "$BUILD/$program"
-            else
-                missing "$program on $ranks" "is not built"
-            fi
-        done
-    done
-}
-
-fuzz() {
-    for source in tests/fuzz/fuzz_*.c; do
-        name=${source%.c}
-        if [ -x "$BUILD/$name" ]; then
-            run "$name" "$BUILD/$name" tests/fuzz/corpus/"${name##*/fuzz_}"/*
+        if [ ! -x "$BUILD/$program" ]; then
+            echo "FAILED $program: is not built" | tell 0 1 0 >&2
+        elif [ "$kind" = mpi ]; then
+            for ranks in $MPI_RANKS; do echo "mpi $program $ranks"; done
         else
-            missing "$name" "is not built"
+            echo "$kind $program"
         fi
     done
 }
 
 scripts() {
-    for script in "tests/$1"/*.sh; do
+    for script in "$@"; do
         case ${script##*/} in _*) continue ;; esac # shared parts, sourced by the others
-        if [ -x "$script" ]; then run "${script%.sh}" "$script"; fi
+        if [ -x "$script" ]; then echo "script ${script%.sh}"; fi
     done
 }
 
+# What is to be run, a program a line: "unit PROGRAM", "mpi PROGRAM RANKS", "fuzz PROGRAM" or "script NAME".
+list() {
+    for kind in "$@"; do
+        case $kind in
+        unit | mpi) programs "$kind" tests/"$kind"/test_*.c ;;
+        fuzz) programs fuzz tests/fuzz/fuzz_*.c ;;
+        integration | fault | slurm | browser) scripts tests/"$kind"/*.sh ;;
+        esac
+    done
+}
+
+if [ "${1:-}" = --line ]; then # from xargs below
+    # shellcheck disable=SC2086 # a line is a list of words
+    run_line "$2" ${2#* }
+    exit
+fi
 for kind in "$@"; do
     case $kind in
-    unit | mpi | fuzz) "$kind" ;;
-    integration | fault | slurm | browser) scripts "$kind" ;;
+    unit | mpi | fuzz | integration | fault | slurm | browser) ;;
     *)
         echo "tests/run.sh: no kind $kind: unit, mpi, integration, fault, fuzz, slurm, browser" >&2
         exit 64
         ;;
     esac
 done
+TEST_COUNTS=$(mktemp) || exit 73
+export TEST_COUNTS
+trap 'rm -f "$TEST_COUNTS"' EXIT
+trap 'exit 130' INT TERM
+list "$@" | xargs -r -d '\n' -n 1 -P "$TEST_JOBS" tests/run.sh --line
+status=$?
+# shellcheck disable=SC2046 # three numbers
+set -- $(awk '{ p += $1; f += $2; s += $3 } END { print p + 0, f + 0, s + 0 }' "$TEST_COUNTS")
+passed=$1 failed=$2 skipped=$3
+if [ "$status" != 0 ]; then
+    echo "tests/run.sh: a program could not be started or counted (xargs: $status)" >&2
+    failed=$((failed + 1))
+fi
 if [ "$skipped" != 0 ]; then echo "$skipped skipped"; fi
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
