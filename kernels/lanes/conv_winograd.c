@@ -10,7 +10,8 @@
  * memory and back they would cost more than the transform.
  *
  * Where tiles are enough, each thread has groups of its own. Else all threads work on one group: on shares of
- * its channels and positions or, with large weights, each on output panels of its own. */
+ * its channels and positions or, with large weights, each on batches of panels. A thread that is done with
+ * its groups or batches takes what others have left. */
 #include "kernels/lanes/conv_winograd.h"
 
 #include <omp.h>
@@ -354,22 +355,17 @@ static void tell(const job *j, int first, int count) {
     }
 }
 
-/* Panels first_panel..first_panel+panels-1 of a group by one thread, out of the group's values; with large
- * weights at most w->batch. */
-static void run_panels(const job *j, int first, int count, int first_panel, int panels, int member) {
+static int count_batches(const winograd *w) { return winograd_ceil(w->panels, w->batch); }
+
+/* One batch of panels of a group by one thread, out of the group's values. */
+static void run_batch(const job *j, int first, int count, int batch, int member) {
     const winograd *w = j->w;
+    int first_panel = batch * w->batch, left = w->panels - first_panel;
+    int panels = left < w->batch ? left : w->batch;
     float *own = own_packed(j, member), *products = products_of(j, member);
     if (w->large) pack_panels(w, j->weights, first_panel, panels, own);
     multiply(j, count, values_of(j, member), w->large ? own : j->packed, panels, products, 0, 1);
     transform_outputs(j, first, count, first_panel, panels, products, 0, 1);
-}
-
-static int count_batches(const winograd *w) { return winograd_ceil(w->panels, w->batch); }
-
-static void run_batch(const job *j, int first, int count, int batch, int member) {
-    const winograd *w = j->w;
-    int first_panel = batch * w->batch, left = w->panels - first_panel;
-    run_panels(j, first, count, first_panel, left < w->batch ? left : w->batch, member);
 }
 
 /* One thread at its own group. */
