@@ -49,7 +49,7 @@ run() {
     bad=$(grep -E '^[[:space:]]*not ok ' "$output" | grep -cv '# SKIP')
     planned=$(sed -nE 's/^1\.\.([0-9]+)$/\1/p' "$output" | awk '{ n += $1 } END { print n + 0 }')
     why=
-    if [ "$code" = 124 ] || [ "$code" = 137 ]; then
+    if [ "$code" = 124 ] || { [ "$code" = 137 ] && [ "$seconds" -ge "$TEST_TIMEOUT" ]; }; then
         why="took longer than $TEST_TIMEOUT s"
     elif [ "$code" != 0 ] && [ "$bad" = 0 ]; then
         why="exit code $code"
