@@ -123,7 +123,7 @@ static place place_of_survivor(const sg_sparse *a, size_t i) {
 static int fill(sg_sparse *a) {
     size_t buckets = (size_t)a->phases * (size_t)a->chunks * (size_t)a->rows;
     SG_TRY(SG_NEW(&a->start, buckets + 2));
-    SG_TRY(SG_NEW(&a->place, a->count));
+    SG_TRY(SG_NEW(&a->slot, a->count));
     SG_TRY(SG_NEW(&a->offset, a->count));
     SG_TRY(SG_NEW(&a->row_offset, (size_t)a->rows));
     if (!a->transposed) SG_TRY(SG_NEW(&a->first, buckets));
@@ -137,7 +137,7 @@ static int fill(sg_sparse *a) {
         size_t bucket = bucket_of(a, place_of_survivor(a, i));
         if (a->first != NULL && bucket != last) a->first[bucket] = (uint32_t)i;
         last = bucket;
-        a->place[i] = next[bucket]++;
+        a->slot[i] = next[bucket]++;
     }
     return SG_OK;
 }
@@ -171,7 +171,7 @@ void sg_sparse_destroy(sg_sparse **sparse) {
     if (sparse == NULL || *sparse == NULL) return;
     sg_sparse *a = *sparse;
     free(a->start);
-    free(a->place);
+    free(a->slot);
     free(a->first);
     free(a->offset);
     free(a->row_offset);
@@ -206,7 +206,7 @@ int sg_sparse_bind(sg_sparse *a, const sg_tensor *in, const sg_tensor *out) {
             offset = (ptrdiff_t)p.out * in->lanes;
         else
             offset = displacement(s, p.r) * row + displacement(s, p.s) * pixel + (ptrdiff_t)p.out * in->lanes;
-        a->offset[a->place[i]] = (int32_t)offset;
+        a->offset[a->slot[i]] = (int32_t)offset;
     }
     int taps = a->transposed && a->linear ? s->kernel_height * s->kernel_width : 1;
     for (int i = 0; i < a->rows; i++) {
@@ -223,13 +223,13 @@ int sg_sparse_bind(sg_sparse *a, const sg_tensor *in, const sg_tensor *out) {
  * other's lines. */
 void sg_sparse_pack(const sg_sparse *a, const float *weights, float *values, int threads) {
     size_t count = a->count;
-    const uint32_t *index = a->index, *to = a->place;
+    const uint32_t *index = a->index, *slot = a->slot;
     int apart = a->transposed ? lower(threads, a->chunks) : threads;
     if (index == NULL) {
 #pragma omp parallel for schedule(static) num_threads(apart)
-        for (size_t i = 0; i < count; i++) values[to[i]] = weights[i];
+        for (size_t i = 0; i < count; i++) values[slot[i]] = weights[i];
     } else {
 #pragma omp parallel for schedule(static) num_threads(apart)
-        for (size_t i = 0; i < count; i++) values[to[i]] = weights[index[i]];
+        for (size_t i = 0; i < count; i++) values[slot[i]] = weights[index[i]];
     }
 }

@@ -26,9 +26,9 @@ typedef struct sg_sparse {
     size_t count;
     uint32_t *start;       /* [phases][chunks][rows] and the end: where the weights of a row begin */
     const uint32_t *index; /* [count] canonical position of survivor i, NULL: i; borrowed */
-    uint32_t *place;       /* [count] where survivor i stands in the structure */
+    uint32_t *slot;        /* [count] where survivor i stands in the structure */
     uint32_t *first; /* [chunks][rows] number of the row's first weight in the support; not when transposed */
-    int32_t *offset; /* [count] by place: floats from the base pixel to the channel that is read: see
+    int32_t *offset; /* [count] by slot: floats from the base pixel to the channel that is read: see
                         sg_sparse_bind */
     int32_t *row_offset; /* [rows] floats from a pixel that is written to the row's channel */
     size_t in_row, in_pixel, out_row, out_pixel; /* strides that the offsets were made for */

@@ -272,7 +272,7 @@ static void sum_phase(const state *s, int phase, const sg_conv_pass *pass, const
     size_t buckets = (size_t)a->chunks * (size_t)a->rows;
     const uint32_t *start = a->start + (size_t)phase * buckets;
     bool add = a->transposed && pass->accumulate, empty = start[0] == start[buckets];
-    /* Without weights zeros are written once, or nothing is added. */
+    /* Where there are no weights, the bias or zeros are written once, or nothing is added. */
     int chunks = !empty ? a->chunks : add ? 0 : 1;
     grid g = make_grid(blocks, height, width, s->largest.pixels);
     tile t = {.in = in,

@@ -243,7 +243,7 @@ static void the_transposed_structure_holds_every_survivor_once(void **state) {
     assert_int_equal(a->start[4 * 3 * 7], count);
     uint32_t position_at[693];
     uint8_t seen[693] = {0};
-    for (size_t i = 0; i < count; i++) position_at[a->place[i]] = index[i];
+    for (size_t i = 0; i < count; i++) position_at[a->slot[i]] = index[i];
     for (int phase = 0; phase < 4; phase++)
         for (int chunk = 0; chunk < 3; chunk++)
             for (int row = 0; row < 7; row++) {
