@@ -65,33 +65,39 @@ static void output(const float *in, size_t position, const float *bias, bool acc
     }
 }
 
-static void weights(const float *taps, size_t stride, int count, float *out, size_t position) {
-    for (int i = 0; i < count; i += SG_WIDTH) {
-        sg_vec half[WEIGHT_SIDE][3];
-        size_t bytes = (size_t)(count - i < SG_WIDTH ? count - i : SG_WIDTH) * sizeof(float);
+/* One vector of weights. Rows of positions are reached from one pointer: one for each position would be more
+ * than there are registers. */
+static inline __attribute__((always_inline)) void weights_vector(const float *taps, size_t stride, float *out,
+                                                                 size_t position) {
+    sg_vec half[WEIGHT_SIDE][3];
 #pragma GCC unroll 9
-        for (int j = 0; j < 3; j++) {
-            sg_vec g[3], line[WEIGHT_SIDE];
+    for (int j = 0; j < 3; j++) {
+        sg_vec g[3], line[WEIGHT_SIDE];
 #pragma GCC unroll 9
-            for (int r = 0; r < 3; r++) g[r] = sg_load(taps + (size_t)(r * 3 + j) * stride + i);
-            weights_line(g, line);
+        for (int r = 0; r < 3; r++) g[r] = sg_load(taps + (size_t)(r * 3 + j) * stride);
+        weights_line(g, line);
 #pragma GCC unroll 9
-            for (int r = 0; r < WEIGHT_SIDE; r++) half[r][j] = line[r];
-        }
-#pragma GCC unroll 9
-        for (int r = 0; r < WEIGHT_SIDE; r++) {
-            sg_vec line[WEIGHT_SIDE];
-            weights_line(half[r], line);
-#pragma GCC unroll 9
-            for (int j = 0; j < WEIGHT_SIDE; j++) {
-                float *to = out + (size_t)(r * WEIGHT_SIDE + j) * position + i;
-                if (bytes == sizeof(sg_vec))
-                    winograd_store_unaligned(to, line[j]);
-                else
-                    memcpy(to, &line[j], bytes);
-            }
-        }
+        for (int r = 0; r < WEIGHT_SIDE; r++) half[r][j] = line[r];
     }
+#pragma GCC unroll 9
+    for (int r = 0; r < WEIGHT_SIDE; r++, out += WEIGHT_SIDE * position) {
+        sg_vec line[WEIGHT_SIDE];
+        weights_line(half[r], line);
+        __asm__("" : "+r"(out)); /* keeps the compiler from a pointer for each position */
+#pragma GCC unroll 9
+        for (int j = 0; j < WEIGHT_SIDE; j++) winograd_store_unaligned(out + (size_t)j * position, line[j]);
+    }
+}
+
+static void weights(const float *taps, size_t stride, int count, float *out, size_t position) {
+    int whole = count / SG_WIDTH * SG_WIDTH;
+    for (int i = 0; i < whole; i += SG_WIDTH) weights_vector(taps + i, stride, out + i, position);
+    if (whole == count) return;
+    float rest[WEIGHT_SIDE * WEIGHT_SIDE * SG_WIDTH];
+    weights_vector(taps + whole, stride, rest, SG_WIDTH);
+    for (int p = 0; p < WEIGHT_SIDE * WEIGHT_SIDE; p++)
+        memcpy(out + (size_t)p * position + whole, rest + p * SG_WIDTH,
+               (size_t)(count - whole) * sizeof(float));
 }
 
 #endif
