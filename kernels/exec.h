@@ -22,6 +22,9 @@ int sg_exec_set_survivors(sg_exec *exec, const sg_survivors *survivors);
  * sg_exec_train, which takes its weights itself and their memory. */
 int sg_exec_load(sg_exec *exec, const sg_weights *weights);
 
+/* The reduction that it was made with. Its `allocate` gives the best memory for gradients. */
+const sg_reduce *sg_exec_reduce(const sg_exec *exec);
+
 /* Halo that sg_batch.input must have for this network. */
 int sg_exec_input_halo(const sg_net *net);
 

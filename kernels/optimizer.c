@@ -1,6 +1,7 @@
 #include "kernels/optimizer.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "kernels/memory.h"
 
@@ -26,6 +27,50 @@ void sg_optimizer_destroy(sg_optimizer **optimizer) {
     SG_FREE((*optimizer)->first);
     SG_FREE((*optimizer)->second);
     SG_FREE(*optimizer);
+}
+
+static size_t whole_lines(size_t count) {
+    enum { LINE = SG_ALIGNMENT / sizeof(float) };
+    return (count + LINE - 1) / LINE * LINE;
+}
+
+/* Each rank stores a share, and has it near. */
+static void fill(const sg_reduce *reduce, float *shared, const float *own, size_t count) {
+    size_t from, to;
+    sg_reduce_share(reduce->rank, reduce->size, count, &from, &to);
+    memcpy(shared + from, own + from, (to - from) * sizeof *shared);
+}
+
+int sg_optimizer_join(sg_optimizer *o, sg_weights *weights, const sg_reduce *reduce) {
+    size_t values = whole_lines(weights->net->values), moments = whole_lines(o->total);
+    float *shared;
+    SG_TRY(reduce->share(reduce->context, values + (o->second != NULL ? 2 : 1) * moments, &shared));
+    if (shared == NULL) return SG_OK;
+    fill(reduce, shared, weights->values, weights->net->values);
+    fill(reduce, shared + values, o->first, o->total);
+    if (o->second != NULL) fill(reduce, shared + values + moments, o->second, o->total);
+    o->reduce = reduce;
+    o->shared = shared;
+    o->own_values = weights->values;
+    o->own_first = o->first;
+    o->own_second = o->second;
+    weights->values = shared;
+    o->first = shared + values;
+    if (o->second != NULL) o->second = shared + values + moments;
+    return SG_AT(reduce->meet(reduce->context, shared));
+}
+
+void sg_optimizer_leave(sg_optimizer *o, sg_weights *weights) {
+    if (o->shared == NULL) return;
+    memcpy(o->own_values, weights->values, weights->net->values * sizeof *weights->values);
+    memcpy(o->own_first, o->first, o->total * sizeof *o->first);
+    if (o->second != NULL) memcpy(o->own_second, o->second, o->total * sizeof *o->second);
+    weights->values = o->own_values;
+    o->first = o->own_first;
+    o->second = o->own_second;
+    o->reduce->release(o->reduce->context, &o->shared);
+    o->own_values = o->own_first = o->own_second = NULL;
+    o->reduce = NULL;
 }
 
 /* The step's constants, computed in double, applied in float as PyTorch does. */
@@ -101,9 +146,31 @@ static void hold_signs(const slice *s, int threads) {
     }
 }
 
-void sg_optimizer_step(sg_optimizer *optimizer, const sg_machine *machine, sg_weights *weights,
-                       const sg_survivors *survivors, const float *gradient, double learning_rate,
-                       const int8_t *frozen_sign) {
+/* This rank's share of a parameter's survivors. */
+static slice share_slice(const sg_optimizer *o, slice s) {
+    size_t from, to;
+    if (o->shared == NULL) return s;
+    sg_reduce_share(o->reduce->rank, o->reduce->size, s.count, &from, &to);
+    s.count = to - from;
+    s.gradient += from;
+    s.first += from;
+    if (s.second != NULL) s.second += from;
+    if (s.index != NULL) {
+        s.index += from;
+        return s;
+    }
+    s.value += from;
+    if (s.sign != NULL) s.sign += from;
+    return s;
+}
+
+static int meet(const sg_optimizer *o) {
+    return o->shared == NULL ? SG_OK : SG_AT(o->reduce->meet(o->reduce->context, o->shared));
+}
+
+int sg_optimizer_step(sg_optimizer *optimizer, const sg_machine *machine, sg_weights *weights,
+                      const sg_survivors *survivors, const float *gradient, double learning_rate,
+                      const int8_t *frozen_sign) {
     const sg_optimizer_options *o = &optimizer->options;
     double steps = (double)++optimizer->step;
     rates r = {.decay = (float)o->weight_decay,
@@ -116,6 +183,7 @@ void sg_optimizer_step(sg_optimizer *optimizer, const sg_machine *machine, sg_we
         r.root = (float)sqrt(1 - pow(o->beta2, steps));
         r.epsilon = (float)o->epsilon;
     }
+    SG_TRY(meet(optimizer)); /* nobody reads the old values any more */
     for (int p = 0; p < survivors->params; p++) {
         size_t at = survivors->offset[p], value = weights->net->param[p].offset;
         slice s = {.count = survivors->support[p].count,
@@ -125,10 +193,12 @@ void sg_optimizer_step(sg_optimizer *optimizer, const sg_machine *machine, sg_we
                    .first = optimizer->first + at,
                    .second = optimizer->second != NULL ? optimizer->second + at : NULL,
                    .sign = frozen_sign != NULL ? frozen_sign + value : NULL};
+        s = share_slice(optimizer, s);
         if (o->kind == SG_ADAM)
             step_adam(&r, &s, machine->threads);
         else
             step_sgd(&r, &s, machine->threads);
         if (s.sign != NULL) hold_signs(&s, machine->threads);
     }
+    return SG_AT(meet(optimizer));
 }

@@ -2,6 +2,7 @@
 #ifndef SG_OPTIMIZER_H
 #define SG_OPTIMIZER_H
 
+#include "kernels/reduce.h"
 #include "kernels/weights.h"
 
 enum sg_optimizer_kind { SG_SGD, SG_ADAM };
@@ -19,16 +20,30 @@ typedef struct sg_optimizer {
     float *first;  /* [total] SGD momentum, or Adam's first moment */
     float *second; /* [total] Adam's second moment; NULL for SGD */
     int64_t step;  /* steps taken */
+
+    /* Between join and leave, where ranks share memory; else NULL. */
+    const sg_reduce *reduce;                    /* borrowed */
+    float *shared;                              /* values, first and second of all ranks */
+    float *own_values, *own_first, *own_second; /* what they replace */
 } sg_optimizer;
 
 int sg_optimizer_create(sg_optimizer **optimizer, const sg_optimizer_options *options,
                         const sg_survivors *survivors);
 void sg_optimizer_destroy(sg_optimizer **optimizer);
 
+/* Ranks that train the same weights and see each other's memory keep one copy of the weights' values and the
+ * moments from here on, and each makes a share of every step. Between join and leave nothing else may write
+ * to them. Else nothing changes. SG_NOMEM. Collective over reduce. */
+int sg_optimizer_join(sg_optimizer *optimizer, sg_weights *weights, const sg_reduce *reduce);
+
+/* Back to memory of one's own, with the values of now. Local, after the last step of all. */
+void sg_optimizer_leave(sg_optimizer *optimizer, sg_weights *weights);
+
 /* One step on weights->values in place. frozen_sign: NULL, or [net->values] of -1, 0, +1: a weight whose sign
- * is given and that crossed zero is set to zero (mode `frozen`). Local; the same on every rank. */
-void sg_optimizer_step(sg_optimizer *optimizer, const sg_machine *machine, sg_weights *weights,
-                       const sg_survivors *survivors, const float *gradient, double learning_rate,
-                       const int8_t *frozen_sign);
+ * is given and that crossed zero is set to zero (mode `frozen`). The same on every rank; collective where
+ * they have joined, else local. */
+int sg_optimizer_step(sg_optimizer *optimizer, const sg_machine *machine, sg_weights *weights,
+                      const sg_survivors *survivors, const float *gradient, double learning_rate,
+                      const int8_t *frozen_sign);
 
 #endif

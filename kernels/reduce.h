@@ -19,6 +19,17 @@ typedef struct sg_reduce {
      * count); afterwards all ranks hold the result. element is the size of one element in bytes. */
     int (*combine)(void *context, void *data, size_t count, size_t element, sg_combine combine, int blocks);
 
+    /* An array of count zeros, whose sums over ranks cost less than other memory's where the ranks can see
+     * each other's. Collective; released locally. SG_NOMEM. */
+    int (*allocate)(void *context, size_t count, float **data);
+    void (*release)(void *context, float **data);
+
+    /* One array of count zeros for all ranks; *data = NULL where they do not see each other's memory.
+     * Released like the above. meet: all ranks have come, and see what any has stored there before.
+     * Collective. */
+    int (*share)(void *context, size_t count, float **data);
+    int (*meet)(void *context, float *data);
+
     /* Non-blocking sum of floats in the same order; every rank begins the same sums in the same order. data
      * stays borrowed until finish. progress moves what is under way (call it between layers); finish
      * completes all that were begun. */
@@ -28,6 +39,9 @@ typedef struct sg_reduce {
 } sg_reduce;
 
 extern const sg_reduce sg_reduce_alone;
+
+/* A rank's share of count floats, from..to-1: whole cache lines, so that no two ranks write to one. */
+void sg_reduce_share(int rank, int size, size_t count, size_t *from, size_t *to);
 
 /* Combiners for sums. */
 void sg_combine_float(void *low, const void *high, size_t count);

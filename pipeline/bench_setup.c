@@ -52,7 +52,6 @@ static int make_network(sg_bench *b, const sg_cli *cli) {
     }
     sg_weights_init(b->weights, SEED);
     SG_TRY(sg_survivors_create(&b->survivors, b->weights));
-    SG_TRY(SG_NEW(&b->gradient, b->survivors->total));
     return SG_AT(sg_optimizer_create(&b->optimizer, &optimizer, b->survivors));
 }
 
@@ -87,7 +86,9 @@ static int make_exec(sg_bench *b, const sg_cli *cli) {
     SG_TRY(make_network(b, cli));
     SG_TRY(make_batch(b, cli->batch > 0 ? cli->batch : USUAL_BATCH));
     SG_TRY(sg_exec_create(&b->exec, b->machine, b->net, &b->reduce, b->batch.samples, true));
-    return SG_AT(sg_exec_set_survivors(b->exec, b->survivors));
+    SG_TRY(sg_exec_set_survivors(b->exec, b->survivors));
+    SG_TRY(b->reduce.allocate(b->reduce.context, b->survivors->total, &b->gradient));
+    return SG_AT(sg_optimizer_join(b->optimizer, b->weights, &b->reduce));
 }
 
 int sg_bench_open(sg_bench *b, const sg_cli *cli) {
@@ -101,13 +102,15 @@ int sg_bench_open(sg_bench *b, const sg_cli *cli) {
     while (2 * members <= sg_comm_size(b->world) && 2 * members <= blocks) members *= 2;
     SG_TRY(sg_comm_split(&b->comm, b->world, rank < members ? 0 : -1, rank));
     if (b->comm == NULL) return SG_OK;
-    SG_TRY(sg_comm_reduce(b->comm, &b->reduce));
+    SG_TRY(sg_comm_reduce(b->comm, b->machine->threads, &b->reduce));
     SG_TRY(sg_comm_agree(b->comm, SG_AT(make_exec(b, cli))));
     return SG_AT(sg_bench_measure_peak(&b->peak, b->comm, b->machine));
 }
 
 int sg_bench_close(sg_bench *b, int status) {
     sg_exec_destroy(&b->exec);
+    if (b->gradient != NULL) b->reduce.release(b->reduce.context, &b->gradient);
+    if (b->optimizer != NULL) sg_optimizer_leave(b->optimizer, b->weights);
     sg_optimizer_destroy(&b->optimizer);
     sg_survivors_destroy(&b->survivors);
     sg_weights_destroy(&b->weights);
@@ -115,7 +118,6 @@ int sg_bench_close(sg_bench *b, int status) {
     sg_tensor_release(&b->batch.input);
     free(b->batch.label);
     free(b->batch.sample);
-    free(b->gradient);
     sg_machine_destroy(&b->machine);
     sg_comm_destroy(&b->comm);
     /* Ranks without a part would spin, and take the others' cores, in what ends the program. */
@@ -130,7 +132,8 @@ int sg_bench_step(sg_bench *b) {
     sg_result result;
     SG_TRY(sg_exec_train(b->exec, b->weights, &b->batch, 1.0, SEED, b->steps++, b->gradient, &result));
     double began = sg_bench_now();
-    sg_optimizer_step(b->optimizer, b->machine, b->weights, b->survivors, b->gradient, LEARNING_RATE, NULL);
+    SG_TRY(sg_optimizer_step(b->optimizer, b->machine, b->weights, b->survivors, b->gradient, LEARNING_RATE,
+                             NULL));
     b->optimizer_seconds = sg_bench_now() - began;
     return SG_OK;
 }

@@ -220,10 +220,10 @@ int sg_comm_receive(sg_comm *comm, void *data, size_t capacity, int from, enum s
     return SG_OK;
 }
 
-int sg_comm_reduce(sg_comm *comm, sg_reduce *reduce) {
+int sg_comm_reduce(sg_comm *comm, int threads, sg_reduce *reduce) {
     SG_CHECK(comm->reduction != NULL, SG_INTERNAL,
              "%d ranks cannot train one network: a stage's group must be a power of two", comm->size);
-    sg_reduction_interface(comm->reduction, reduce);
+    sg_reduction_interface(comm->reduction, threads, reduce);
     return SG_OK;
 }
 

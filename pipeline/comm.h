@@ -76,11 +76,11 @@ int sg_comm_wait_quietly(sg_comm *comm, int source, enum sg_tag tag, double time
                          size_t *bytes);
 int sg_comm_receive(sg_comm *comm, void *data, size_t capacity, int from, enum sg_tag tag, size_t *bytes);
 
-/* The reduction over this group for sg_exec (kernels/reduce.h); lives as long as comm. SG_INTERNAL unless the
- * size is a power of two. Local. */
-int sg_comm_reduce(sg_comm *comm, sg_reduce *reduce);
+/* The reduction over this group for sg_exec (kernels/reduce.h), with so many threads to add; lives as long as
+ * comm. SG_INTERNAL unless the size is a power of two. Local. */
+int sg_comm_reduce(sg_comm *comm, int threads, sg_reduce *reduce);
 
-/* Bytes that this rank has sent in reductions since comm was made. Local. */
+/* Bytes that this rank has given other ranks in reductions since comm was made. Local. */
 uint64_t sg_comm_sent(const sg_comm *comm);
 
 /* Where the reduction changes from doubling to halving and doubling, and its longest single MPI message, in

@@ -1,11 +1,12 @@
-/* Where ranks and threads run. */
+/* Where ranks and threads run, and whether the ranks of a node see each other's memory. */
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "kernels/memory.h"
 #include "pipeline/doctor.h"
+#include "pipeline/shared_memory.h"
 
-int sg_doctor_ranks(sg_doctor *d) {
+static int look_at_places(sg_doctor *d) {
     sg_place mine = {.threads = d->machine->threads, .online = (int)sysconf(_SC_NPROCESSORS_ONLN)}, *all;
     sg_opinion opinion;
     gethostname(mine.host, sizeof mine.host - 1);
@@ -22,4 +23,30 @@ int sg_doctor_ranks(sg_doctor *d) {
     }
     free(all);
     return status;
+}
+
+static int look_at_sharing(sg_doctor *d) {
+    MPI_Comm node;
+    sg_shared_memory *memory;
+    sg_opinion opinion;
+    SG_TRY(sg_comm_check(
+        MPI_Comm_split_type(sg_comm_mpi(d->world), MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node),
+        "MPI_Comm_split_type"));
+    int status = SG_AT(sg_shared_memory_create(&memory, node, 1));
+    MPI_Comm_free(&node);
+    SG_TRY(status);
+    if (memory != NULL)
+        sg_opine(&opinion, SG_FINE, "the ranks of a node add them up in memory that all see");
+    else
+        sg_opine(
+            &opinion, SG_NOTE,
+            "ranks may not open each other's memory (/proc/PID/fd) and send them as messages, which takes "
+            "some per cent of a step; start the ranks of a node in one container, as one user");
+    sg_shared_memory_destroy(&memory);
+    return SG_AT(sg_doctor_say_worst(d, "gradients", &opinion));
+}
+
+int sg_doctor_ranks(sg_doctor *d) {
+    SG_TRY(look_at_places(d));
+    return sg_comm_size(d->world) > 1 ? SG_AT(look_at_sharing(d)) : SG_OK;
 }

@@ -16,7 +16,7 @@ int sg_group_create(sg_group **group, sg_comm *comm, const sg_machine *machine, 
                        .dir = dir,
                        .config_text = config_text};
     int status = SG_AT(SG_NEW(&made->tools, (size_t)config->count));
-    if (status == SG_OK) status = SG_AT(sg_comm_reduce(comm, &made->reduce));
+    if (status == SG_OK) status = SG_AT(sg_comm_reduce(comm, machine->threads, &made->reduce));
     if (status != SG_OK) {
         made->comm = NULL;
         sg_group_destroy(&made);

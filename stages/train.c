@@ -80,9 +80,9 @@ static int train_minibatch(const sg_env *env, const sg_train_options *options, s
     SG_TRY(env->train->get(env->train->context, &order, epoch, t->minibatch, &batch));
     SG_TRY(sg_exec_train(env->exec, t->weights, batch, sg_train_alpha(options, epoch, t->minibatch),
                          options->seed, epoch * env->train->minibatches + t->minibatch, gradient, &result));
-    sg_optimizer_step(t->optimizer, env->machine, t->weights, t->survivors, gradient,
-                      sg_learning_rate(options->schedule, options->lr, t->epoch, options->epochs),
-                      t->frozen_sign);
+    SG_TRY(sg_optimizer_step(t->optimizer, env->machine, t->weights, t->survivors, gradient,
+                             sg_learning_rate(options->schedule, options->lr, t->epoch, options->epochs),
+                             t->frozen_sign));
     t->seconds += now() - began;
     t->loss_sum += result.loss_sum;
     t->correct += result.correct;
@@ -135,15 +135,18 @@ static int train_epoch(const sg_env *env, const sg_train_options *options, sg_tr
 }
 
 int sg_stage_train(const sg_env *env, const sg_train_options *options, sg_training *t) {
+    const sg_reduce *reduce = sg_exec_reduce(env->exec);
     float *gradient;
-    SG_TRY(SG_NEW(&gradient, t->survivors->total));
-    int status = SG_AT(sg_exec_set_survivors(env->exec, t->survivors));
+    SG_TRY(sg_exec_set_survivors(env->exec, t->survivors));
+    SG_TRY(reduce->allocate(reduce->context, t->survivors->total, &gradient));
+    int status = SG_AT(sg_optimizer_join(t->optimizer, t->weights, reduce));
     while (status == SG_OK && t->epoch < options->epochs &&
            !(t->minibatch == 0 && steps_exhausted(options, t)))
         status = SG_AT(train_epoch(env, options, t, gradient));
     /* The end of the last epoch, or of a training that max_steps cut short before it. */
     if (status == SG_OK && options->keep_epoch >= 0 && t->kept == NULL) status = SG_AT(keep(t));
-    free(gradient);
+    sg_optimizer_leave(t->optimizer, t->weights);
+    reduce->release(reduce->context, &gradient);
     return status;
 }
 

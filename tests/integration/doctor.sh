@@ -49,6 +49,7 @@ fi
 
 tests/mpirun.sh 2 "$signet" doctor --out "$scratch/run" > "$scratch/out" 2> "$scratch/error"
 says two_ranks_write_one_file '^ok  *parallel file: 2 ranks wrote one file together'
+says two_ranks_see_each_others_memory '^ok  *gradients: '
 if [ -z "$(ls -A "$scratch/run")" ]; then
     ok two_ranks_leave_nothing_behind
 else

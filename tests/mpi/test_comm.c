@@ -2,12 +2,14 @@
  * tree.h's tree over all blocks. Equality is exact throughout. */
 #include <math.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "kernels/memory.h"
 #include "kernels/rng.h"
 #include "kernels/tree.h"
 #include "pipeline/comm.h"
+#include "pipeline/shared_memory.h"
 #include "tests/mpi/check.h"
 
 enum { MAX_BLOCKS = 17, MAX_DEPTH = SG_TREE_DEPTH + 1 };
@@ -62,87 +64,142 @@ static void check_bits(const float *got, const float *expected, size_t n, int bl
               (double)expected[i]);
 }
 
-static void compare_with_serial(size_t long_bytes, size_t message_bytes, size_t n) {
-    sg_reduce reduce;
-    CHECK_OK(sg_comm_reduce(world, &reduce));
-    sg_comm_tune(world, long_bytes, message_bytes);
-    float *expected, *got;
+/* got: [n], in memory of any kind. */
+static void compare_with_serial(const sg_reduce *reduce, float *got, size_t n) {
+    float *expected;
     CHECK_OK(SG_NEW(&expected, n));
-    CHECK_OK(SG_NEW(&got, n));
     for (int blocks = 1; blocks <= MAX_BLOCKS; blocks++) {
         serial_tree(blocks, n, expected);
-        local_tree(blocks, reduce.rank, reduce.size, n, got);
-        CHECK_OK(reduce.combine(reduce.context, got, n, sizeof *got, sg_combine_float, blocks));
+        local_tree(blocks, reduce->rank, reduce->size, n, got);
+        CHECK_OK(reduce->combine(reduce->context, got, n, sizeof *got, sg_combine_float, blocks));
         check_bits(got, expected, n, blocks, "blocking");
-        local_tree(blocks, reduce.rank, reduce.size, n, got);
-        CHECK_OK(reduce.sum_begin(reduce.context, got, n, blocks));
-        CHECK_OK(reduce.finish(reduce.context));
+        local_tree(blocks, reduce->rank, reduce->size, n, got);
+        CHECK_OK(reduce->sum_begin(reduce->context, got, n, blocks));
+        CHECK_OK(reduce->finish(reduce->context));
         check_bits(got, expected, n, blocks, "non-blocking");
     }
     SG_FREE(expected);
+}
+
+static void compare_messages(size_t long_bytes, size_t message_bytes, size_t n) {
+    sg_reduce reduce;
+    CHECK_OK(sg_comm_reduce(world, 2, &reduce));
+    sg_comm_tune(world, long_bytes, message_bytes);
+    float *got;
+    CHECK_OK(SG_NEW(&got, n));
+    compare_with_serial(&reduce, got, n);
     SG_FREE(got);
+}
+
+static void compare_allocated(int threads, size_t n) {
+    sg_reduce reduce;
+    CHECK_OK(sg_comm_reduce(world, threads, &reduce));
+    float *got;
+    CHECK_OK(reduce.allocate(reduce.context, n, &got));
+    for (size_t i = 0; i < n; i++) CHECK(got[i] == 0.0f, "element %zu is not zero", i);
+    compare_with_serial(&reduce, got, n);
+    reduce.release(reduce.context, &got);
+    CHECK(got == NULL, "the pointer is not cleared");
 }
 
 static void short_messages_follow_the_tree(void) {
-    for (size_t n = 0; n <= 9; n++) compare_with_serial(1 << 30, 1 << 30, n);
-    compare_with_serial(1 << 30, 1 << 30, 1000);
+    for (size_t n = 0; n <= 9; n++) compare_messages(1 << 30, 1 << 30, n);
+    compare_messages(1 << 30, 1 << 30, 1000);
 }
 
 static void long_messages_follow_the_tree(void) {
-    for (size_t n = 0; n <= 9; n++) compare_with_serial(1, 1 << 30, n);
-    compare_with_serial(1, 1 << 30, 1000);
+    for (size_t n = 0; n <= 9; n++) compare_messages(1, 1 << 30, n);
+    compare_messages(1, 1 << 30, 1000);
 }
 
 static void messages_in_pieces_follow_the_tree(void) {
-    compare_with_serial(1, 100, 1001);
-    compare_with_serial(1 << 30, 100, 1001);
+    compare_messages(1, 100, 1001);
+    compare_messages(1 << 30, 100, 1001);
 }
 
-static void usual_sizes_follow_the_tree(void) { compare_with_serial(32 << 10, 1 << 30, 20000); }
+static void usual_sizes_follow_the_tree(void) { compare_messages(32 << 10, 1 << 30, 20000); }
 
-static void a_hundred_thousand_values_follow_the_tree(void) {
-    sg_reduce reduce;
-    CHECK_OK(sg_comm_reduce(world, &reduce));
-    enum { N = 100000, BLOCKS = 11 };
-    float *expected, *got;
-    CHECK_OK(SG_NEW(&expected, N));
-    CHECK_OK(SG_NEW(&got, N));
-    serial_tree(BLOCKS, N, expected);
-    local_tree(BLOCKS, reduce.rank, reduce.size, N, got);
-    CHECK_OK(reduce.sum_begin(reduce.context, got, N, BLOCKS));
-    CHECK_OK(reduce.finish(reduce.context));
-    check_bits(got, expected, N, BLOCKS, "non-blocking");
-    SG_FREE(expected);
-    SG_FREE(got);
+static void shared_memory_follows_the_tree(void) {
+    for (size_t n = 0; n <= 70; n += n < 9 ? 1 : 7) compare_allocated(1, n);
+    compare_allocated(1, 20000);
+}
+
+static void two_threads_follow_the_tree(void) {
+    compare_messages(32 << 10, 1 << 30, 140001);
+    compare_allocated(2, 300001);
+}
+
+/* Without the shared file that rank 0 would make. */
+static void unshared_memory_follows_the_tree(void) {
+    struct rlimit usual, none;
+    CHECK(getrlimit(RLIMIT_FSIZE, &usual) == 0, "getrlimit failed");
+    none = (struct rlimit){.rlim_cur = 0, .rlim_max = usual.rlim_max};
+    if (sg_comm_rank(world) == 0) CHECK(setrlimit(RLIMIT_FSIZE, &none) == 0, "setrlimit failed");
+    sg_shared_memory *memory;
+    CHECK_OK(sg_shared_memory_create(&memory, sg_comm_mpi(world), 1));
+    CHECK(memory == NULL, "shared in spite of the limit");
+    compare_allocated(1, 1000);
+    if (sg_comm_rank(world) == 0) CHECK(setrlimit(RLIMIT_FSIZE, &usual) == 0, "setrlimit failed");
+}
+
+static void ranks_see_each_others_memory(void) {
+    enum { BYTES = 100000 };
+    int rank = sg_comm_rank(world), size = sg_comm_size(world);
+    sg_shared_memory *memory;
+    CHECK_OK(sg_shared_memory_create(&memory, sg_comm_mpi(world), BYTES));
+    CHECK(memory != NULL, "the ranks of one node share nothing");
+    memset(sg_shared_memory_of(memory, rank), 1 + rank, BYTES);
+    CHECK_OK(sg_comm_barrier_quietly(world));
+    for (int r = 0; r < size; r++) {
+        const char *part = sg_shared_memory_of(memory, r);
+        for (int i = 0; i < BYTES; i++) CHECK(part[i] == 1 + r, "rank %d, byte %d: %d", r, i, part[i]);
+    }
+    sg_shared_memory_destroy(&memory);
+    CHECK(memory == NULL, "the handle is not cleared");
+}
+
+enum { SUMS = 40, MOST = 300 };
+
+/* got: [SUMS * MOST], in memory of any kind. */
+static void run_many_sums(const sg_reduce *reduce, float *got) {
+    enum { BLOCKS = 13 };
+    float expected[MOST];
+    for (int s = 0; s < SUMS; s++) {
+        size_t n = (size_t)(s * 7) % MOST;
+        local_tree(BLOCKS, reduce->rank, reduce->size, n, got + s * MOST);
+        CHECK_OK(reduce->sum_begin(reduce->context, got + s * MOST, n, BLOCKS));
+        for (int i = 0; i < (s + reduce->rank) % 3; i++)
+            CHECK_OK(reduce->progress(reduce->context)); /* ranks differ */
+    }
+    /* A blocking one in between must not mix with them. */
+    float one = (float)reduce->rank;
+    CHECK_OK(reduce->combine(reduce->context, &one, 1, sizeof one, sg_combine_float, reduce->size));
+    CHECK(one == (float)(reduce->size * (reduce->size - 1) / 2), "got %g", (double)one);
+    CHECK_OK(reduce->finish(reduce->context));
+    for (int s = 0; s < SUMS; s++) {
+        size_t n = (size_t)(s * 7) % MOST;
+        serial_tree(BLOCKS, n, expected);
+        check_bits(got + s * MOST, expected, n, BLOCKS, "many at once");
+    }
 }
 
 static void many_sums_at_once_stay_apart(void) {
     sg_reduce reduce;
-    CHECK_OK(sg_comm_reduce(world, &reduce));
+    CHECK_OK(sg_comm_reduce(world, 1, &reduce));
     sg_comm_tune(world, 256, 512);
-    enum { SUMS = 40, N = 300, BLOCKS = 13 };
-    float *expected, *got;
-    CHECK_OK(SG_NEW(&expected, N));
-    CHECK_OK(SG_NEW(&got, SUMS * N));
-    for (int s = 0; s < SUMS; s++) {
-        size_t n = (size_t)(s * 7) % N;
-        local_tree(BLOCKS, reduce.rank, reduce.size, n, got + s * N);
-        CHECK_OK(reduce.sum_begin(reduce.context, got + s * N, n, BLOCKS));
-        for (int i = 0; i < (s + reduce.rank) % 3; i++)
-            CHECK_OK(reduce.progress(reduce.context)); /* ranks differ */
+    float *plain, *one, *other;
+    CHECK_OK(SG_NEW(&plain, SUMS * MOST));
+    CHECK_OK(reduce.allocate(reduce.context, SUMS * MOST, &one));
+    CHECK_OK(reduce.allocate(reduce.context, SUMS * MOST, &other));
+    run_many_sums(&reduce, plain);
+    for (int i = 0; i < 3; i++) {
+        run_many_sums(&reduce, one);
+        run_many_sums(&reduce, other);
     }
-    /* A blocking one in between must not mix with them. */
-    float one = (float)reduce.rank;
-    CHECK_OK(reduce.combine(reduce.context, &one, 1, sizeof one, sg_combine_float, reduce.size));
-    CHECK(one == (float)(reduce.size * (reduce.size - 1) / 2), "got %g", (double)one);
-    CHECK_OK(reduce.finish(reduce.context));
-    for (int s = 0; s < SUMS; s++) {
-        size_t n = (size_t)(s * 7) % N;
-        serial_tree(BLOCKS, n, expected);
-        check_bits(got + s * N, expected, n, BLOCKS, "many at once");
-    }
-    SG_FREE(expected);
-    SG_FREE(got);
+    reduce.release(reduce.context, &one);
+    run_many_sums(&reduce, other);
+    reduce.release(reduce.context, &other);
+    SG_FREE(plain);
 }
 
 typedef struct word {
@@ -159,7 +216,7 @@ static void join(void *low, const void *high, size_t count) {
 
 static void low_comes_from_the_lower_rank(void) {
     sg_reduce reduce;
-    CHECK_OK(sg_comm_reduce(world, &reduce));
+    CHECK_OK(sg_comm_reduce(world, 1, &reduce));
     const char *expected[] = {"0", "01", "", "0213", "", "", "", "04261537"};
     if (reduce.size > 8) return;
     for (size_t long_bytes = 1; long_bytes <= 1 << 20; long_bytes <<= 20) {
@@ -180,7 +237,7 @@ static void a_group_of_three_cannot_reduce(void) {
     CHECK((three == NULL) == (sg_comm_rank(world) >= 3), "membership of rank %d is wrong",
           sg_comm_rank(world));
     sg_reduce reduce;
-    if (three != NULL) CHECK_STATUS(sg_comm_reduce(three, &reduce), SG_INTERNAL, "power of two");
+    if (three != NULL) CHECK_STATUS(sg_comm_reduce(three, 1, &reduce), SG_INTERNAL, "power of two");
     sg_comm_destroy(&three);
 }
 
@@ -192,7 +249,7 @@ static void halves_work_by_themselves(void) {
     CHECK(sg_comm_size(half) == size / 2, "size %d, expected %d", sg_comm_size(half), size / 2);
     CHECK(sg_comm_rank(half) == size / 2 - 1 - rank / 2, "rank %d by falling key", sg_comm_rank(half));
     sg_reduce reduce;
-    CHECK_OK(sg_comm_reduce(half, &reduce));
+    CHECK_OK(sg_comm_reduce(half, 1, &reduce));
     double sum = rank;
     CHECK_OK(reduce.combine(reduce.context, &sum, 1, sizeof sum, sg_combine_double, reduce.size));
     double expected = 0;
@@ -294,7 +351,7 @@ static void an_mpi_error_names_its_call(void) {
 static void fail_alone(void) {
     sg_reduce reduce;
     float value = 1.0f;
-    CHECK_OK(sg_comm_reduce(world, &reduce));
+    CHECK_OK(sg_comm_reduce(world, 1, &reduce));
     int size = sg_comm_size(world);
     if (sg_comm_rank(world) == size - 1)
         sg_comm_agree(world, SG_FAIL(SG_NOMEM, "out of memory: nothing is left"));
@@ -311,7 +368,10 @@ int main(int argc, char **argv) {
     RUN(long_messages_follow_the_tree);
     RUN(messages_in_pieces_follow_the_tree);
     RUN(usual_sizes_follow_the_tree);
-    RUN(a_hundred_thousand_values_follow_the_tree);
+    RUN(shared_memory_follows_the_tree);
+    RUN(two_threads_follow_the_tree);
+    RUN(unshared_memory_follows_the_tree);
+    RUN(ranks_see_each_others_memory);
     RUN(many_sums_at_once_stay_apart);
     RUN(low_comes_from_the_lower_rank);
     RUN(a_group_of_three_cannot_reduce);
