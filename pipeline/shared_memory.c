@@ -77,8 +77,7 @@ static int map_together(sg_shared_memory *memory, MPI_Comm mpi, bool *mapped) {
         base = mmap(NULL, memory->total, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
     int mine = base != MAP_FAILED;
     if (mine) madvise(base, memory->total, MADV_HUGEPAGE); /* a hint: failure changes nothing */
-    int status =
-        SG_AT(sg_comm_check(MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MIN, mpi), "MPI_Allreduce"));
+    int status = SG_AT(sg_comm_check(MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MIN, mpi), "MPI_Allreduce"));
     if (descriptor >= 0) close(descriptor);
     *mapped = status == SG_OK && all;
     if (mine && !*mapped) munmap(base, memory->total);
