@@ -2,8 +2,6 @@
 
 #include "kernels/memory.h"
 
-static size_t round_up(size_t bytes) { return (bytes + SG_ALIGNMENT - 1) / SG_ALIGNMENT * SG_ALIGNMENT; }
-
 static bool meet_in_time(const sg_piece *a, const sg_piece *b) {
     return a->first <= b->last && b->first <= a->last;
 }
@@ -29,7 +27,7 @@ static size_t lowest_gap(const sg_piece *piece, sg_piece **busy, int count) {
     qsort(busy, (size_t)count, sizeof *busy, by_place);
     for (int i = 0; i < count; i++) {
         if (at + piece->bytes <= busy[i]->at) break;
-        size_t end = round_up(busy[i]->at + busy[i]->bytes);
+        size_t end = sg_round_up(busy[i]->at + busy[i]->bytes, SG_ALIGNMENT);
         if (end > at) at = end;
     }
     return at;
@@ -55,7 +53,7 @@ int sg_arena_plan(sg_piece *pieces, int count, size_t *bytes) {
         for (int j = 0; j < i; j++)
             if (meet_in_time(order[i], order[j])) busy[together++] = order[j];
         order[i]->at = lowest_gap(order[i], busy, together);
-        size_t end = round_up(order[i]->at + order[i]->bytes);
+        size_t end = sg_round_up(order[i]->at + order[i]->bytes, SG_ALIGNMENT);
         if (end > *bytes) *bytes = end;
     }
     find_shared(pieces, count);

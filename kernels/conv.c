@@ -45,20 +45,16 @@ size_t sg_conv_weights(const sg_conv_shape *shape) {
            (size_t)shape->kernel_height * (size_t)shape->kernel_width;
 }
 
-/* To a whole number of pages, which may lie where their thread is. */
-static size_t round_up(size_t bytes) {
-    const size_t page = 4096;
-    return (bytes + page - 1) / page * page;
-}
+enum { PAGE = 4096 }; /* scratch is made of whole ones, which may lie where their thread is */
 
 size_t sg_conv_scratch_bytes(size_t shared, size_t own, int threads) {
-    return round_up(shared) + (size_t)threads * round_up(own);
+    return sg_round_up(shared, PAGE) + (size_t)threads * sg_round_up(own, PAGE);
 }
 
 sg_conv_scratch sg_conv_lay_scratch(float *memory, size_t shared, size_t own) {
     return (sg_conv_scratch){.shared = memory,
-                             .own = memory + round_up(shared) / sizeof *memory,
-                             .step = round_up(own) / sizeof *memory};
+                             .own = memory + sg_round_up(shared, PAGE) / sizeof *memory,
+                             .step = sg_round_up(own, PAGE) / sizeof *memory};
 }
 
 int sg_conv_input_halo(const sg_conv_shape *shape) { return shape->padding; }

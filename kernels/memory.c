@@ -14,7 +14,7 @@ void *sg_alloc(size_t count, size_t size) {
         return NULL;
     }
     size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : SG_ALIGNMENT;
-    size_t total = (bytes + SG_READABLE_SLACK + alignment - 1) / alignment * alignment;
+    size_t total = sg_round_up(bytes + SG_READABLE_SLACK, alignment);
     void *block = aligned_alloc(alignment, total);
     if (block == NULL) {
         SG_FAIL(SG_NOMEM,

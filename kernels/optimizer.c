@@ -29,11 +29,6 @@ void sg_optimizer_destroy(sg_optimizer **optimizer) {
     SG_FREE(*optimizer);
 }
 
-static size_t whole_lines(size_t count) {
-    enum { LINE = SG_ALIGNMENT / sizeof(float) };
-    return (count + LINE - 1) / LINE * LINE;
-}
-
 /* Each rank stores a share, and has it near. */
 static void fill(const sg_reduce *reduce, float *shared, const float *own, size_t count) {
     size_t from, to;
@@ -42,7 +37,8 @@ static void fill(const sg_reduce *reduce, float *shared, const float *own, size_
 }
 
 int sg_optimizer_join(sg_optimizer *o, sg_weights *weights, const sg_reduce *reduce) {
-    size_t values = whole_lines(weights->net->values), moments = whole_lines(o->total);
+    enum { LINE = SG_ALIGNMENT / sizeof(float) };
+    size_t values = sg_round_up(weights->net->values, LINE), moments = sg_round_up(o->total, LINE);
     float *shared;
     SG_TRY(reduce->share(reduce->context, values + (o->second != NULL ? 2 : 1) * moments, &shared));
     if (shared == NULL) return SG_OK;
@@ -69,8 +65,6 @@ void sg_optimizer_leave(sg_optimizer *o, sg_weights *weights) {
     o->first = o->own_first;
     o->second = o->own_second;
     o->reduce->release(o->reduce->context, &o->shared);
-    o->own_values = o->own_first = o->own_second = NULL;
-    o->reduce = NULL;
 }
 
 /* The step's constants, computed in double, applied in float as PyTorch does. */

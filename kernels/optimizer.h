@@ -21,9 +21,9 @@ typedef struct sg_optimizer {
     float *second; /* [total] Adam's second moment; NULL for SGD */
     int64_t step;  /* steps taken */
 
-    /* Between join and leave, where ranks share memory; else NULL. */
-    const sg_reduce *reduce;                    /* borrowed */
-    float *shared;                              /* values, first and second of all ranks */
+    /* Between join and leave, where ranks share memory: */
+    float *shared;                              /* values, first and second of all; else NULL, and nothing */
+    const sg_reduce *reduce;                    /* of these is read. Borrowed */
     float *own_values, *own_first, *own_second; /* what they replace */
 } sg_optimizer;
 

@@ -52,7 +52,7 @@ const sg_reduce sg_reduce_alone = {.rank = 0,
 
 void sg_reduce_share(int rank, int size, size_t count, size_t *from, size_t *to) {
     enum { LINE = SG_ALIGNMENT / sizeof(float) };
-    size_t lines = (count + LINE - 1) / LINE;
+    size_t lines = sg_round_up(count, LINE) / LINE;
     *from = lines * (size_t)rank / (size_t)size * LINE;
     *to = lines * ((size_t)rank + 1) / (size_t)size * LINE;
     if (*to > count) *to = count;

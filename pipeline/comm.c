@@ -71,11 +71,14 @@ int sg_comm_rank(const sg_comm *comm) { return comm->rank; }
 int sg_comm_size(const sg_comm *comm) { return comm->size; }
 MPI_Comm sg_comm_mpi(const sg_comm *comm) { return comm->mpi; }
 
+int sg_comm_split_node(MPI_Comm mpi, MPI_Comm *node) {
+    return SG_AT(sg_comm_check(MPI_Comm_split_type(mpi, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, node),
+                               "MPI_Comm_split_type"));
+}
+
 int sg_comm_node(sg_comm *comm, int *rank, int *ranks) {
     MPI_Comm node;
-    SG_TRY(
-        sg_comm_check(MPI_Comm_split_type(comm->mpi, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL, &node),
-                      "MPI_Comm_split_type"));
+    SG_TRY(sg_comm_split_node(comm->mpi, &node));
     MPI_Comm_rank(node, rank);
     MPI_Comm_size(node, ranks);
     return SG_AT(sg_comm_check(MPI_Comm_free(&node), "MPI_Comm_free"));

@@ -42,6 +42,9 @@ int sg_comm_rank(const sg_comm *comm);
 int sg_comm_size(const sg_comm *comm);
 MPI_Comm sg_comm_mpi(const sg_comm *comm); /* borrowed, for libraries that want one */
 
+/* The ranks of mpi on this rank's node, in mpi's order; the caller frees it. Collective over mpi. */
+int sg_comm_split_node(MPI_Comm mpi, MPI_Comm *node);
+
 /* This rank's number among the group's ranks on its node, and how many they are. Collective. */
 int sg_comm_node(sg_comm *comm, int *rank, int *ranks);
 

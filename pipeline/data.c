@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -12,14 +11,15 @@
 #include "kernels/text.h"
 #include "pipeline/comm.h"
 #include "pipeline/data_kind.h"
+#include "pipeline/shared_memory.h"
 
-enum { ALIGN = 64, PIECE = 1 << 26 };
+enum { PIECE = 1 << 26 };
 
 struct sg_data_memory {
-    MPI_Comm team;      /* the node's ranks */
-    int rank, size;     /* among those that share one copy */
-    MPI_Win window;     /* MPI_WIN_NULL when the copy is this rank's own */
-    unsigned char *own; /* that copy */
+    MPI_Comm team;            /* the node's ranks */
+    int rank, size;           /* among those that share one copy */
+    sg_shared_memory *shared; /* that copy; NULL when it is this rank's own: */
+    unsigned char *own;
     sg_data_scan scan;
     bool manifest_inside; /* the manifest lies in the shared copy, too */
     const sg_data_kind *kind;
@@ -134,49 +134,19 @@ static int scan_once(const sg_data_kind *kind, const sg_data_options *options, s
     return SG_AT(broadcast_blob(&scan->manifest, world));
 }
 
-/* True when the node's shared-memory file system holds `bytes` more: touching pages beyond it kills the
- * process. */
-static bool shared_memory_fits(size_t bytes) {
-    struct statvfs found;
-    if (statvfs("/dev/shm", &found) != 0) return true; /* not Linux's place for it: the allocation decides */
-    return (uint64_t)found.f_bavail * found.f_frsize > bytes + bytes / 16 + (8u << 20);
-}
-
-/* A window that the team shares; *base NULL where there can be none. Collective over the team. */
-static int get_window(struct sg_data_memory *memory, size_t bytes, unsigned char **base) {
-    int fits = shared_memory_fits(bytes), failed;
-    *base = NULL;
-    SG_TRY(sg_comm_check(MPI_Bcast(&fits, 1, MPI_INT, 0, memory->team), "MPI_Bcast"));
-    if (!fits) return SG_OK;
-    failed = MPI_Win_allocate_shared(memory->rank == 0 ? (MPI_Aint)bytes : 0, 1, MPI_INFO_NULL, memory->team,
-                                     base, &memory->window) != MPI_SUCCESS;
-    SG_TRY(sg_comm_check(MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, memory->team),
-                         "MPI_Allreduce"));
-    if (failed) {
-        memory->window = MPI_WIN_NULL;
-        *base = NULL;
-        return SG_OK;
-    }
-    MPI_Aint size;
-    int unit;
-    SG_TRY(
-        sg_comm_check(MPI_Win_shared_query(memory->window, 0, &size, &unit, base), "MPI_Win_shared_query"));
-    return SG_AT(sg_comm_check(MPI_Win_lock_all(MPI_MODE_NOCHECK, memory->window), "MPI_Win_lock_all"));
-}
-
-/* Memory for `bytes`: a window that the node's ranks share or, for a rank alone on its node and where shared
- * memory is too small, this rank's own. Collective. */
+/* Memory for `bytes` that the node's ranks share or, for a rank alone on its node and where the system will
+ * not share, this rank's own. Collective. */
 static int get_memory(struct sg_data_memory *memory, size_t bytes, sg_comm *world, unsigned char **base) {
-    SG_TRY(sg_comm_check(
-        MPI_Comm_split_type(sg_comm_mpi(world), MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &memory->team),
-        "MPI_Comm_split_type"));
+    SG_TRY(sg_comm_split_node(sg_comm_mpi(world), &memory->team));
     MPI_Comm_set_errhandler(memory->team, MPI_ERRORS_RETURN);
     MPI_Comm_size(memory->team, &memory->size);
     MPI_Comm_rank(memory->team, &memory->rank);
-    *base = NULL;
     int status = SG_OK;
-    if (memory->size > 1) status = SG_AT(get_window(memory, bytes, base));
-    if (status == SG_OK && *base == NULL) {
+    size_t part = bytes / (size_t)memory->size + 1;
+    if (memory->size > 1) status = SG_AT(sg_shared_memory_create(&memory->shared, memory->team, part));
+    if (memory->shared != NULL) {
+        *base = sg_shared_memory_of(memory->shared, 0);
+    } else if (status == SG_OK) {
         memory->rank = 0;
         memory->size = 1;
         status = SG_AT(SG_NEW(&memory->own, bytes));
@@ -184,8 +154,6 @@ static int get_memory(struct sg_data_memory *memory, size_t bytes, sg_comm *worl
     }
     return SG_AT(sg_comm_agree(world, status));
 }
-
-static size_t aligned(size_t bytes) { return (bytes + ALIGN - 1) / ALIGN * ALIGN; }
 
 /* This rank's slice of every split: samples rank * n / size onwards. */
 static int read_slices(const sg_data_kind *kind, const sg_data_options *options,
@@ -353,15 +321,15 @@ static int open_all(sg_data *data, const sg_data_options *options, sg_comm *worl
     size_t image_at[SG_SPLITS], label_at[SG_SPLITS];
     for (int s = 0; s < SG_SPLITS; s++) {
         image_at[s] = bytes;
-        if (!data->lazy) bytes += aligned(data->part[s].samples * sample);
+        if (!data->lazy) bytes += sg_round_up(data->part[s].samples * sample, SG_ALIGNMENT);
         label_at[s] = bytes;
-        bytes += aligned(data->part[s].samples * sizeof(int32_t));
+        bytes += sg_round_up(data->part[s].samples * sizeof(int32_t), SG_ALIGNMENT);
     }
     size_t manifest_at = bytes;
-    bytes += aligned(memory->scan.manifest.size);
-    unsigned char *base;
+    bytes += sg_round_up(memory->scan.manifest.size, SG_ALIGNMENT);
+    unsigned char *base = NULL;
     SG_TRY(get_memory(memory, bytes, world, &base));
-    data->shared = memory->window != MPI_WIN_NULL;
+    data->shared = memory->shared != NULL;
     uint8_t *image[SG_SPLITS];
     int32_t *label[SG_SPLITS];
     for (int s = 0; s < SG_SPLITS; s++) {
@@ -370,15 +338,8 @@ static int open_all(sg_data *data, const sg_data_options *options, sg_comm *worl
         data->part[s].label = label[s] = (int32_t *)(base + label_at[s]);
     }
     share_manifest(memory, base + manifest_at);
-    if (data->shared) {
-        MPI_Win_sync(memory->window);
-        SG_TRY(sg_comm_check(MPI_Barrier(memory->team), "MPI_Barrier"));
-        MPI_Win_sync(memory->window);
-    }
-    status = SG_AT(read_slices(kind, options, memory, data, image, label));
-    if (data->shared) MPI_Win_sync(memory->window);
-    SG_TRY(sg_comm_agree(world, status));
-    if (data->shared) MPI_Win_sync(memory->window);
+    if (data->shared) SG_TRY(sg_comm_check(MPI_Barrier(memory->team), "MPI_Barrier"));
+    SG_TRY(sg_comm_agree(world, SG_AT(read_slices(kind, options, memory, data, image, label))));
     return SG_AT(agree_on_fingerprint(data, memory, kind->manifest_counts, world));
 }
 
@@ -387,7 +348,6 @@ static int create(sg_data **data) {
     SG_TRY(SG_NEW(data, 1));
     SG_TRY(SG_NEW(&(*data)->memory, 1));
     (*data)->memory->team = MPI_COMM_NULL;
-    (*data)->memory->window = MPI_WIN_NULL;
     return SG_OK;
 }
 
@@ -411,10 +371,7 @@ void sg_data_close(sg_data **data) {
     if (data == NULL || *data == NULL) return;
     struct sg_data_memory *memory = (*data)->memory;
     if (memory != NULL) {
-        if (memory->window != MPI_WIN_NULL) {
-            MPI_Win_unlock_all(memory->window);
-            MPI_Win_free(&memory->window);
-        }
+        sg_shared_memory_destroy(&memory->shared);
         if (memory->team != MPI_COMM_NULL) MPI_Comm_free(&memory->team);
         free(memory->own);
         free(memory->class_name);

@@ -55,7 +55,7 @@ typedef struct sg_data {
  * not there; SG_DATA: damaged; SG_NOMEM. Owned. */
 int sg_data_open(sg_data **data, const sg_data_options *options, MPI_Comm world);
 
-/* Collective over the world that opened it (it frees shared memory). NULL and *data NULL are tolerated. */
+/* Collective over the world that opened it (it frees a communicator). NULL and *data NULL are tolerated. */
 void sg_data_close(sg_data **data);
 
 /* The kinds in order, NULL at the end. */

@@ -29,9 +29,7 @@ static int look_at_sharing(sg_doctor *d) {
     MPI_Comm node;
     sg_shared_memory *memory;
     sg_opinion opinion;
-    SG_TRY(sg_comm_check(
-        MPI_Comm_split_type(sg_comm_mpi(d->world), MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node),
-        "MPI_Comm_split_type"));
+    SG_TRY(sg_comm_split_node(sg_comm_mpi(d->world), &node));
     int status = SG_AT(sg_shared_memory_create(&memory, node, 1));
     MPI_Comm_free(&node);
     SG_TRY(status);

@@ -157,19 +157,19 @@ static int begin_exchange(sg_reduction *r, operation *op) {
     return post(r, op);
 }
 
-static size_t piece_of(const operation *op, size_t at, size_t end) {
-    size_t most = PIECE_BYTES / op->element > 0 ? PIECE_BYTES / op->element : 1;
-    return end - at < most ? end - at : most;
+/* Elements of a piece. */
+static size_t piece_of(const operation *op) {
+    return op->element < PIECE_BYTES ? PIECE_BYTES / op->element : 1;
 }
 
 /* mine = low (+) high, whichever of them is mine. */
 static void merge(const sg_reduction *r, operation *op) {
     bool low = (r->rank & (r->size >> (op->level + 1))) == 0;
-    size_t count = op->length[op->level + 1], element = op->element, step = piece_of(op, 0, SIZE_MAX);
+    size_t count = op->length[op->level + 1], element = op->element, step = piece_of(op);
     char *mine = op->data + op->first[op->level + 1] * element;
 #pragma omp parallel for num_threads(r->threads) schedule(static) if (count * element >= PARALLEL_BYTES)
     for (size_t at = 0; at < count; at += step) {
-        size_t n = piece_of(op, at, count);
+        size_t n = count - at < step ? count - at : step;
         char *own = mine + at * element, *theirs = op->buffer + at * element;
         op->combine(low ? own : theirs, low ? theirs : own, n);
         if (!low) memcpy(own, theirs, n * element);
@@ -207,9 +207,9 @@ static void add_piece(const sg_reduction *r, const operation *op, size_t first, 
 static void add_segment(sg_reduction *r, const operation *op) {
     size_t from, to, first = (size_t)((float *)(void *)op->data - op->array->data);
     sg_reduce_share(r->rank, r->size, op->count, &from, &to);
-    size_t step = piece_of(op, 0, SIZE_MAX), bytes = (to - from) * sizeof(float);
+    size_t step = piece_of(op), bytes = (to - from) * sizeof(float);
 #pragma omp parallel for num_threads(r->threads) schedule(static) if (bytes >= PARALLEL_BYTES)
-    for (size_t at = from; at < to; at += step) add_piece(r, op, first + at, piece_of(op, at, to));
+    for (size_t at = from; at < to; at += step) add_piece(r, op, first + at, to - at < step ? to - at : step);
     if (r->rank < op->blocks) r->sent += op->count * sizeof(float) - bytes;
     r->sent += bytes * (size_t)(r->size - 1);
 }

@@ -56,8 +56,7 @@ static int on_one_node(MPI_Comm mpi, bool *yes) {
     MPI_Comm node;
     int ranks, here;
     SG_TRY(sg_comm_check(MPI_Comm_size(mpi, &ranks), "MPI_Comm_size"));
-    SG_TRY(sg_comm_check(MPI_Comm_split_type(mpi, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node),
-                         "MPI_Comm_split_type"));
+    SG_TRY(sg_comm_split_node(mpi, &node));
     MPI_Comm_size(node, &here);
     SG_TRY(sg_comm_check(MPI_Comm_free(&node), "MPI_Comm_free"));
     *yes = here == ranks; /* then on every rank */
@@ -93,7 +92,7 @@ int sg_shared_memory_create(sg_shared_memory **memory, MPI_Comm mpi, size_t byte
     SG_TRY(sg_comm_check(MPI_Comm_size(mpi, &ranks), "MPI_Comm_size"));
     SG_TRY(on_one_node(mpi, &together));
     if (!together) return SG_OK;
-    sg_shared_memory made = {.part = (bytes + SG_READABLE_SLACK + page - 1) / page * page};
+    sg_shared_memory made = {.part = sg_round_up(bytes + SG_READABLE_SLACK, page)};
     made.total = made.part * (size_t)ranks;
     SG_TRY(map_together(&made, mpi, &mapped));
     if (!mapped) return SG_OK;

@@ -1,4 +1,4 @@
-/* Memory that the ranks of a node all see: a copy of each rank's, side by side.
+/* Memory that the ranks of a node all see: a part for each rank, side by side.
  *
  * One rank makes an anonymous file that the others map through /proc. It has no name to leave behind when a
  * job is killed, and no file system's limit; each rank's part lies where that rank touches it first. */
@@ -18,7 +18,7 @@ int sg_shared_memory_create(sg_shared_memory **memory, MPI_Comm mpi, size_t byte
 /* Local; the others keep theirs. NULL tolerated. */
 void sg_shared_memory_destroy(sg_shared_memory **memory);
 
-/* A rank's part. */
+/* A rank's part. The parts follow one another in the order of ranks, so that from rank 0's on all are one. */
 void *sg_shared_memory_of(const sg_shared_memory *memory, int rank);
 
 #endif
