@@ -18,7 +18,7 @@
 enum { MOST_COLUMNS = 8, MOST_SUMS = SG_VECTOR_BYTES == 64 ? 16 : 8 };
 /* Channels of one piece of work: as many as keep the filter's rows of pixels within this many floats of L2,
  * and no more than leave so many pieces to each thread. */
-enum { L2_FLOATS = 65536, PIECES = 4 };
+enum { L2_FLOATS = 65536, PIECES = 16 };
 
 /* A filter on its own grid of pixels: position (r, s) reads the pixel at displacement (top + r, left + s). */
 typedef struct filter {

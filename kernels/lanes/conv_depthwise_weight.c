@@ -3,27 +3,28 @@
  * Up to 8 output gradients of a row of one channel stay in registers; each position of the filter adds the
  * products with what it reads to its own lane row of sums. Strips of columns are done from left to right,
  * each from top to bottom, pixels of a row in their order; at the end of a block of samples lane rows are
- * reduced to numbers, which are combined over blocks in the order of sg_tree_order. */
+ * reduced to numbers, which are combined over blocks in the order of tree.h. A piece of work is some channels
+ * of a block. */
 #include "kernels/lanes/simd.h"
 
 #include <omp.h>
 
+#include "kernels/fold.h"
 #include "kernels/lanes/ahead.h"
 #include "kernels/lanes/conv_depthwise.h"
 #include "kernels/lanes/row_sums.h"
+#include "kernels/lanes/share.h"
 #include "kernels/lanes/steps.h"
 #include "kernels/memory.h"
-#include "kernels/tree.h"
 
-enum { MOST_COLUMNS = 8, MOST_CHANNELS = 16, PIECES = 4 };
+enum { MOST_COLUMNS = 8, MOST_CHANNELS = 16 };
 
 typedef struct state {
     sg_conv_shape shape;
     sg_support support; /* index borrowed */
-    int threads, parts; /* pieces of work: runs of channels */
-    int blocks;         /* leaf and merges have room for */
-    int *leaf, *merges;
-    size_t most; /* weights of the largest piece, rounded up */
+    int threads, parts; /* runs of channels */
+    size_t most;        /* weights of the largest run, rounded up */
+    sg_queue *queue;    /* [threads] */
 } state;
 
 typedef struct strip {
@@ -125,13 +126,25 @@ static const float *strip_in(const state *s, const sg_tensor *x, int block, int 
     return sg_tensor_at(x, block, row * stride - padding, column * stride - padding);
 }
 
-/* The sums of channels first..last over one block, the one before next_block, which may be -1. */
-static void sum_block(const state *s, const sg_conv_pass *pass, int block, int next_block, int first,
-                      int last, float *sums) {
+/* Some channels of a block. */
+typedef struct piece {
+    int block, first, last;
+} piece;
+
+static piece piece_of(const state *s, int number) {
+    int64_t channels = s->shape.in_channels, part = number % s->parts;
+    return (piece){number / s->parts, (int)(channels * part / s->parts),
+                   (int)(channels * (part + 1) / s->parts)};
+}
+
+/* The sums of a piece; next: the one whose pixels are fetched behind its own, or NULL. */
+static void sum_piece(const state *s, const sg_conv_pass *pass, const piece *now, const piece *next,
+                      float *sums) {
     const sg_conv_shape *shape = &s->shape;
     const sg_tensor *x = pass->x, *dy = pass->dy;
     int height = shape->kernel_height, width = shape->kernel_width, stride = shape->stride;
     int rows = shape->out_height, most = most_rows(height, width, stride), tiles = (rows + most - 1) / most;
+    int channels = now->last - now->first, skip = now->first * SG_LANES;
     strip t = {.in_row = (ptrdiff_t)x->row,
                .in_pixel = (ptrdiff_t)x->pixel,
                .in_column = stride * (ptrdiff_t)x->pixel,
@@ -139,10 +152,10 @@ static void sum_block(const state *s, const sg_conv_pass *pass, int block, int n
                .dy_column = (ptrdiff_t)dy->pixel,
                .height = height,
                .width = width,
-               .first = first,
-               .last = last,
+               .first = now->first,
+               .last = now->last,
                .sums = sums};
-    memset(sums, 0, (size_t)(last - first) * (size_t)(height * width) * SG_LANES * sizeof *sums);
+    memset(sums, 0, (size_t)channels * (size_t)(height * width) * SG_LANES * sizeof *sums);
     int count = (shape->out_width + MOST_COLUMNS - 1) / MOST_COLUMNS;
     int least = shape->out_width / count, wider = shape->out_width % count;
     bool pays = sg_ahead_pays(x, dy, pass->blocks);
@@ -151,87 +164,59 @@ static void sum_block(const state *s, const sg_conv_pass *pass, int block, int n
         sg_area in = {t.in_row, t.in_pixel, (rows - 1) * stride + height, (taken - 1) * stride + width,
                       (most - 1) * stride + height};
         sg_area gradients = {t.dy_row, t.dy_column, rows, taken, most};
-        int then = i + 1 < count ? block : next_block, there = i + 1 < count ? column + taken : 0;
+        const piece *then = i + 1 < count ? now : next;
+        int there = i + 1 < count ? column + taken : 0;
         const float *next_in = NULL, *next_dy = NULL;
-        if (then >= 0) {
-            next_in = strip_in(s, x, then, 0, there) + first * SG_LANES;
-            next_dy = sg_tensor_at(dy, then, 0, there) + first * SG_LANES;
+        if (then != NULL) {
+            next_in = strip_in(s, x, then->block, 0, there) + then->first * SG_LANES;
+            next_dy = sg_tensor_at(dy, then->block, 0, there) + then->first * SG_LANES;
         }
-        sg_ahead ahead_in = sg_ahead_of(&in, strip_in(s, x, block, 0, column) + first * SG_LANES, next_in,
-                                        last - first, (last - first) * tiles, pays);
-        sg_ahead ahead_dy = sg_ahead_of(&gradients, sg_tensor_at(dy, block, 0, column) + first * SG_LANES,
-                                        next_dy, last - first, (last - first) * tiles, pays);
+        sg_ahead ahead_in = sg_ahead_of(&in, strip_in(s, x, now->block, 0, column) + skip, next_in, channels,
+                                        channels * tiles, pays);
+        sg_ahead ahead_dy = sg_ahead_of(&gradients, sg_tensor_at(dy, now->block, 0, column) + skip, next_dy,
+                                        channels, channels * tiles, pays);
         t.ahead_in = &ahead_in;
         t.ahead_dy = &ahead_dy;
         for (int row = 0; row < rows; row += most) {
-            t.in = strip_in(s, x, block, row, column);
-            t.dy = sg_tensor_at(dy, block, row, column);
+            t.in = strip_in(s, x, now->block, row, column);
+            t.dy = sg_tensor_at(dy, now->block, row, column);
             function_of(height, width, row + most <= rows ? most : 1, taken)(&t);
         }
     }
 }
 
-/* Channels first..last over all blocks, into dw[weights of first]. */
-static void sum_piece(const state *s, const sg_conv_pass *pass, int first, int last, float *sums,
-                      float *numbers, float *dw) {
-    size_t count = (size_t)(last - first) * (size_t)(s->shape.kernel_height * s->shape.kernel_width);
-    float *top = numbers;
-    for (int i = 0; i < pass->blocks; i++) {
-        sum_block(s, pass, s->leaf[i], i + 1 < pass->blocks ? s->leaf[i + 1] : -1, first, last, sums);
-        sg_row_sums(sums, count, top);
-        for (int m = 0; m < s->merges[i]; m++) {
-            top -= s->most;
-            for (size_t j = 0; j < count; j++) top[j] += top[j + s->most];
-        }
-        top += s->most;
-    }
-    memcpy(dw, numbers, count * sizeof *dw);
-}
-
-static int make_order(state *s, int blocks) {
-    if (blocks > s->blocks) {
-        SG_FREE(s->leaf);
-        SG_FREE(s->merges);
-        s->blocks = 0;
-        SG_TRY(SG_NEW(&s->leaf, (size_t)blocks));
-        SG_TRY(SG_NEW(&s->merges, (size_t)blocks));
-        s->blocks = blocks;
-    }
-    sg_tree_order(blocks, s->leaf, s->merges);
-    return SG_OK;
-}
-
 int SG_VARIANT(sg_conv_depthwise_run_weight)(void *opaque, const sg_conv_pass *pass) {
-    state *s = opaque;
-    size_t weights = s->support.index != NULL ? s->support.count : sg_conv_weights(&s->shape);
+    const state *s = opaque;
+    size_t all = sg_conv_weights(&s->shape), weights = s->support.index != NULL ? s->support.count : all;
     if (pass->blocks == 0) {
         for (size_t i = 0; i < weights; i++) pass->dw[i] = 0.0f;
         return SG_OK;
     }
-    SG_TRY(make_order(s, pass->blocks));
-    /* All weights; a support compacts them. */
-    float *dw = s->support.index != NULL ? pass->scratch.shared : pass->dw;
-    int64_t channels = s->shape.in_channels;
-    ptrdiff_t taps = s->shape.kernel_height * s->shape.kernel_width;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(s->threads)
-    for (int part = 0; part < s->parts; part++) {
-        float *sums = sg_conv_own(&pass->scratch, omp_get_thread_num()); /* [most][lanes], and */
-        float *numbers = sums + s->most * SG_LANES;                      /* [SG_TREE_DEPTH + 1][most] */
-        int first = (int)(channels * part / s->parts), last = (int)(channels * (part + 1) / s->parts);
-        sum_piece(s, pass, first, last, sums, numbers, dw + first * taps);
+    float *numbers = pass->scratch.shared; /* [block][all] */
+    size_t taps = (size_t)(s->shape.kernel_height * s->shape.kernel_width);
+    int pieces = pass->blocks * s->parts;
+    sg_fill_queues(s->queue, (size_t)pieces, s->threads);
+#pragma omp parallel num_threads(s->threads)
+    for (size_t item; sg_take(s->queue, omp_get_thread_num(), s->threads, &item);) {
+        float *sums = sg_conv_own(&pass->scratch, omp_get_thread_num()); /* [most][lanes] */
+        piece now = piece_of(s, (int)item), next = piece_of(s, (int)item + 1);
+        sum_piece(s, pass, &now, (int)item + 1 < pieces ? &next : NULL, sums);
+        sg_row_sums(sums, (size_t)(now.last - now.first) * taps,
+                    numbers + (size_t)now.block * all + (size_t)now.first * taps);
     }
-    if (s->support.index != NULL)
-        for (size_t i = 0; i < weights; i++) pass->dw[i] = dw[s->support.index[i]];
+    sg_fold(numbers, pass->blocks, all * sizeof *numbers, all, sg_combine_float);
+    for (size_t i = 0; i < weights; i++)
+        pass->dw[i] = numbers[s->support.index != NULL ? s->support.index[i] : i];
     return SG_OK;
 }
 
+/* All but the queue. */
 static state describe(const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support) {
     state s = {.shape = *shape, .support = *support, .threads = machine->threads};
-    int channels = shape->in_channels, most = channels / (PIECES * s.threads);
-    most = most < 1 ? 1 : most > MOST_CHANNELS ? MOST_CHANNELS : most;
-    s.parts = (channels + most - 1) / most;
-    s.most = (size_t)most * (size_t)(shape->kernel_height * shape->kernel_width);
-    s.most = (s.most + SG_ROWS_TOGETHER - 1) / SG_ROWS_TOGETHER * SG_ROWS_TOGETHER;
+    s.parts = (shape->in_channels + MOST_CHANNELS - 1) / MOST_CHANNELS;
+    s.most = (size_t)((shape->in_channels + s.parts - 1) / s.parts) *
+             (size_t)(shape->kernel_height * shape->kernel_width);
+    s.most = sg_round_up(s.most, SG_ROWS_TOGETHER);
     return s;
 }
 
@@ -242,14 +227,15 @@ int SG_VARIANT(sg_conv_depthwise_create_weight)(void **opaque, const sg_machine 
     SG_TRY(SG_NEW(&s, 1));
     *s = describe(machine, shape, support);
     *opaque = s;
-    return SG_OK;
+    int status = SG_AT(SG_NEW(&s->queue, (size_t)s->threads));
+    if (status != SG_OK) SG_VARIANT(sg_conv_depthwise_destroy_weight)(opaque);
+    return status;
 }
 
 void SG_VARIANT(sg_conv_depthwise_destroy_weight)(void **opaque) {
     if (opaque == NULL || *opaque == NULL) return;
     state *s = *opaque;
-    free(s->leaf);
-    free(s->merges);
+    free(s->queue);
     free(s);
     *opaque = NULL;
 }
@@ -257,9 +243,7 @@ void SG_VARIANT(sg_conv_depthwise_destroy_weight)(void **opaque) {
 sg_conv_bytes SG_VARIANT(sg_conv_depthwise_bytes_weight)(const sg_machine *machine,
                                                          const sg_conv_shape *shape,
                                                          const sg_support *support, int blocks) {
-    (void)blocks;
     state s = describe(machine, shape, support);
-    size_t dense = support->index != NULL ? sg_conv_weights(shape) : 0;
-    return (sg_conv_bytes){.shared = dense * sizeof(float),
-                           .own = s.most * (SG_LANES + SG_TREE_DEPTH + 1) * sizeof(float)};
+    return (sg_conv_bytes){.shared = (size_t)blocks * sg_conv_weights(shape) * sizeof(float),
+                           .own = s.most * SG_LANES * sizeof(float)};
 }

@@ -16,17 +16,17 @@
 #include "kernels/memory.h"
 
 /* DEPTH steps of k at a time: B panels of a tile then stay in L2 and an A panel in L1. TILE columns share an
- * A panel unless all A panels of a step fit into L1 together (SMALL floats). ITEM columns are one piece of
- * parallel work. The sums' order depends on DEPTH alone.
+ * A panel unless all A panels of a step fit into L1 together (SMALL floats); they are also a piece of
+ * parallel work, some panels of them where each thread would have less than ITEMS_PER_THREAD: the last pieces
+ * are what threads wait for. The sums' order depends on DEPTH alone.
  *
  * So many weights of a single tap that they leave L2 before they are used (LARGE) are packed while a pass
  * runs: some panels (OWN floats) and DEPTH steps at a time, for LARGE_ITEM columns. */
 enum {
     DEPTH = 512,
     TILE = 8,
-    ITEM = 32,
     SMALL = 4096,
-    ITEMS_PER_THREAD = 4,
+    ITEMS_PER_THREAD = 16,
     LARGE = 1 << 18,
     OWN = 1 << 16,
     LARGE_ITEM = 256
@@ -448,7 +448,7 @@ static void tell(const direct_run *r, const direct_part *p, int first, int end, 
     }
 }
 
-static int item_columns(const direct *d) { return d->large ? LARGE_ITEM : ITEM; }
+static int item_columns(const direct *d) { return d->large ? LARGE_ITEM : TILE; }
 
 static void run_item(const direct_run *r, const direct_part *p, size_t item, int blocks, float *scratch) {
     const direct *d = r->d;
