@@ -16,6 +16,8 @@ static const char *const augmentations[] = {"none", "crop_flip", "resized_crop",
 static const char *const optimizers[] = {"sgd", "adam", NULL};
 static const char *const orders[] = {"sequential", "shuffled", NULL};
 static const char *const isas[] = {"auto", "portable", "avx2", "avx512", NULL};
+static const char *const blis_kernels[] = {"auto", "haswell",     "zen",    "zen2",    "zen3",
+                                           "skx",  "sandybridge", "penryn", "generic", NULL};
 
 _Static_assert(SG_SGD == 0 && SG_ADAM == 1, "the names of optimizers follow the enum");
 
@@ -155,8 +157,8 @@ const sg_key sg_keys[] = {
 
     {"kernels.isa", SG_KEY_NAME, AT(kernels.isa), 0, 0, "\"auto\"", ONE_OF(isas), "",
      "instruction set of Signet's own kernels (the same bits from avx2 and avx512)"},
-    {"kernels.blis", SG_KEY_NAME, AT(kernels.blis), 0, 0, "\"auto\"", ANY, "",
-     "BLIS's micro-kernel: auto (skx on Intel with AVX-512), haswell, zen3, skx, generic ..."},
+    {"kernels.blis", SG_KEY_NAME, AT(kernels.blis), 0, 0, "\"auto\"", ONE_OF(blis_kernels), "",
+     "BLIS's micro-kernel; auto: BLIS's choice, but skx on Intel with AVX-512"},
     {"kernels.winograd", SG_KEY_BOOL, AT(kernels.winograd), 0, 0, "true", ANY, "",
      "Winograd convolutions where they are faster; false: direct sums"},
     {"kernels.sparse", SG_KEY_BOOL, AT(kernels.sparse), 0, 0, "true", ANY, "",

@@ -72,6 +72,12 @@ static void add_differences(const char *own, const char *other, char *suffix, si
     }
 }
 
+static int fits(int length, size_t size, const char *name) {
+    SG_CHECK(length < (int)size, SG_CONFIG, "%s: its stages' names would have over %zu letters; shorten it",
+             name, size - 1);
+    return SG_OK;
+}
+
 int sg_plan_name_cases(sg_plan *plan, const sg_run_config *config) {
     int status = SG_OK, count = config->count;
     char **texts = NULL, (*bases)[sizeof plan->about->id] = NULL;
@@ -84,7 +90,9 @@ int sg_plan_name_cases(sg_plan *plan, const sg_run_config *config) {
         char width[24] = "", depth[24] = "";
         if (c->net.width != 0) snprintf(width, sizeof width, "-w%d", c->net.width);
         if (c->net.depth != 0) snprintf(depth, sizeof depth, "-d%d", c->net.depth);
-        snprintf(bases[i], sizeof bases[i], "%s%s%s-%s", c->net.arch, width, depth, c->data.kind);
+        int length =
+            snprintf(bases[i], sizeof bases[i], "%s%s%s-%s", c->net.arch, width, depth, c->data.kind);
+        if ((status = SG_AT(fits(length, sizeof bases[i], c->net.arch)))) goto done;
         if ((status = SG_AT(sg_config_case_text(c, &texts[i])))) goto done;
     }
     for (int i = 0; i < count; i++) {
@@ -96,7 +104,8 @@ int sg_plan_name_cases(sg_plan *plan, const sg_run_config *config) {
         if (strlen(suffix) > SUFFIX_LENGTH)
             snprintf(suffix, sizeof suffix, "-%08llx",
                      (unsigned long long)(XXH3_128bits_digest(hash).low64 & 0xffffffffu));
-        snprintf(plan->about[i].id, sizeof plan->about[i].id, "%s%s", bases[i], suffix);
+        int length = snprintf(plan->about[i].id, sizeof plan->about[i].id, "%s%s", bases[i], suffix);
+        if ((status = SG_AT(fits(length, sizeof plan->about[i].id, bases[i])))) goto done;
     }
 done:
     for (int i = 0; texts != NULL && i < count; i++) free(texts[i]);
