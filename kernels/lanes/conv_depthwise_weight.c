@@ -17,14 +17,14 @@
 #include "kernels/lanes/steps.h"
 #include "kernels/memory.h"
 
-enum { MOST_COLUMNS = 8, MOST_CHANNELS = 16 };
+enum { MOST_COLUMNS = 8, MOST_CHANNELS = 16, PIECES = 4 /* for each thread, at least */ };
 
 typedef struct state {
     sg_conv_shape shape;
     sg_support support; /* index borrowed */
-    int threads, parts; /* runs of channels */
-    size_t most;        /* weights of the largest run, rounded up */
-    sg_queue *queue;    /* [threads] */
+    int threads;
+    size_t most;     /* weights of the largest piece, rounded up */
+    sg_queue *queue; /* [threads] */
 } state;
 
 typedef struct strip {
@@ -131,10 +131,19 @@ typedef struct piece {
     int block, first, last;
 } piece;
 
-static piece piece_of(const state *s, int number) {
-    int64_t channels = s->shape.in_channels, part = number % s->parts;
-    return (piece){number / s->parts, (int)(channels * part / s->parts),
-                   (int)(channels * (part + 1) / s->parts)};
+static int divide_up(int a, int b) { return (a + b - 1) / b; }
+
+/* Into how many parts the channels of a block are cut. */
+static int count_parts(const state *s, int blocks) {
+    int channels = s->shape.in_channels, parts = divide_up(channels, MOST_CHANNELS);
+    int wanted = s->threads > 1 ? divide_up(PIECES * s->threads, blocks) : 1;
+    if (parts < wanted) parts = wanted;
+    return parts < channels ? parts : channels;
+}
+
+static piece piece_of(const state *s, int number, int parts) {
+    int64_t channels = s->shape.in_channels, part = number % parts;
+    return (piece){number / parts, (int)(channels * part / parts), (int)(channels * (part + 1) / parts)};
 }
 
 /* The sums of a piece; next: the one whose pixels are fetched behind its own, or NULL. */
@@ -194,12 +203,12 @@ int SG_VARIANT(sg_conv_depthwise_run_weight)(void *opaque, const sg_conv_pass *p
     }
     float *numbers = pass->scratch.shared; /* [block][all] */
     size_t taps = (size_t)(s->shape.kernel_height * s->shape.kernel_width);
-    int pieces = pass->blocks * s->parts;
+    int parts = count_parts(s, pass->blocks), pieces = pass->blocks * parts;
     sg_fill_queues(s->queue, (size_t)pieces, s->threads);
 #pragma omp parallel num_threads(s->threads)
     for (size_t item; sg_take(s->queue, omp_get_thread_num(), s->threads, &item);) {
         float *sums = sg_conv_own(&pass->scratch, omp_get_thread_num()); /* [most][lanes] */
-        piece now = piece_of(s, (int)item), next = piece_of(s, (int)item + 1);
+        piece now = piece_of(s, (int)item, parts), next = piece_of(s, (int)item + 1, parts);
         sum_piece(s, pass, &now, (int)item + 1 < pieces ? &next : NULL, sums);
         sg_row_sums(sums, (size_t)(now.last - now.first) * taps,
                     numbers + (size_t)now.block * all + (size_t)now.first * taps);
@@ -213,10 +222,8 @@ int SG_VARIANT(sg_conv_depthwise_run_weight)(void *opaque, const sg_conv_pass *p
 /* All but the queue. */
 static state describe(const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support) {
     state s = {.shape = *shape, .support = *support, .threads = machine->threads};
-    s.parts = (shape->in_channels + MOST_CHANNELS - 1) / MOST_CHANNELS;
-    s.most = (size_t)((shape->in_channels + s.parts - 1) / s.parts) *
-             (size_t)(shape->kernel_height * shape->kernel_width);
-    s.most = sg_round_up(s.most, SG_ROWS_TOGETHER);
+    int most = divide_up(shape->in_channels, divide_up(shape->in_channels, MOST_CHANNELS));
+    s.most = sg_round_up((size_t)(most * shape->kernel_height * shape->kernel_width), SG_ROWS_TOGETHER);
     return s;
 }
 
