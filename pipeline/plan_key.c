@@ -72,6 +72,7 @@ static void add_differences(const char *own, const char *other, char *suffix, si
     }
 }
 
+/* Whether a name of so many letters was written whole. */
 static int fits(int length, size_t size, const char *name) {
     SG_CHECK(length < (int)size, SG_CONFIG, "%s: its stages' names would have over %zu letters; shorten it",
              name, size - 1);

@@ -131,12 +131,10 @@ typedef struct piece {
     int block, first, last;
 } piece;
 
-static int divide_up(int a, int b) { return (a + b - 1) / b; }
-
 /* Into how many parts the channels of a block are cut. */
 static int count_parts(const state *s, int blocks) {
-    int channels = s->shape.in_channels, parts = divide_up(channels, MOST_CHANNELS);
-    int wanted = s->threads > 1 ? divide_up(PIECES * s->threads, blocks) : 1;
+    int channels = s->shape.in_channels, parts = sg_divide_up(channels, MOST_CHANNELS);
+    int wanted = s->threads > 1 ? sg_divide_up(PIECES * s->threads, blocks) : 1;
     if (parts < wanted) parts = wanted;
     return parts < channels ? parts : channels;
 }
@@ -222,7 +220,7 @@ int SG_VARIANT(sg_conv_depthwise_run_weight)(void *opaque, const sg_conv_pass *p
 /* All but the queue. */
 static state describe(const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support) {
     state s = {.shape = *shape, .support = *support, .threads = machine->threads};
-    int most = divide_up(shape->in_channels, divide_up(shape->in_channels, MOST_CHANNELS));
+    int most = sg_divide_up(shape->in_channels, sg_divide_up(shape->in_channels, MOST_CHANNELS));
     s.most = sg_round_up((size_t)(most * shape->kernel_height * shape->kernel_width), SG_ROWS_TOGETHER);
     return s;
 }

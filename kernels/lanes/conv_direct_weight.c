@@ -37,13 +37,11 @@ typedef struct weight_gradient {
 } weight_gradient;
 
 static int min_int(int a, int b) { return a < b ? a : b; }
-static int divide_up(int a, int b) { return (a + b - 1) / b; }
-
 /* About the time that the threads take with so many tiles, in multiplications of a panel by a panel. */
 static double cost_of(const weight_gradient *g, int down, int across) {
     int threads = g->machine->threads, tiles = g->shape.groups * down * across;
-    double rows = divide_up(g->row_panels, down), columns = divide_up(g->column_panels, across);
-    return divide_up(tiles, threads) * (rows * columns + ROW_COST * rows + COLUMN_COST * columns);
+    double rows = sg_divide_up(g->row_panels, down), columns = sg_divide_up(g->column_panels, across);
+    return sg_divide_up(tiles, threads) * (rows * columns + ROW_COST * rows + COLUMN_COST * columns);
 }
 
 /* The cheapest tiles that are small enough; no sum depends on them. */
@@ -52,20 +50,20 @@ static void choose_tiles(weight_gradient *g) {
     int most_columns = min_int(TILE_COLUMN_PANELS, g->column_panels);
     int most_rows = min_int(TILE_ROWS, TILE_SUMS / (most_columns * SG_LANES)) / rows;
     most_rows = min_int(most_rows > 0 ? most_rows : 1, g->row_panels);
-    int least_down = divide_up(g->row_panels, most_rows);
-    int least_across = divide_up(g->column_panels, most_columns);
+    int least_down = sg_divide_up(g->row_panels, most_rows);
+    int least_across = sg_divide_up(g->column_panels, most_columns);
     int threads = g->machine->threads, down = least_down, across = least_across;
     for (int d = least_down; d <= min_int(g->row_panels, least_down * threads * 2); d++)
         for (int a = least_across; a <= min_int(g->column_panels, least_across * threads * 2); a++)
             if (cost_of(g, d, a) < cost_of(g, down, across)) down = d, across = a;
-    g->tile_rows = divide_up(g->row_panels, down);
-    g->tile_columns = divide_up(g->column_panels, across);
+    g->tile_rows = sg_divide_up(g->row_panels, down);
+    g->tile_columns = sg_divide_up(g->column_panels, across);
 }
 
 static int stack_depth(int blocks) {
     int depth = 1;
     while (blocks > 1) {
-        blocks = divide_up(blocks, 2);
+        blocks = sg_divide_up(blocks, 2);
         depth++;
     }
     return depth;
@@ -76,8 +74,8 @@ static void describe(weight_gradient *g, const sg_machine *machine, const sg_con
     *g = (weight_gradient){.machine = machine, .shape = *shape, .support = *support};
     g->rows = shape->out_channels / shape->groups;
     g->columns = shape->in_channels / shape->groups * shape->kernel_height * shape->kernel_width;
-    g->row_panels = divide_up(g->rows, machine->ukernel.rows);
-    g->column_panels = divide_up(g->columns, SG_LANES);
+    g->row_panels = sg_divide_up(g->rows, machine->ukernel.rows);
+    g->column_panels = sg_divide_up(g->columns, SG_LANES);
     choose_tiles(g);
     g->tile_size = (size_t)g->tile_rows * (size_t)machine->ukernel.rows * (size_t)g->tile_columns * SG_LANES;
 }
@@ -174,7 +172,8 @@ static bool is_needed(const weight_gradient *g, int group, int row_panel, int co
 
 /* False when no weight of the tile survives. */
 static bool describe_tile(const weight_gradient *g, int item, tile *t) {
-    int down = divide_up(g->row_panels, g->tile_rows), across = divide_up(g->column_panels, g->tile_columns);
+    int down = sg_divide_up(g->row_panels, g->tile_rows),
+        across = sg_divide_up(g->column_panels, g->tile_columns);
     *t = (tile){.group = item / (down * across)};
     t->row_low = item / across % down * g->tile_rows;
     t->row_high = min_int(t->row_low + g->tile_rows, g->row_panels);
@@ -354,7 +353,8 @@ int SG_VARIANT(sg_conv_direct_run_weight)(void *state, const sg_conv_pass *pass)
     }
     SG_TRY(provide(g, pass->blocks));
     locate_columns(g, pass->x);
-    int down = divide_up(g->row_panels, g->tile_rows), across = divide_up(g->column_panels, g->tile_columns);
+    int down = sg_divide_up(g->row_panels, g->tile_rows),
+        across = sg_divide_up(g->column_panels, g->tile_columns);
 #pragma omp parallel for num_threads(g->machine->threads) schedule(dynamic)
     for (int item = 0; item < g->shape.groups * down * across; item++) {
         tile t;

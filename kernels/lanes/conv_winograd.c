@@ -78,10 +78,10 @@ static winograd plan(const winograd_form *form, const sg_machine *machine, const
     w.outputs = data_gradient ? shape->in_channels : shape->out_channels;
     w.height = data_gradient ? shape->in_height : shape->out_height;
     w.width = data_gradient ? shape->in_width : shape->out_width;
-    w.tiles_down = winograd_ceil(w.height, form->tile);
-    w.tiles_across = winograd_ceil(w.width, form->tile);
+    w.tiles_down = sg_divide_up(w.height, form->tile);
+    w.tiles_across = sg_divide_up(w.width, form->tile);
     int rows = machine->ukernel.rows;
-    w.panels = winograd_ceil(w.outputs, rows);
+    w.panels = sg_divide_up(w.outputs, rows);
     size_t positions = (size_t)winograd_positions(form), inputs = (size_t)w.inputs;
     size_t panel = inputs * (size_t)rows;
     size_t panel_bytes = (size_t)winograd_weights(form) * panel * sizeof(float);
@@ -106,7 +106,7 @@ static int count_tiles(const winograd *w, int blocks) { return blocks * w->tiles
 /* Whether there are tiles enough for groups of their own. */
 static bool own_groups(const winograd *w, int blocks) {
     int threads = w->machine->threads, tiles = count_tiles(w, blocks);
-    return threads == 1 || (w->large ? winograd_ceil(tiles, w->group) >= threads : tiles >= 4 * threads);
+    return threads == 1 || (w->large ? sg_divide_up(tiles, w->group) >= threads : tiles >= 4 * threads);
 }
 
 static room room_of(const winograd *w, int blocks) {
@@ -211,7 +211,7 @@ int SG_VARIANT(sg_winograd_prepare)(void *state, const float *weights, float *pa
     enum { TOGETHER = 8 };
     const winograd *w = state;
     if (w->large) return SG_OK;
-    int together = w->data_gradient ? TOGETHER : 1, batches = winograd_ceil(w->panels, together);
+    int together = w->data_gradient ? TOGETHER : 1, batches = sg_divide_up(w->panels, together);
 #pragma omp parallel for num_threads(w->machine->threads) schedule(static)
     for (int i = 0; i < batches; i++) {
         int first = i * together, left = w->panels - first;
@@ -355,7 +355,7 @@ static void tell(const job *j, int first, int count) {
     }
 }
 
-static int count_batches(const winograd *w) { return winograd_ceil(w->panels, w->batch); }
+static int count_batches(const winograd *w) { return sg_divide_up(w->panels, w->batch); }
 
 /* One batch of panels of a group by one thread, out of the group's values. */
 static void run_batch(const job *j, int first, int count, int batch, int member) {
@@ -402,8 +402,8 @@ int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass) {
     j.follower = pass->follower;
     j.tiles = count_tiles(w, pass->blocks);
     bool own = own_groups(w, pass->blocks);
-    int groups = own ? threads * winograd_ceil(winograd_ceil(j.tiles, threads), w->group)
-                     : winograd_ceil(j.tiles, w->group * (w->large ? 1 : threads));
+    int groups = own ? threads * sg_divide_up(sg_divide_up(j.tiles, threads), w->group)
+                     : sg_divide_up(j.tiles, w->group * (w->large ? 1 : threads));
     if (groups > j.tiles) groups = j.tiles;
     if (own) sg_fill_queues(w->queue, (size_t)groups, threads);
 #pragma omp parallel num_threads(threads)

@@ -94,8 +94,6 @@ static inline winograd_meetings winograd_meet(const winograd_form *form) {
     return m;
 }
 
-static inline int winograd_ceil(int a, int b) { return (a + b - 1) / b; }
-
 /* Floats between two positions that hold `rows` lane rows each: an odd number of rows, so that the positions
  * of one channel, written or read together, do not meet in one set of L1. */
 static inline size_t winograd_position(size_t rows) { return (rows | 1) * SG_LANES; }

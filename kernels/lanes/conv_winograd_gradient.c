@@ -74,20 +74,20 @@ static winograd_gradient plan(const winograd_form *form, const sg_machine *machi
     size_t rows = (size_t)machine->ukernel.rows, positions = (size_t)winograd_positions(form);
     g.inputs = shape->in_channels;
     g.outputs = shape->out_channels;
-    g.tiles_down = winograd_ceil(shape->out_height, form->tile);
-    g.tiles_across = winograd_ceil(shape->out_width, form->tile);
-    g.in_panels = winograd_ceil(g.inputs, SG_LANES);
-    g.out_panels = winograd_ceil(g.outputs, (int)rows);
+    g.tiles_down = sg_divide_up(shape->out_height, form->tile);
+    g.tiles_across = sg_divide_up(shape->out_width, form->tile);
+    g.in_panels = sg_divide_up(g.inputs, SG_LANES);
+    g.out_panels = sg_divide_up(g.outputs, (int)rows);
     int tiles = g.tiles_down * g.tiles_across;
     size_t in_columns = (size_t)g.in_panels * SG_LANES, out_rows = (size_t)g.out_panels * rows;
     size_t fit = GROUP_BYTES / (positions * (in_columns + out_rows) * SG_LANES * sizeof(float));
     g.group = fit < GROUP_TILES_LEAST ? GROUP_TILES_LEAST : fit < (size_t)tiles ? (int)fit : tiles;
-    g.groups = winograd_ceil(tiles, g.group);
-    g.group = winograd_ceil(tiles, g.groups);
+    g.groups = sg_divide_up(tiles, g.group);
+    g.group = sg_divide_up(tiles, g.groups);
     g.in_position = winograd_position((size_t)g.group * in_columns);
     g.out_position = winograd_position((size_t)g.group * out_rows);
-    g.rectangles_in = winograd_ceil(g.in_panels, RECTANGLE_IN);
-    g.rectangles_out = winograd_ceil(g.out_panels, RECTANGLE_OUT);
+    g.rectangles_in = sg_divide_up(g.in_panels, RECTANGLE_IN);
+    g.rectangles_out = sg_divide_up(g.out_panels, RECTANGLE_OUT);
     size_t sums = (size_t)winograd_weights(form) * in_columns * out_rows;
     g.rectangles = g.groups == 1 && sums * sizeof(float) >= RECTANGLE_BYTES &&
                    g.rectangles_in * g.rectangles_out >= 2 * machine->threads;
@@ -105,8 +105,8 @@ static layout lay_out(const winograd_gradient *g, int blocks) {
         size_t group_bytes =
             (size_t)winograd_positions(g->form) * (g->in_position + g->out_position) * sizeof(float);
         int fit = (int)(PHASE_BYTES / group_bytes),
-            phases = winograd_ceil(blocks > 0 ? blocks : 1, fit > 1 ? fit : 1);
-        l.leaves = winograd_ceil(blocks, phases);
+            phases = sg_divide_up(blocks > 0 ? blocks : 1, fit > 1 ? fit : 1);
+        l.leaves = sg_divide_up(blocks, phases);
         l.own_slots = phases == 1;
         if (l.own_slots) l.slot = (size_t)(RECTANGLE_IN * RECTANGLE_OUT * g->machine->ukernel.rows) * VALUE;
     } else if (teams > 1) {
