@@ -353,6 +353,7 @@ int sg_plan_create(sg_plan **plan, const sg_run_config *config, const sg_plan_fa
     SG_TRY(SG_NEW(&b.plan, 1));
     int status = SG_OK;
     b.plan->cases = config->count;
+    b.plan->ranks = config->run.ranks_per_stage > 0 ? config->run.ranks_per_stage : 1;
     if ((status = SG_AT(SG_NEW(&b.plan->nets, (size_t)config->count)))) goto done;
     if ((status = SG_AT(SG_NEW(&b.plan->about, (size_t)config->count)))) goto done;
     if ((status = SG_AT(sg_plan_name_cases(b.plan, config)))) goto done;

@@ -81,7 +81,7 @@ typedef struct sg_plan_stage {
 
     double flop;   /* useful floating-point operations, density-weighted */
     double chain;  /* flop of the longest chain of stages that starts here, this one included */
-    size_t memory; /* bytes over all ranks of the group, data set included once; 0: unknown */
+    size_t memory; /* bytes over the plan's `ranks` on one node, data set included once; 0: unknown */
     size_t disk;   /* bytes that the finished stage leaves, and its checkpoints' room */
 } sg_plan_stage;
 
@@ -94,6 +94,8 @@ typedef struct sg_plan_case {
 typedef struct sg_plan {
     int count;
     sg_plan_stage *stages; /* [count] topological order */
+    int ranks; /* of a stage, that its memory is reckoned for: run.ranks_per_stage, or 1 where that is chosen
+                */
     int cases;
     sg_net **nets;       /* [cases] each case's network. Owned */
     sg_plan_case *about; /* [cases] */

@@ -33,12 +33,12 @@ static double training_flop(const sg_config *c, const sg_plan_case_facts *facts,
     return samples * (1 + BACKWARD) * forward + (double)epochs * (double)facts->test_samples * forward;
 }
 
-/* Bytes of an executor's tensors and scratch, over the ranks of a group. */
-static int executor_bytes(const sg_machine *machine, const sg_net *net, double density, int batch,
+/* Bytes of the executors' tensors, scratch and structures, over all ranks of a group. */
+static int executor_bytes(const sg_machine *machine, const sg_net *net, double density, int ranks, int batch,
                           bool training, double *bytes) {
-    sg_exec_bytes all;
-    SG_TRY(sg_exec_memory(machine, net, density, 1, batch, training, &all));
-    *bytes = (double)all.arena + (double)all.structures;
+    sg_exec_bytes one;
+    SG_TRY(sg_exec_memory(machine, net, density, ranks, batch, training, &one));
+    *bytes = ranks * ((double)one.arena + (double)one.structures);
     return SG_OK;
 }
 
@@ -55,13 +55,15 @@ int sg_plan_make_cost(const sg_plan *plan, const sg_run_config *config, const sg
     if (c->data.memory_gb > 0 && data > 1e9 * c->data.memory_gb) data = 0;
     double values = (double)net->values,
            state = 4 * values + 8 * (double)net->channels_tracked + (double)one->kept[0];
-    int moments = c->train.optimizer == SG_ADAM ? 2 : 1;
-    double training = 4 * values * (4 + moments) + values + data, evaluation = 3 * state + data;
+    int moments = c->train.optimizer == SG_ADAM ? 2 : 1, ranks = plan->ranks;
+    double training = ranks * (4 * values * (4 + moments) + values) + data,
+           evaluation = ranks * 3 * state + data;
+    if (ranks > 1) training += 4 * values * (1 + moments); /* what they share (kernels/optimizer.h) */
     if (facts->machine != NULL) {
         double bytes = 0.0;
-        SG_TRY(executor_bytes(facts->machine, net, density, c->train.batch, true, &bytes));
+        SG_TRY(executor_bytes(facts->machine, net, density, ranks, c->train.batch, true, &bytes));
         training += bytes;
-        SG_TRY(executor_bytes(facts->machine, net, density, c->train.batch, false, &bytes));
+        SG_TRY(executor_bytes(facts->machine, net, density, ranks, c->train.batch, false, &bytes));
         evaluation += bytes;
     }
     double checkpoints = config->run.keep * (2 * state + 4 * values * moments);

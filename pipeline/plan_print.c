@@ -59,8 +59,10 @@ static void print_totals(const sg_plan *plan, double gflops, FILE *out) {
     fprintf(out,
             "\ntotal %.4g GFLOP, %.3g core-hours at %g GFLOP/s a core; to do %.4g GFLOP, %.3g core-hours\n",
             flop * 1e-9, flop / hour, gflops, left * 1e-9, left / hour);
-    fprintf(out, "longest chain %.4g GFLOP, %.3g core-hours; memory up to %.0f MiB a stage, disk %.0f MiB\n",
-            chain * 1e-9, chain / hour, mib(memory), mib(disk));
+    fprintf(out,
+            "longest chain %.4g GFLOP, %.3g core-hours; memory up to %.0f MiB a stage of %d rank%s, disk "
+            "%.0f MiB\n",
+            chain * 1e-9, chain / hour, mib(memory), plan->ranks, plan->ranks == 1 ? "" : "s", mib(disk));
 }
 
 int sg_plan_print(const sg_plan *plan, int lanes, double gflops, FILE *out) {
