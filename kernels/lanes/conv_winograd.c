@@ -232,7 +232,9 @@ typedef struct job {
     const sg_conv_scratch *scratch;
     bool accumulate;
     sg_follower *follower;
-    int tiles; /* of all blocks */
+    int tiles;  /* of all blocks */
+    int groups; /* that they are cut into */
+    bool own;   /* a group is one thread's work, else all threads' */
 } job;
 
 /* [position][tile][inputs][lanes], of the group that a thread works on. */
@@ -387,6 +389,15 @@ static void run_shared_large(const job *j, int first, int count, int member, int
 #pragma omp barrier
 }
 
+static void run_group(const job *j, int group, int member, int members) {
+    sg_span tiles = sg_share((size_t)j->tiles, group, j->groups);
+    int first = (int)tiles.from, count = (int)(tiles.to - tiles.from);
+    if (j->own)
+        run_own(j, first, count, member);
+    else
+        (j->w->large ? run_shared_large : run_shared)(j, first, count, member, members);
+}
+
 int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass) {
     const winograd *w = state;
     int threads = w->machine->threads;
@@ -401,25 +412,19 @@ int SG_VARIANT(sg_winograd_run)(void *state, const sg_conv_pass *pass) {
     j.accumulate = w->data_gradient && pass->accumulate;
     j.follower = pass->follower;
     j.tiles = count_tiles(w, pass->blocks);
-    bool own = own_groups(w, pass->blocks);
-    int groups = own ? threads * sg_divide_up(sg_divide_up(j.tiles, threads), w->group)
+    j.own = own_groups(w, pass->blocks);
+    j.groups = j.own ? threads * sg_divide_up(sg_divide_up(j.tiles, threads), w->group)
                      : sg_divide_up(j.tiles, w->group * (w->large ? 1 : threads));
-    if (groups > j.tiles) groups = j.tiles;
-    if (own) sg_fill_queues(w->queue, (size_t)groups, threads);
+    if (j.groups > j.tiles) j.groups = j.tiles;
+    if (j.own) sg_fill_queues(w->queue, (size_t)j.groups, threads);
 #pragma omp parallel num_threads(threads)
     {
         int member = omp_get_thread_num(), members = omp_get_num_threads();
-        if (own) {
-            for (size_t g; sg_take(w->queue, member, threads, &g);) {
-                sg_span group = sg_share((size_t)j.tiles, (int)g, groups);
-                run_own(&j, (int)group.from, (int)(group.to - group.from), member);
-            }
+        if (j.own) {
+            for (size_t group; sg_take(w->queue, member, threads, &group);)
+                run_group(&j, (int)group, member, members);
         } else {
-            for (int g = 0; g < groups; g++) {
-                sg_span group = sg_share((size_t)j.tiles, g, groups);
-                int first = (int)group.from, count = (int)(group.to - group.from);
-                (w->large ? run_shared_large : run_shared)(&j, first, count, member, members);
-            }
+            for (int group = 0; group < j.groups; group++) run_group(&j, group, member, members);
         }
     }
     return SG_OK;
