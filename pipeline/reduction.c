@@ -37,6 +37,7 @@ typedef struct shared_array {
     float *data;              /* this rank's, or those of all */
     size_t count;
     uint64_t begun; /* sums or meetings */
+    uint64_t added; /* sums to which this rank has added its segment: one after the other */
 } shared_array;
 
 /* One reduction under way. Level l of the tree pairs ranks at distance P/2 >> l. */
@@ -58,9 +59,8 @@ typedef struct operation {
     size_t send_left, receive_left;
     MPI_Request request[2];
 
-    const shared_array *array; /* NULL: messages */
-    uint64_t number;           /* of the sum in its array */
-    bool added;                /* this rank's segment */
+    shared_array *array; /* NULL: messages */
+    uint64_t number;     /* of the sum in its array */
 
     char *buffer;
     size_t capacity;
@@ -214,15 +214,16 @@ static void add_segment(sg_reduction *r, const operation *op) {
     r->sent += bytes * (size_t)(r->size - 1);
 }
 
-/* Sums in one array are added in the order of their beginning: nobody is ready for one before those ahead of
- * it. */
+/* Sums in one array are added in the order of their beginning, since a rank tells only of the last: one for
+ * which all have become ready meanwhile waits for those ahead of it, which were looked at before. */
 static bool move_shared(sg_reduction *r, operation *op) {
-    if (!op->added && all_reached(r, op->array, READY, op->number)) {
+    shared_array *array = op->array;
+    if (op->number == array->added + 1 && all_reached(r, array, READY, op->number)) {
         add_segment(r, op);
-        reach(r, op->array, ADDED, op->number);
-        op->added = true;
+        reach(r, array, ADDED, op->number);
+        array->added = op->number;
     }
-    return op->added && all_reached(r, op->array, ADDED, op->number);
+    return op->number <= array->added && all_reached(r, array, ADDED, op->number);
 }
 
 static int move_messages(sg_reduction *r, operation *op, bool *done) {

@@ -202,6 +202,29 @@ static void many_sums_at_once_stay_apart(void) {
     SG_FREE(plain);
 }
 
+/* The highest rank comes late, and begins all sums while the others look at one after the other. */
+static void a_sum_is_not_overtaken_by_the_next(void) {
+    enum { ROUNDS = 100, SUMS_AT_ONCE = 200, COUNT = 16 };
+    sg_reduce reduce;
+    CHECK_OK(sg_comm_reduce(world, 1, &reduce));
+    float *data;
+    CHECK_OK(reduce.allocate(reduce.context, (size_t)SUMS_AT_ONCE * COUNT, &data));
+    float expected = (float)(reduce.size * (reduce.size + 1) / 2);
+    for (int round = 0, wrong = 0; round < ROUNDS && wrong == 0; round++) {
+        for (size_t i = 0; i < (size_t)SUMS_AT_ONCE * COUNT; i++) data[i] = (float)(reduce.rank + 1);
+        float met = 1;
+        CHECK_OK(reduce.combine(reduce.context, &met, 1, sizeof met, sg_combine_float, reduce.size));
+        double start = MPI_Wtime();
+        while (reduce.rank == reduce.size - 1 && MPI_Wtime() - start < 1e-4) {}
+        for (size_t s = 0; s < SUMS_AT_ONCE; s++)
+            CHECK_OK(reduce.sum_begin(reduce.context, data + s * COUNT, COUNT, reduce.size));
+        CHECK_OK(reduce.finish(reduce.context));
+        for (size_t i = 0; i < (size_t)SUMS_AT_ONCE * COUNT; i++) wrong += data[i] != expected;
+        CHECK(wrong == 0, "round %d: %d sums are wrong", round, wrong);
+    }
+    reduce.release(reduce.context, &data);
+}
+
 typedef struct word {
     char text[16];
 } word;
@@ -373,6 +396,7 @@ int main(int argc, char **argv) {
     RUN(unshared_memory_follows_the_tree);
     RUN(ranks_see_each_others_memory);
     RUN(many_sums_at_once_stay_apart);
+    RUN(a_sum_is_not_overtaken_by_the_next);
     RUN(low_comes_from_the_lower_rank);
     RUN(a_group_of_three_cannot_reduce);
     RUN(halves_work_by_themselves);
