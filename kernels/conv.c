@@ -1,6 +1,7 @@
 #include "kernels/conv.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "kernels/memory.h"
 #include "kernels/variant.h"
@@ -47,6 +48,21 @@ size_t sg_conv_weights(const sg_conv_shape *shape) {
 
 enum { PAGE = 4096 }; /* scratch is made of whole ones, which may lie where their thread is */
 
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+sg_conv_bytes sg_conv_most_bytes(const sg_conv_algorithm *algorithm, const sg_machine *machine,
+                                 const sg_conv_shape *shape, const sg_support *support, int most_blocks) {
+    sg_conv_bytes most = {0};
+    for (int blocks = 1; blocks <= most_blocks; blocks++) {
+        sg_conv_bytes bytes = algorithm->bytes(machine, shape, support, blocks);
+        most.packed = larger(most.packed, bytes.packed);
+        most.shared = larger(most.shared, bytes.shared);
+        most.own = larger(most.own, bytes.own);
+        most.state = larger(most.state, bytes.state);
+    }
+    return most;
+}
+
 size_t sg_conv_scratch_bytes(size_t shared, size_t own, int threads) {
     return sg_round_up(shared, PAGE) + (size_t)threads * sg_round_up(own, PAGE);
 }
@@ -54,7 +70,9 @@ size_t sg_conv_scratch_bytes(size_t shared, size_t own, int threads) {
 sg_conv_scratch sg_conv_lay_scratch(float *memory, size_t shared, size_t own) {
     return (sg_conv_scratch){.shared = memory,
                              .own = memory + sg_round_up(shared, PAGE) / sizeof *memory,
-                             .step = sg_round_up(own, PAGE) / sizeof *memory};
+                             .step = sg_round_up(own, PAGE) / sizeof *memory,
+                             .shared_bytes = shared,
+                             .own_bytes = own};
 }
 
 int sg_conv_input_halo(const sg_conv_shape *shape) { return shape->padding; }
@@ -281,5 +299,14 @@ int sg_conv_run(sg_conv *conv, enum sg_conv_pass_kind kind, const sg_conv_pass *
         SG_TRY(check_tensor("dx", pass->dx, blocks, s->in_channels, s->in_height, s->in_width, 0));
     if (kind == SG_CONV_WEIGHT_GRADIENT)
         SG_CHECK(pass->dw != NULL, SG_INTERNAL, "convolution weight gradient without dw");
+    if (blocks == 0) {
+        if (kind == SG_CONV_WEIGHT_GRADIENT) memset(pass->dw, 0, conv->support.count * sizeof *pass->dw);
+        return SG_OK;
+    }
+    sg_conv_bytes takes = conv->algorithm[kind]->bytes(conv->machine, s, &conv->support, blocks);
+    SG_CHECK(
+        takes.shared <= pass->scratch.shared_bytes && takes.own <= pass->scratch.own_bytes, SG_INTERNAL,
+        "convolution pass %d over %d blocks takes %zu bytes of scratch and %zu a thread; it has %zu and %zu",
+        (int)kind, blocks, takes.shared, takes.own, pass->scratch.shared_bytes, pass->scratch.own_bytes);
     return conv->algorithm[kind]->run(conv->state[kind], pass);
 }

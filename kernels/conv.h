@@ -52,6 +52,7 @@ typedef struct sg_support {
 typedef struct sg_conv_scratch {
     float *shared, *own;
     size_t step;
+    size_t shared_bytes, own_bytes; /* as laid out */
 } sg_conv_scratch;
 
 static inline float *sg_conv_own(const sg_conv_scratch *scratch, int thread) {
@@ -99,13 +100,18 @@ typedef struct sg_conv_algorithm {
     /* Packs weights, canonical dense order with zeros where pruned, for run; where they are so many that to
      * memory and back would cost more, run packs them piece by piece. NULL where a pass needs none. */
     int (*prepare)(void *state, const float *weights, float *packed);
-    int (*run)(void *state, const sg_conv_pass *pass);
+    int (*run)(void *state, const sg_conv_pass *pass); /* over one block at least */
     void (*destroy)(void **state);
     /* What a pass over `blocks` blocks takes; of support only the count matters, and whether index is NULL.
      */
     sg_conv_bytes (*bytes)(const sg_machine *machine, const sg_conv_shape *shape, const sg_support *support,
                            int blocks);
 } sg_conv_algorithm;
+
+/* What suffices for passes over any number of blocks up to most_blocks: where fewer are divided among the
+ * threads in another way, they may take more. */
+sg_conv_bytes sg_conv_most_bytes(const sg_conv_algorithm *algorithm, const sg_machine *machine,
+                                 const sg_conv_shape *shape, const sg_support *support, int most_blocks);
 
 enum sg_conv_pass_kind { SG_CONV_FORWARD, SG_CONV_DATA_GRADIENT, SG_CONV_WEIGHT_GRADIENT, SG_CONV_PASSES };
 

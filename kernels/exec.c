@@ -205,8 +205,8 @@ static sg_conv_bytes pass_bytes(const sg_exec *exec, int l, enum sg_conv_pass_ki
     double count = (double)sg_conv_weights(&layer->conv) * (pruned ? exec->density : 1.0);
     sg_support support = {.count = (size_t)count, .index = pruned ? &some : NULL};
     if (exec->survivors != NULL) support = exec->survivors->support[layer->weight];
-    return sg_conv_choose(exec->machine, &layer->conv, &support, kind)
-        ->bytes(exec->machine, &layer->conv, &support, exec->max_blocks);
+    return sg_conv_most_bytes(sg_conv_choose(exec->machine, &layer->conv, &support, kind), exec->machine,
+                              &layer->conv, &support, exec->max_blocks);
 }
 
 static void add_convolutions(sg_exec *exec, enum sg_exec_way way) {

@@ -204,8 +204,7 @@ static void sum_phase(const state *s, const filter *f, const sg_conv_pass *pass,
     in.data += f->top * t.in_row + f->left * t.in_pixel;
     int fitting =
         higher(1, L2_FLOATS / (SG_LANES * (f->height + 1) * (columns * s->shape.stride + f->width)));
-    int parts =
-        higher((channels + fitting - 1) / fitting, (PIECES * s->threads + blocks - 1) / higher(blocks, 1));
+    int parts = higher((channels + fitting - 1) / fitting, (PIECES * s->threads + blocks - 1) / blocks);
     parts = lower(parts, channels);
     int stride = s->data ? 1 : s->shape.stride, most = most_rows(f->height, f->width, stride);
     int pieces = blocks * parts, tiles = (rows + most - 1) / most * count_strips(columns);
@@ -244,7 +243,6 @@ static void sum_phase(const state *s, const filter *f, const sg_conv_pass *pass,
 
 int SG_VARIANT(sg_conv_depthwise_run_forward)(void *opaque, const sg_conv_pass *pass) {
     const state *s = opaque;
-    if (pass->blocks == 0) return SG_OK;
     const sg_tensor *x = pass->x, *y = pass->y;
     ptrdiff_t stride = s->shape.stride;
     side in = {x->data, (ptrdiff_t)x->block, stride * (ptrdiff_t)x->row, stride * (ptrdiff_t)x->pixel};
@@ -255,7 +253,6 @@ int SG_VARIANT(sg_conv_depthwise_run_forward)(void *opaque, const sg_conv_pass *
 
 int SG_VARIANT(sg_conv_depthwise_run_data)(void *opaque, const sg_conv_pass *pass) {
     const state *s = opaque;
-    if (pass->blocks == 0) return SG_OK;
     const sg_tensor *dy = pass->dy, *dx = pass->dx;
     int stride = s->shape.stride;
     for (int phase = 0; phase < s->phases; phase++) {

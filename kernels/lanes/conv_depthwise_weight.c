@@ -195,10 +195,6 @@ static void sum_piece(const state *s, const sg_conv_pass *pass, const piece *now
 int SG_VARIANT(sg_conv_depthwise_run_weight)(void *opaque, const sg_conv_pass *pass) {
     const state *s = opaque;
     size_t all = sg_conv_weights(&s->shape), weights = s->support.index != NULL ? s->support.count : all;
-    if (pass->blocks == 0) {
-        for (size_t i = 0; i < weights; i++) pass->dw[i] = 0.0f;
-        return SG_OK;
-    }
     float *numbers = pass->scratch.shared; /* [block][all] */
     size_t taps = (size_t)(s->shape.kernel_height * s->shape.kernel_width);
     int parts = count_parts(s, pass->blocks), pieces = pass->blocks * parts;

@@ -346,11 +346,6 @@ static void locate_columns(weight_gradient *g, const sg_tensor *x) {
 
 int SG_VARIANT(sg_conv_direct_run_weight)(void *state, const sg_conv_pass *pass) {
     weight_gradient *g = state;
-    if (pass->blocks == 0) {
-        size_t count = g->support.index != NULL ? g->support.count : sg_conv_weights(&g->shape);
-        memset(pass->dw, 0, count * sizeof *pass->dw);
-        return SG_OK;
-    }
     SG_TRY(provide(g, pass->blocks));
     locate_columns(g, pass->x);
     int down = sg_divide_up(g->row_panels, g->tile_rows),

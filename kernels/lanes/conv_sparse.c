@@ -310,7 +310,6 @@ int SG_VARIANT(sg_conv_sparse_run_forward)(void *opaque, const sg_conv_pass *pas
     state *s = opaque;
     sg_sparse *a = s->sparse;
     const sg_conv_shape *shape = &a->shape;
-    if (pass->blocks == 0) return SG_OK;
     SG_TRY(sg_sparse_bind(a, pass->x, pass->y));
     ptrdiff_t stride = shape->stride;
     axis blocks = {pass->blocks, (ptrdiff_t)pass->x->block, (ptrdiff_t)pass->y->block, 1, 0};
@@ -327,7 +326,6 @@ int SG_VARIANT(sg_conv_sparse_run_data)(void *opaque, const sg_conv_pass *pass) 
     state *s = opaque;
     sg_sparse *a = s->sparse;
     const sg_conv_shape *shape = &a->shape;
-    if (pass->blocks == 0) return SG_OK;
     SG_TRY(sg_sparse_bind(a, pass->dy, pass->dx));
     axis blocks = {pass->blocks, (ptrdiff_t)pass->dy->block, (ptrdiff_t)pass->dx->block, 1, 0};
     if (a->linear) { /* one output pixel; every input value is a row */

@@ -266,10 +266,6 @@ static int count_parts(int tasks, int threads) {
 int SG_VARIANT(sg_conv_sparse_run_weight)(void *opaque, const sg_conv_pass *pass) {
     state *s = opaque;
     int blocks = pass->blocks;
-    if (blocks == 0) {
-        for (size_t i = 0; i < s->sparse->count; i++) pass->dw[i] = 0.0f;
-        return SG_OK;
-    }
     SG_TRY(sg_sparse_bind(s->sparse, pass->x, pass->dy));
     int wanted = s->threads > 1 ? TASKS * s->threads : 1;
     int wave = lower(s->count, (wanted + blocks - 1) / blocks);

@@ -165,6 +165,47 @@ static void tensors_of_another_shape_are_refused(void **state) {
     free_layer(&l);
 }
 
+/* A rank without a block of a small minibatch. */
+static void no_blocks_give_a_gradient_of_zeros(void **state) {
+    const sg_machine *m = *state;
+    const sg_conv_shape shapes[] = {
+        sg_check_conv_shape(16, 8, 1, 1, 1, 1, 0, 4, 4), sg_check_conv_shape(16, 16, 1, 3, 3, 1, 1, 8, 8),
+        sg_check_conv_shape(16, 16, 1, 3, 3, 2, 1, 8, 8), sg_check_conv_shape(8, 8, 8, 3, 3, 1, 1, 4, 4)};
+    static float weights[16 * 16 * 9], dw[16 * 16 * 9 + 1];
+    static const uint32_t index[] = {0, 3, 17, 40};
+    const size_t survivors = sizeof index / sizeof *index;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int pruned = 0; pruned < 2; pruned++) {
+            layer l = make_layer(state, shapes[i]);
+            sg_support support = {.count = pruned ? survivors : sg_conv_weights(&shapes[i]),
+                                  .index = pruned ? index : NULL};
+            assert_int_equal(sg_conv_set_support(l.conv, &support), SG_OK);
+            for (size_t k = 0; k <= support.count; k++) dw[k] = 1.0f;
+            sg_conv_pass pass = {.blocks = 0, .x = &l.x, .dy = &l.dy, .dw = dw};
+            assert_int_equal(run_pass(&l, m, &support, SG_CONV_WEIGHT_GRADIENT, weights, pass), SG_OK);
+            for (size_t k = 0; k < support.count; k++) assert_float_equal(dw[k], 0.0f, 0.0f);
+            assert_float_equal(dw[support.count], 1.0f, 0.0f);
+            free_layer(&l);
+        }
+}
+
+static void too_little_scratch_is_refused(void **state) {
+    layer l = make_layer(state, sg_check_conv_shape(16, 16, 1, 3, 3, 1, 1, 8, 8));
+    static float weights[16 * 16 * 9], scratch[1];
+    sg_conv_bytes bytes =
+        sg_conv_choose(*state, &l.shape, &(sg_support){.count = 16 * 16 * 9}, SG_CONV_FORWARD)
+            ->bytes(*state, &l.shape, &(sg_support){.count = 16 * 16 * 9}, 1);
+    float *packed;
+    assert_int_equal(SG_NEW(&packed, bytes.packed / sizeof *packed), SG_OK);
+    assert_int_equal(sg_conv_prepare(l.conv, SG_CONV_FORWARD, weights, packed), SG_OK);
+    sg_conv_pass pass = {
+        .blocks = 1, .x = &l.x, .y = &l.y, .weights = weights, .packed = packed, .scratch.own = scratch};
+    assert_int_equal(sg_conv_run(l.conv, SG_CONV_FORWARD, &pass), SG_INTERNAL);
+    assert_message("convolution pass 0 over 1 blocks takes");
+    free(packed);
+    free_layer(&l);
+}
+
 /* Dense, then a mask, then dense again, as between pruning rounds and transfers: the weight gradient has as
  * many sums as weights survive, each the one that the dense gradient has in its place. */
 static void a_new_mask_takes_effect(void **state) {
@@ -264,6 +305,8 @@ int main(void) {
         cmocka_unit_test(the_gradient_halo_is_what_the_sums_reach),
         cmocka_unit_test(a_pass_without_its_memory_is_refused),
         cmocka_unit_test(tensors_of_another_shape_are_refused),
+        cmocka_unit_test(no_blocks_give_a_gradient_of_zeros),
+        cmocka_unit_test(too_little_scratch_is_refused),
         cmocka_unit_test(a_new_mask_takes_effect),
         cmocka_unit_test(the_three_passes_are_one_bilinear_form),
     };

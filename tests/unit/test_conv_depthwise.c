@@ -118,21 +118,6 @@ static void blocks_are_combined_in_the_order_of_the_tree(void **state) {
     for (int blocks = 1; blocks <= 13; blocks++) sg_conv_fixture_tree_order(*state, &shape, blocks);
 }
 
-static void no_blocks_give_no_gradient(void **state) {
-    const sg_conv_fixture *f = *state;
-    const sg_machine *m = &f->machine[0];
-    sg_conv_shape shape = depthwise(2, 3, 3, 1, 1, 4, 4);
-    const uint32_t index[3] = {0, 2, 17};
-    sg_support support = {.count = 3, .index = index};
-    float dw[4] = {1, 2, 3, 4};
-    const sg_conv_algorithm *a = &sg_conv_fixture_table(f, m)[SG_CONV_WEIGHT_GRADIENT];
-    void *opaque;
-    assert_int_equal(a->create(&opaque, m, &shape, &support), SG_OK);
-    assert_int_equal(a->run(opaque, &(sg_conv_pass){.blocks = 0, .dw = dw}), SG_OK);
-    a->destroy(&opaque);
-    for (int i = 0; i < 4; i++) assert_float_equal(dw[i], i < 3 ? 0.0f : 4.0f, 0.0f);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_shapes_agree_with_the_naive_twins),
@@ -144,7 +129,6 @@ int main(void) {
         cmocka_unit_test(avx2_and_avx512_give_the_same_bits),
         cmocka_unit_test(other_groupings_are_not_supported),
         cmocka_unit_test(blocks_are_combined_in_the_order_of_the_tree),
-        cmocka_unit_test(no_blocks_give_no_gradient),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -164,20 +164,6 @@ static void blocks_are_combined_in_the_order_of_the_tree(void **state) {
     for (int blocks = 1; blocks <= 13; blocks++) sg_conv_fixture_tree_order(*state, &shape, blocks);
 }
 
-static void no_blocks_give_no_gradient(void **state) {
-    const sg_conv_fixture *f = *state;
-    sg_conv_shape shape = sg_check_conv_shape(2, 3, 1, 1, 1, 1, 0, 2, 2);
-    const uint32_t index[3] = {0, 2, 5};
-    sg_support support = {.count = 3, .index = index};
-    float dw[4] = {1, 2, 3, 4};
-    const sg_conv_algorithm *a = &sg_conv_fixture_table(f, &f->machine[0])[SG_CONV_WEIGHT_GRADIENT];
-    void *opaque;
-    assert_int_equal(a->create(&opaque, &f->machine[0], &shape, &support), SG_OK);
-    assert_int_equal(a->run(opaque, &(sg_conv_pass){.blocks = 0, .dw = dw}), SG_OK);
-    a->destroy(&opaque);
-    for (int i = 0; i < 4; i++) assert_float_equal(dw[i], i < 3 ? 0.0f : 4.0f, 0.0f);
-}
-
 /* The same state serves tensors of other strides, as a view or another halo has. */
 static void other_strides_are_bound_again(void **state) {
     const sg_conv_fixture *f = *state;
@@ -276,7 +262,6 @@ int main(void) {
         cmocka_unit_test(avx2_and_avx512_give_the_same_bits),
         cmocka_unit_test(an_empty_row_gives_the_bias),
         cmocka_unit_test(blocks_are_combined_in_the_order_of_the_tree),
-        cmocka_unit_test(no_blocks_give_no_gradient),
         cmocka_unit_test(other_strides_are_bound_again),
         cmocka_unit_test(a_halo_that_is_too_small_is_refused),
         cmocka_unit_test(the_transposed_structure_holds_every_survivor_once),

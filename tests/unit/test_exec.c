@@ -253,6 +253,25 @@ static void what_memory_held_before_does_not_matter(void **state) {
     }
 }
 
+/* The last minibatch of an epoch is often smaller: its few blocks are divided among threads in other ways
+ * than those that the executor was made for. */
+static void a_smaller_minibatch_gives_the_same_bits(void **state) {
+    (void)state;
+    enum { SAMPLES = 8, MOST = 128 };
+    fixture f;
+    float logits[2][SAMPLES * CLASSES];
+    setup(&f, "resnet18", 64, 32, SAMPLES, 1.0);
+    for (int large = 0; large < 2; large++) {
+        sg_exec *exec;
+        must(sg_exec_create(&exec, f.machine, f.net, &sg_reduce_alone, large ? MOST : SAMPLES, false));
+        must(sg_exec_load(exec, f.weights));
+        must(sg_exec_evaluate(exec, f.weights, &f.batch, &f.result, logits[large]));
+        sg_exec_destroy(&exec);
+    }
+    assert_memory_equal(logits[1], logits[0], sizeof logits[0]);
+    teardown(&f);
+}
+
 static void evaluates_only_loaded_weights(void **state) {
     (void)state;
     fixture f;
@@ -323,6 +342,7 @@ int main(void) {
         cmocka_unit_test(trains_all_layer_kinds),
         cmocka_unit_test(evaluates_like_the_reference),
         cmocka_unit_test(what_memory_held_before_does_not_matter),
+        cmocka_unit_test(a_smaller_minibatch_gives_the_same_bits),
         cmocka_unit_test(evaluates_only_loaded_weights),
         cmocka_unit_test(memory_is_little_more_than_the_outputs),
         cmocka_unit_test(refuses_a_minibatch_that_is_too_large),
