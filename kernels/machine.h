@@ -28,7 +28,8 @@ typedef struct sg_machine {
     const struct sg_variant *variant; /* kernels/lanes compiled for this instruction set */
     sg_ukernel ukernel;
     int lanes;             /* samples of a block */
-    int threads;           /* OpenMP threads of every parallel kernel */
+    int threads;           /* OpenMP threads of every parallel kernel: no region has fewer but 1, or libgomp
+                            * would end the rest, and start others where the first one runs */
     cpu_set_t *allowed;    /* while threads are bound: where they may run otherwise; owned. NULL: not bound */
     bool winograd, sparse; /* configuration: kernels.winograd, kernels.sparse */
     char isa[16];          /* portable, avx2, avx512 */

@@ -1,5 +1,8 @@
 #include "kernels/sparse.h"
 
+#include <omp.h>
+
+#include "kernels/lanes/share.h"
 #include "kernels/memory.h"
 
 /* Channels and weights of a row that make a chunk worth its loads and stores. */
@@ -222,14 +225,14 @@ int sg_sparse_bind(sg_sparse *a, const sg_tensor *in, const sg_tensor *out) {
  * that shared the chunks of the transposed structure, whose rows cross canonical ones, would write to each
  * other's lines. */
 void sg_sparse_pack(const sg_sparse *a, const float *weights, float *values, int threads) {
-    size_t count = a->count;
     const uint32_t *index = a->index, *slot = a->slot;
     int apart = a->transposed ? lower(threads, a->chunks) : threads;
-    if (index == NULL) {
-#pragma omp parallel for schedule(static) num_threads(apart)
-        for (size_t i = 0; i < count; i++) values[slot[i]] = weights[i];
-    } else {
-#pragma omp parallel for schedule(static) num_threads(apart)
-        for (size_t i = 0; i < count; i++) values[slot[i]] = weights[index[i]];
+#pragma omp parallel num_threads(threads)
+    if (omp_get_thread_num() < apart) {
+        sg_span own = sg_share(a->count, omp_get_thread_num(), apart);
+        if (index == NULL)
+            for (size_t i = own.from; i < own.to; i++) values[slot[i]] = weights[i];
+        else
+            for (size_t i = own.from; i < own.to; i++) values[slot[i]] = weights[index[i]];
     }
 }
