@@ -46,7 +46,7 @@ size_t sg_conv_weights(const sg_conv_shape *shape) {
            (size_t)shape->kernel_height * (size_t)shape->kernel_width;
 }
 
-enum { PAGE = 4096 }; /* scratch is made of whole ones, which may lie where their thread is */
+enum { PAGE = 4096 }; /* scratch is made of whole ones: threads share no page of it */
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 

@@ -220,19 +220,6 @@ static void another_micro_kernel_gives_the_same_numbers(void **state) {
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-static void no_blocks_give_no_gradient(void **state) {
-    const sg_machine *m = &((const machines *)*state)->machine[0];
-    sg_conv_shape shape = sg_check_conv_shape(2, 3, 1, 1, 1, 1, 0, 2, 2);
-    sg_support dense = {.count = 6};
-    float dw[6] = {1, 2, 3, 4, 5, 6};
-    const sg_conv_algorithm *a = &m->variant->direct[SG_CONV_WEIGHT_GRADIENT];
-    void *gradient;
-    assert_int_equal(a->create(&gradient, m, &shape, &dense), SG_OK);
-    assert_int_equal(a->run(gradient, &(sg_conv_pass){.blocks = 0, .dw = dw}), SG_OK);
-    a->destroy(&gradient);
-    for (int i = 0; i < 6; i++) assert_float_equal(dw[i], 0.0f, 0.0f);
-}
-
 static void memory_estimates_count_the_packed_weights(void **state) {
     const sg_machine *m = &((const machines *)*state)->machine[0];
     sg_conv_shape shape = sg_check_conv_shape(64, 128, 1, 3, 3, 2, 1, 16, 16);
@@ -261,7 +248,6 @@ int main(void) {
         cmocka_unit_test(avx2_and_avx512_give_the_same_bits),
         cmocka_unit_test(many_blocks_deepen_the_tree),
         cmocka_unit_test(another_micro_kernel_gives_the_same_numbers),
-        cmocka_unit_test(no_blocks_give_no_gradient),
         cmocka_unit_test(memory_estimates_count_the_packed_weights),
     };
     return cmocka_run_group_tests(tests, make_machines, free_machines);
