@@ -12,6 +12,7 @@
 
 #include <omp.h>
 
+#include "kernels/fold.h"
 #include "kernels/lanes/ahead.h"
 #include "kernels/lanes/conv_sparse.h"
 #include "kernels/lanes/row_sums.h"
@@ -37,10 +38,7 @@ typedef struct state {
     sg_sparse *sparse;
     piece *pieces;
     int count, threads;
-    size_t most;    /* weights of the largest piece, rounded up */
-    float *sums;    /* [threads][most][lanes] */
-    float *numbers; /* [capacity][most]: of one wave of pieces, [piece][block][most] */
-    size_t capacity;
+    size_t most;     /* weights of the largest piece, at most */
     sg_queue *queue; /* [threads], of the present wave */
 } state;
 
@@ -217,18 +215,10 @@ static void sum_block(const state *s, const piece *work, const sg_conv_pass *pas
     }
 }
 
-/* Adds up a piece's numbers over blocks in the order of tree.h, and puts them into dw. */
+/* Adds up a piece's numbers over blocks, and puts them into dw. */
 static void combine_piece(const state *s, const piece *work, const sg_conv_pass *pass, float *numbers) {
     const sg_sparse *a = s->sparse;
-    size_t count = work->end - work->begin;
-    int top = 1;
-    while (top < pass->blocks) top *= 2;
-    for (int distance = top / 2; distance > 0; distance /= 2)
-        for (int block = 0; block < distance && block + distance < pass->blocks; block++) {
-            float *low = numbers + (size_t)block * s->most;
-            const float *high = low + (size_t)distance * s->most;
-            for (size_t j = 0; j < count; j++) low[j] += high[j];
-        }
+    sg_fold(numbers, pass->blocks, s->most * sizeof *numbers, work->end - work->begin, sg_combine_float);
     size_t bucket = (size_t)work->chunk * (size_t)a->rows;
     for (int row = work->first; row < work->last; row++) {
         uint32_t begin = a->start[bucket + (size_t)row], end = a->start[bucket + (size_t)row + 1];
@@ -261,24 +251,22 @@ static int count_parts(int tasks, int threads) {
     return parts;
 }
 
+static int pieces_of_wave(int threads, int blocks) {
+    return sg_divide_up(threads > 1 ? TASKS * threads : 1, blocks);
+}
+
 /* Pieces go in waves, so that the numbers of a wave stay small. Within one, each (piece, block) is a task of
  * its own, cut into parts only where threads would be idle: every part reads the whole input again. */
 int SG_VARIANT(sg_conv_sparse_run_weight)(void *opaque, const sg_conv_pass *pass) {
     state *s = opaque;
     int blocks = pass->blocks;
     SG_TRY(sg_sparse_bind(s->sparse, pass->x, pass->dy));
-    int wanted = s->threads > 1 ? TASKS * s->threads : 1;
-    int wave = lower(s->count, (wanted + blocks - 1) / blocks);
-    if (s->capacity < (size_t)wave * (size_t)blocks) {
-        SG_FREE(s->numbers);
-        s->capacity = 0;
-        SG_TRY(SG_NEW(&s->numbers, (size_t)wave * (size_t)blocks * s->most));
-        s->capacity = (size_t)wave * (size_t)blocks;
-    }
+    int wave = lower(s->count, pieces_of_wave(s->threads, blocks));
+    float *all = pass->scratch.shared; /* numbers: [piece of the wave][block][most] */
 #pragma omp parallel num_threads(s->threads)
     for (int first = 0; first < s->count; first += wave) {
         int pieces = lower(wave, s->count - first), parts = count_parts(pieces * blocks, s->threads);
-        float *sums = s->sums + (size_t)omp_get_thread_num() * s->most * SG_LANES;
+        float *sums = sg_conv_own(&pass->scratch, omp_get_thread_num()); /* [most][lanes] */
 #pragma omp single
         sg_fill_queues(s->queue, (size_t)pieces * (size_t)blocks * (size_t)parts, s->threads);
         for (size_t task; sg_take(s->queue, omp_get_thread_num(), s->threads, &task);) {
@@ -288,19 +276,19 @@ int SG_VARIANT(sg_conv_sparse_run_weight)(void *opaque, const sg_conv_pass *pass
             if (work.begin == work.end) continue;
             sum_block(s, &work, pass, block, sums);
             sg_row_sums(sums, work.end - work.begin,
-                        s->numbers + (size_t)(i * blocks + block) * s->most + (work.begin - whole->begin));
+                        all + (size_t)(i * blocks + block) * s->most + (work.begin - whole->begin));
         }
 #pragma omp barrier
 #pragma omp for schedule(static)
         for (int i = 0; i < pieces; i++)
-            combine_piece(s, &s->pieces[first + i], pass, s->numbers + (size_t)(i * blocks) * s->most);
+            combine_piece(s, &s->pieces[first + i], pass, all + (size_t)(i * blocks) * s->most);
     }
     return SG_OK;
 }
 
 /* Cuts every chunk's rows into pieces of at most MOST_SUMS weights (or one row). Only counts when pieces is
  * NULL. */
-static int cut(const sg_sparse *a, piece *pieces, size_t *largest) {
+static int cut(const sg_sparse *a, piece *pieces) {
     int count = 0;
     for (int chunk = 0; chunk < a->chunks; chunk++) {
         const uint32_t *start = a->start + (size_t)chunk * (size_t)a->rows;
@@ -312,11 +300,19 @@ static int cut(const sg_sparse *a, piece *pieces, size_t *largest) {
             if (pieces != NULL)
                 pieces[count] = (piece){
                     .begin = start[first], .end = start[last], .chunk = chunk, .first = first, .last = last};
-            if (weights > *largest) *largest = weights;
             count++;
         }
     }
     return count;
+}
+
+/* Of a piece, at most, with any mask of so many weights; in whole steps of sg_row_sums. */
+static size_t most_weights(const sg_conv_shape *shape, const sg_support *support) {
+    size_t count = support->index != NULL ? support->count : sg_conv_weights(shape);
+    size_t row = (size_t)sg_sparse_chunk(shape, support, false, largest_tile) *
+                 (size_t)(shape->kernel_height * shape->kernel_width);
+    size_t most = row > MOST_SUMS ? row : MOST_SUMS;
+    return sg_round_up(count < most ? count : most, SG_ROWS_TOGETHER);
 }
 
 int SG_VARIANT(sg_conv_sparse_create_weight)(void **opaque, const sg_machine *machine,
@@ -326,15 +322,14 @@ int SG_VARIANT(sg_conv_sparse_create_weight)(void **opaque, const sg_machine *ma
     SG_TRY(SG_NEW(&s, 1));
     *opaque = s;
     s->threads = machine->threads;
+    s->most = most_weights(shape, support);
     int status = SG_AT(sg_sparse_create(&s->sparse, shape, support, false,
                                         sg_sparse_chunk(shape, support, false, largest_tile)));
     if (status != SG_OK) goto failed;
-    s->count = cut(s->sparse, NULL, &s->most);
+    s->count = cut(s->sparse, NULL);
     if ((status = SG_AT(SG_NEW(&s->pieces, (size_t)s->count)))) goto failed;
-    cut(s->sparse, s->pieces, &s->most);
-    s->most = (s->most + SG_ROWS_TOGETHER - 1) / SG_ROWS_TOGETHER * SG_ROWS_TOGETHER;
+    cut(s->sparse, s->pieces);
     if ((status = SG_AT(SG_NEW(&s->queue, (size_t)s->threads)))) goto failed;
-    if ((status = SG_AT(SG_NEW(&s->sums, (size_t)s->threads * s->most * SG_LANES)))) goto failed;
     return SG_OK;
 failed:
     SG_VARIANT(sg_conv_sparse_destroy_weight)(opaque);
@@ -346,19 +341,16 @@ void SG_VARIANT(sg_conv_sparse_destroy_weight)(void **opaque) {
     state *s = *opaque;
     sg_sparse_destroy(&s->sparse);
     free(s->pieces);
-    free(s->sums);
-    free(s->numbers);
     free(s->queue);
     free(s);
     *opaque = NULL;
 }
 
-/* How many sums a piece has depends on the mask, so they belong to the state. */
 sg_conv_bytes SG_VARIANT(sg_conv_sparse_bytes_weight)(const sg_machine *machine, const sg_conv_shape *shape,
                                                       const sg_support *support, int blocks) {
-    (void)blocks;
-    size_t count = support->index != NULL ? support->count : sg_conv_weights(shape);
-    size_t most = count < MOST_SUMS ? count : MOST_SUMS;
-    return (sg_conv_bytes){.state = sg_sparse_bytes(shape, support, largest_tile) +
-                                    (size_t)machine->threads * most * (SG_LANES + TASKS) * sizeof(float)};
+    size_t most = most_weights(shape, support);
+    size_t arrays = (size_t)pieces_of_wave(machine->threads, blocks) * (size_t)blocks;
+    return (sg_conv_bytes){.shared = arrays * most * sizeof(float),
+                           .own = most * SG_LANES * sizeof(float),
+                           .state = sg_sparse_bytes(shape, support, largest_tile)};
 }
