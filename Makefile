@@ -22,7 +22,7 @@ help:
 #:   make test          sets up, builds, and runs every test
 #:
 #:   make               builds ./signet
-#:   make setup         installs missing libraries (Debian, Ubuntu), or says how
+#:   make setup         installs missing libraries and tools (Debian, Ubuntu), or says how
 #:   make info          which compiler and libraries are found, their versions and paths
 #:   make install       signet, its documentation and its configurations, to PREFIX (/usr/local)
 #:   make docs          docs/configuration.md from the table of options

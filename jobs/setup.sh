@@ -1,7 +1,8 @@
 #!/bin/sh
-# jobs/setup.sh [parity|slurm|browser]...: installs what Signet needs to build and test; with `parity` also what the
-# comparison with PyTorch needs, with `slurm` and `browser` what `make slurm` and `make browser` need. Debian and Ubuntu, as root or where sudo asks nothing. Does nothing when all is there; elsewhere says
-# what to install, and exits with 69 (unavailable).
+# jobs/setup.sh [parity|slurm|browser]...: installs what Signet needs to build, to test, and to plot its report; with
+# `parity` also what the comparison with PyTorch needs, with `slurm` and `browser` what `make slurm` and `make browser` need.
+# Debian and Ubuntu, as root or where sudo asks nothing. Does nothing when all is there; elsewhere says what to install, and
+# exits with 69 (unavailable).
 set -u
 cd "$(dirname "$0")/.." || exit 70
 for what in "$@"; do
@@ -19,25 +20,31 @@ wants() { case $wanted in *" $1 "*) ;; *) return 1 ;; esac }
 
 build_packages="build-essential pkg-config openmpi-bin libopenmpi-dev libhdf5-openmpi-dev libblis-dev libconfig-dev"
 build_packages="$build_packages librandom123-dev libjpeg-dev libpng-dev zlib1g-dev libxxhash-dev libcmocka-dev"
+build_packages="$build_packages python3 python3-h5py procps gnuplot-nox"
 parity_packages="python3-torch python3-torchvision python3-h5py python3-numpy python3-pil"
 slurm_packages="slurm-wlm munge"
-browser_packages="chromium gnuplot-nox"
+browser_packages="chromium"
 
 # Everything that is used, whoever installed it: compiled, linked and run.
 built_ok() {
     command -v make >/dev/null 2>&1 && { command -v mpirun >/dev/null 2>&1 || command -v srun >/dev/null 2>&1; } &&
         make --no-print-directory -s libraries >/dev/null 2>&1 &&
-        make --no-print-directory -s cmocka >/dev/null 2>&1
+        make --no-print-directory -s cmocka >/dev/null 2>&1 && tools_ok
 }
-parity_ok() {
+# What the tests call, and the report for its plots.
+tools_ok() {
+    python_has h5py numpy && command -v pgrep >/dev/null 2>&1 && command -v gnuplot >/dev/null 2>&1
+}
+# python_has MODULE...
+python_has() {
     "$PYTHON" -c 'import importlib.util, sys
-sys.exit(any(importlib.util.find_spec(m) is None for m in ("torch", "torchvision", "h5py", "numpy", "PIL")))' \
-        >/dev/null 2>&1
+sys.exit(any(importlib.util.find_spec(m) is None for m in sys.argv[1:]))' "$@" >/dev/null 2>&1
 }
+parity_ok() { python_has torch torchvision h5py numpy PIL; }
 slurm_ok() {
     command -v slurmctld >/dev/null 2>&1 && command -v slurmd >/dev/null 2>&1 && command -v munged >/dev/null 2>&1
 }
-browser_ok() { command -v "${CHROMIUM:-chromium}" >/dev/null 2>&1 && command -v gnuplot >/dev/null 2>&1; }
+browser_ok() { command -v "${CHROMIUM:-chromium}" >/dev/null 2>&1; }
 all_ok() {
     built_ok || return 1
     for extra in parity slurm browser; do
@@ -57,15 +64,19 @@ Please install these, or ask who runs this machine, and run \`make setup\` again
     for \`make browser\`: apt-get install $browser_packages
   Fedora, Rocky, Alma (with EPEL and CRB)
     dnf install gcc make pkgconf openmpi-devel hdf5-openmpi-devel blis-devel libconfig-devel Random123-devel \\
-        libjpeg-turbo-devel libpng-devel zlib-devel xxhash-devel libcmocka-devel
+        libjpeg-turbo-devel libpng-devel zlib-devel xxhash-devel libcmocka-devel python3-h5py procps-ng gnuplot
     module load mpi/openmpi-x86_64
     for \`make parity\`: pip install torch torchvision h5py numpy pillow
   Spack
-    spack install gcc openmpi hdf5+mpi blis threads=openmp libconfig random123 libjpeg-turbo libpng zlib xxhash cmocka
-    spack load openmpi hdf5 blis libconfig random123 libjpeg-turbo libpng zlib xxhash cmocka
+    spack install gcc openmpi hdf5+mpi blis threads=openmp libconfig random123 libjpeg-turbo libpng zlib xxhash cmocka \\
+        python py-h5py procps gnuplot
+    spack load openmpi hdf5 blis libconfig random123 libjpeg-turbo libpng zlib xxhash cmocka python py-h5py procps gnuplot
   Environment modules (names differ from site to site: module avail)
-    module load gcc openmpi hdf5-parallel blis libconfig random123 libjpeg libpng zlib xxhash cmocka
+    module load gcc openmpi hdf5-parallel blis libconfig random123 libjpeg libpng zlib xxhash cmocka \\
+        python h5py gnuplot
 
+The tests call /usr/bin/python3 (another is named as in \`make test PYTHON=python3\`) with h5py, and pgrep, of procps; the
+report's plots are gnuplot's.
 What pkg-config and h5pcc do not find is named by HDF5_ROOT, BLIS_ROOT, LIBCONFIG_ROOT, RANDOM123_ROOT, JPEG_ROOT,
 PNG_ROOT, ZLIB_ROOT, XXHASH_ROOT, CMOCKA_ROOT (folders with include/ and lib/). What is missing here:
 
@@ -76,9 +87,13 @@ END
     else
         echo "  make" >&2
     fi
+    if ! python_has h5py numpy; then echo "  $PYTHON with h5py" >&2; fi
+    for tool in pgrep gnuplot; do
+        if ! command -v "$tool" >/dev/null 2>&1; then echo "  $tool" >&2; fi
+    done
     if wants parity && ! parity_ok; then echo "  Python modules of $parity_packages" >&2; fi
     if wants slurm && ! slurm_ok; then echo "  slurmctld, slurmd or munged" >&2; fi
-    if wants browser && ! browser_ok; then echo "  chromium or gnuplot" >&2; fi
+    if wants browser && ! browser_ok; then echo "  chromium" >&2; fi
     exit 69
 }
 
