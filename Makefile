@@ -37,8 +37,9 @@ help:
 #:   make ubsan         the unit tests with the undefined-behaviour sanitizer alone
 #:   make valgrind      the unit tests under valgrind
 #:   make fuzz          libFuzzer (clang) on everything that is read, FUZZ_SECONDS=60 each
+#:   make fault         random kills of a run, KILLS=100, and random damage to files, FLIPS=1000
 #:   make bench         kernels and training steps against this machine's peak
-#:   make tidy          clang-tidy             make format        clang-format
+#:   make tidy          clang-tidy             make format        clang-format (version 14; CLANG_FORMAT names it)
 #:   make format-check  fails when a file is not as clang-format would have it
 
 include jobs/libraries.mk

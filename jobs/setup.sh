@@ -1,15 +1,15 @@
 #!/bin/sh
-# jobs/setup.sh [parity|slurm|browser]...: installs what Signet needs to build, to test, and to plot its report; with
-# `parity` also what the comparison with PyTorch needs, with `slurm` and `browser` what `make slurm` and `make browser` need.
-# Debian and Ubuntu, as root or where sudo asks nothing. Does nothing when all is there; elsewhere says what to install, and
-# exits with 69 (unavailable).
+# jobs/setup.sh [parity|slurm|browser|format]...: installs what Signet needs to build, to test, and to plot its report; with
+# `parity` also what the comparison with PyTorch needs, with `slurm` and `browser` what `make slurm` and `make browser` need,
+# with `format` the clang-format of `make format`. Debian and Ubuntu, as root or where sudo asks nothing. Does nothing when
+# all is there; elsewhere says what to install, and exits with 69 (unavailable).
 set -u
 cd "$(dirname "$0")/.." || exit 70
 for what in "$@"; do
     case $what in
-    parity | slurm | browser) ;;
+    parity | slurm | browser | format) ;;
     *)
-        echo "usage: jobs/setup.sh [parity|slurm|browser]..." >&2
+        echo "usage: jobs/setup.sh [parity|slurm|browser|format]..." >&2
         exit 64
         ;;
     esac
@@ -24,6 +24,7 @@ build_packages="$build_packages python3 python3-h5py procps gnuplot-nox"
 parity_packages="python3-torch python3-torchvision python3-h5py python3-numpy python3-pil"
 slurm_packages="slurm-wlm munge"
 browser_packages="chromium"
+format_packages="clang-format-14"
 
 # Everything that is used, whoever installed it: compiled, linked and run.
 built_ok() {
@@ -45,9 +46,10 @@ slurm_ok() {
     command -v slurmctld >/dev/null 2>&1 && command -v slurmd >/dev/null 2>&1 && command -v munged >/dev/null 2>&1
 }
 browser_ok() { command -v "${CHROMIUM:-chromium}" >/dev/null 2>&1; }
+format_ok() { command -v clang-format-14 >/dev/null 2>&1; }
 all_ok() {
     built_ok || return 1
-    for extra in parity slurm browser; do
+    for extra in parity slurm browser format; do
         if wants "$extra"; then "${extra}_ok" || return 1; fi
     done
 }
@@ -62,6 +64,7 @@ Please install these, or ask who runs this machine, and run \`make setup\` again
     for \`make parity\`: apt-get install $parity_packages
     for \`make slurm\`: apt-get install $slurm_packages
     for \`make browser\`: apt-get install $browser_packages
+    for \`make format\`: apt-get install $format_packages
   Fedora, Rocky, Alma (with EPEL and CRB)
     dnf install gcc make pkgconf openmpi-devel hdf5-openmpi-devel blis-devel libconfig-devel Random123-devel \\
         libjpeg-turbo-devel libpng-devel zlib-devel xxhash-devel libcmocka-devel python3-h5py procps-ng gnuplot
@@ -94,6 +97,7 @@ END
     if wants parity && ! parity_ok; then echo "  Python modules of $parity_packages" >&2; fi
     if wants slurm && ! slurm_ok; then echo "  slurmctld, slurmd or munged" >&2; fi
     if wants browser && ! browser_ok; then echo "  chromium" >&2; fi
+    if wants format && ! format_ok; then echo "  clang-format-14" >&2; fi
     exit 69
 }
 
@@ -115,6 +119,7 @@ packages=$build_packages
 if wants parity; then packages="$packages $parity_packages"; fi
 if wants slurm; then packages="$packages $slurm_packages"; fi
 if wants browser; then packages="$packages $browser_packages"; fi
+if wants format; then packages="$packages $format_packages"; fi
 missing=
 for package in $packages; do
     if [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" != installed ]; then
