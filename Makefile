@@ -31,7 +31,7 @@ help:
 #:   make unit          the unit tests          make mpi           the tests on 1, 2 and 4 ranks
 #:   make integration   the tests of the whole program, killed and damaged runs among them
 #:   make parity        comparison with PyTorch (needs the packages of `jobs/setup.sh parity`)
-#:   make slurm         the job scripts on a real Slurm of this machine (`jobs/setup.sh slurm`)
+#:   make slurm         the job scripts on a real Slurm of this machine (as root; `jobs/setup.sh slurm`)
 #:   make browser       the report in headless Chromium (`jobs/setup.sh browser`)
 #:   make asan          the unit tests with address and undefined-behaviour sanitizers
 #:   make ubsan         the unit tests with the undefined-behaviour sanitizer alone

@@ -17,5 +17,5 @@ README.md says how to read them. \`./signet status $dir\` shows the stages.
 
 A real use, ResNet-20 on a fifth of CIFAR-10 (about an hour on two cores; \`./signet plan\` says what it costs):
   mkdir -p data && curl -L https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz | tar -xz -C data
-  mpirun -n $ranks --bind-to none ./signet run configs/cifar10_resnet20_quick.cfg
+  jobs/mpirun.sh $ranks ./signet run configs/cifar10_resnet20_quick.cfg
 END

@@ -42,9 +42,11 @@ python_has() {
 sys.exit(any(importlib.util.find_spec(m) is None for m in sys.argv[1:]))' "$@" >/dev/null 2>&1
 }
 parity_ok() { python_has torch torchvision h5py numpy PIL; }
-slurm_ok() {
+# The daemons are where users do not look.
+slurm_ok() (
+    PATH=$PATH:/usr/sbin:/sbin
     command -v slurmctld >/dev/null 2>&1 && command -v slurmd >/dev/null 2>&1 && command -v munged >/dev/null 2>&1
-}
+)
 browser_ok() { command -v "${CHROMIUM:-chromium}" >/dev/null 2>&1; }
 format_ok() { command -v clang-format-14 >/dev/null 2>&1; }
 all_ok() {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # tests/run.sh KIND...: runs the tests of these kinds, shows the output of what fails, and ends with a line
-# "N passed, N failed" that counts every single test; exit code 1 when one failed or none ran.
+# "N passed, N failed" that counts every single test; exit code 1 when one failed or there was none.
 #
 #   unit         $BUILD/tests/unit/test_*: cmocka programs
 #   mpi          $BUILD/tests/mpi/test_* under mpirun, each on 1, 2 and 4 ranks (MPI_RANKS="1 2 4")
@@ -10,11 +10,11 @@
 #   slurm        tests/slurm/*.sh
 #   browser      tests/browser/*.sh
 #
-# A test is a line "ok NAME", "ok N - NAME" or "not ok NAME: why" on standard output. A program that crashes, takes too long
-# (TEST_TIMEOUT seconds) or ends with an error but names no failed test counts as one more failure; so does one without
-# tests. TEST_JOBS programs run at a time: by default as many as there are cores, but 4 at most. CHECKER is a command that
-# unit tests run under, such as valgrind; SIGNET_TEST_BRIEF makes slow ones smaller, for which they look themselves. Only
-# sources that are there are run, not what an earlier build left behind.
+# A test is a line "ok NAME", "ok N - NAME" or "not ok NAME: why" on standard output; "ok NAME # SKIP why" counts as
+# skipped. A program that crashes, takes too long (TEST_TIMEOUT seconds) or ends with an error but names no failed test
+# counts as one more failure; so does one without tests. TEST_JOBS programs run at a time: by default as many as there are
+# cores, but 4 at most. CHECKER is a command that unit tests run under, such as valgrind; SIGNET_TEST_BRIEF makes slow ones
+# smaller, for which they look themselves. Only sources that are there are run, not what an earlier build left behind.
 set -u
 cd "$(dirname "$0")/.." || exit 70
 : "${BUILD:=build}" "${SIGNET:=$PWD/$BUILD/signet}" "${MPI_RANKS:=1 2 4}" "${TEST_TIMEOUT:=600}"
@@ -61,7 +61,9 @@ run() {
         why="ran no test"
     fi
     if [ -n "$why" ]; then bad=$((bad + 1)); fi
-    if [ "$bad" = 0 ]; then
+    if [ $((good + bad)) = 0 ]; then
+        printf 'skipped %-43s %s\n' "$name" "$(sed -n 's/.*\(# SKIP.*\)/\1/p' "$output" | head -n 1)"
+    elif [ "$bad" = 0 ]; then
         printf 'ok     %-44s %3d tests %4d s\n' "$name" "$good" "$seconds"
     else
         printf 'FAILED %-44s %3d passed, %d failed%s\n' "$name" "$good" "$bad" "${why:+: $why}"
@@ -148,4 +150,4 @@ if [ "$status" != 0 ]; then
 fi
 if [ "$skipped" != 0 ]; then echo "$skipped skipped"; fi
 echo "$passed passed, $failed failed"
-[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
+[ "$failed" = 0 ] && [ $((passed + skipped)) -gt 0 ]
