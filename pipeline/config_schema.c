@@ -44,7 +44,7 @@ const sg_key sg_keys[] = {
     {"net.dropout", SG_KEY_FLOAT, AT(config.net.dropout), 0, 0, "-1.0", NUMBERS(-1, 1, false, true), "",
      "probability of dropout; -1 = the architecture's own"},
     {"net.depth", SG_KEY_INT, AT(config.net.depth), 0, 0, "0", NUMBERS(0, 1000, false, false), "layers",
-     "layers of a vit; 0 = its own"},
+     "layers of a vit or an mlp_mixer; 0 = the architecture's own"},
 
     {"data.kind", SG_KEY_NAME, AT(config.data.kind), 0, 0, "\"shapes\"", ONE_OF(data_kinds), "",
      "shapes is procedural and needs no files"},
@@ -146,9 +146,11 @@ const sg_key sg_keys[] = {
     {"run.ranks_per_stage", SG_KEY_INT, AT(run.ranks_per_stage), 0, 0, "0", NUMBERS(0, 65536, false, false),
      "ranks", "that work on one network: a power of two; 0 = choose"},
     {"run.threads", SG_KEY_INT, AT(run.threads), 0, 0, "0", NUMBERS(0, 4096, false, false), "threads",
-     "of each rank; 0 = cores of the node divided by its ranks"},
+     "of each rank; 0 = the cores that it may run on, divided by the ranks that share them. OMP_NUM_THREADS "
+     "has no effect"},
     {"run.checkpoint_minutes", SG_KEY_FLOAT, AT(run.checkpoint_minutes), 0, 0, "5.0",
-     NUMBERS(0, 1e6, false, false), "minutes", "between two checkpoints of a stage"},
+     NUMBERS(0, 1e6, false, false), "minutes",
+     "between two checkpoints of a stage; 0 = only when the run is asked to stop"},
     {"run.keep", SG_KEY_INT, AT(run.keep), 0, 0, "2", NUMBERS(1, 1000, false, false), "",
      "checkpoint generations of a running stage"},
     {"run.time_limit_minutes", SG_KEY_FLOAT, AT(run.time_limit_minutes), 0, 0, "0.0",
