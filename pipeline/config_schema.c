@@ -5,13 +5,13 @@
 #include <string.h>
 
 #include "kernels/net.h"
+#include "pipeline/data.h"
 
 #define AT(member) offsetof(sg_config_draft, member)
 #define NUMBERS(low, high, above, below) (low), (high), (above), (below), NULL
 #define ANY 0, 0, false, false, NULL
 #define ONE_OF(names) 0, 0, false, false, (names)
 
-static const char *const data_kinds[] = {"shapes", "cifar10", "cifar100", "idx", "folder", "packed", NULL};
 static const char *const augmentations[] = {"none", "crop_flip", "resized_crop", NULL};
 static const char *const optimizers[] = {"sgd", "adam", NULL};
 static const char *const orders[] = {"sequential", "shuffled", NULL};
@@ -46,7 +46,7 @@ const sg_key sg_keys[] = {
     {"net.depth", SG_KEY_INT, AT(config.net.depth), 0, 0, "0", NUMBERS(0, 1000, false, false), "layers",
      "layers of a vit or an mlp_mixer; 0 = the architecture's own"},
 
-    {"data.kind", SG_KEY_NAME, AT(config.data.kind), 0, 0, "\"shapes\"", ONE_OF(data_kinds), "",
+    {"data.kind", SG_KEY_NAME, AT(config.data.kind), 0, 0, "\"shapes\"", ONE_OF(sg_data_kinds), "",
      "shapes is procedural and needs no files"},
     {"data.path", SG_KEY_STRING, AT(config.data.path), 0, SG_CONFIG_PATH, "\"\"", ANY, "",
      "folder or file of the data set, relative to the current directory"},

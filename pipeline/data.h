@@ -18,7 +18,7 @@ enum sg_data_split { SG_SPLIT_TRAIN, SG_SPLIT_TEST, SG_SPLITS };
 enum { SG_DATA_CHANNELS = 3, SG_DATA_NAME = 64 };
 
 typedef struct sg_data_options {
-    const char *kind; /* a name of sg_data_kinds(); NULL: "shapes" */
+    const char *kind; /* one of sg_data_kinds; NULL: "shapes" */
     const char *path; /* file or directory; unused by shapes */
     int classes;      /* what the network expects; 0: what the data set has. shapes: 10 (also for 0) or 100 */
     uint32_t train_limit; /* the first N samples of the data set's order; 0: all (shapes: 10,000) */
@@ -59,7 +59,7 @@ int sg_data_open(sg_data **data, const sg_data_options *options, MPI_Comm world)
 void sg_data_close(sg_data **data);
 
 /* The kinds in order, NULL at the end. */
-const char *const *sg_data_kinds(void);
+extern const char *const sg_data_kinds[];
 
 /* Reads every sample once more and prints what the data set holds: size, samples and images per class, mean
  * and deviation per channel, fingerprint, and each file of a lazy data set that cannot be read. SG_DATA when

@@ -186,5 +186,7 @@ static int read100(const sg_data_options *options, const sg_data_scan *scan, enu
     return read_version(&cifar100, scan, split, first, count, image, label);
 }
 
-const sg_data_kind sg_data_cifar10 = {.name = "cifar10", .scan = scan10, .read = read10};
-const sg_data_kind sg_data_cifar100 = {.name = "cifar100", .scan = scan100, .read = read100};
+const sg_data_kind sg_data_cifar10 = {
+    .name = "cifar10", .usual = {3, 32, {50000, 10000}, false}, .scan = scan10, .read = read10};
+const sg_data_kind sg_data_cifar100 = {
+    .name = "cifar100", .usual = {3, 32, {50000, 10000}, false}, .scan = scan100, .read = read100};

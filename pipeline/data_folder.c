@@ -481,6 +481,7 @@ static int read_folder(const sg_data_options *options, const sg_data_scan *scan,
 }
 
 const sg_data_kind sg_data_folder = {.name = "folder",
+                                     .usual = {3, 64, {100000, 10000}, false}, /* Tiny-ImageNet */
                                      .list = list_folder,
                                      .recall = recall_folder,
                                      .keep = keep_folder,

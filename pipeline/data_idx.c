@@ -264,4 +264,5 @@ done:
     return status;
 }
 
-const sg_data_kind sg_data_idx = {.name = "idx", .scan = scan_idx, .read = read_idx};
+const sg_data_kind sg_data_idx = {
+    .name = "idx", .usual = {1, 28, {60000, 10000}, false}, .scan = scan_idx, .read = read_idx};

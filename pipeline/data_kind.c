@@ -4,17 +4,12 @@
 
 #include "kernels/memory.h"
 
-/* Every kind there is; the order is that of messages. */
-#define KINDS(X) X(shapes) X(cifar10) X(cifar100) X(idx) X(folder) X(packed)
 #define KIND_NAME(name) #name,
 #define KIND_TABLE(name) &sg_data_##name,
 
-static const sg_data_kind *const table[] = {KINDS(KIND_TABLE) NULL};
+static const sg_data_kind *const table[] = {SG_DATA_KINDS(KIND_TABLE) NULL};
 
-const char *const *sg_data_kinds(void) {
-    static const char *const names[] = {KINDS(KIND_NAME) NULL};
-    return names;
-}
+const char *const sg_data_kinds[] = {SG_DATA_KINDS(KIND_NAME) NULL};
 
 int sg_data_kind_find(const char *name, const sg_data_kind **kind) {
     char known[256] = "";

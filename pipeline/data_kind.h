@@ -1,4 +1,4 @@
-/* What a kind of data set provides. A new kind is one data_ file and one line in data_kind.c. */
+/* What a kind of data set provides. A new kind is one data_ file and its name in SG_DATA_KINDS. */
 #ifndef SG_DATA_KIND_H
 #define SG_DATA_KIND_H
 
@@ -46,8 +46,16 @@ typedef struct sg_stored {
     char name[4096]; /* for messages */
 } sg_stored;
 
+/* What plans reckon with before anybody has looked at the data. */
+typedef struct sg_data_usual {
+    int channels, side; /* pixels */
+    uint32_t samples[SG_SPLITS];
+    bool any_number; /* limits above samples are obeyed, too */
+} sg_data_usual;
+
 typedef struct sg_data_kind {
     const char *name;
+    sg_data_usual usual;
     /* Lists every size-th part of what there is, on every rank; the parts go to the rank that scans, as
      * scan->parts. recall: what an earlier listing kept, if it still counts; keep: keeps it, if it can; both
      * on the rank that scans. NULL: scanning needs no list. */
@@ -81,8 +89,10 @@ int sg_data_threads(const sg_data *data);
 /* SG_CONFIG, naming the kinds. */
 int sg_data_kind_find(const char *name, const sg_data_kind **kind);
 
-extern const sg_data_kind sg_data_shapes, sg_data_cifar10, sg_data_cifar100, sg_data_idx, sg_data_folder,
-    sg_data_packed;
+/* Every kind there is; the order is that of messages. */
+#define SG_DATA_KINDS(X) X(shapes) X(cifar10) X(cifar100) X(idx) X(folder) X(packed)
+#define SG_DATA_DECLARE(name) extern const sg_data_kind sg_data_##name;
+SG_DATA_KINDS(SG_DATA_DECLARE)
 
 /* "train", "test". */
 const char *sg_data_split_name(enum sg_data_split split);

@@ -190,6 +190,7 @@ static int fetch_packed(const sg_data_options *options, const sg_data_scan *scan
 }
 
 const sg_data_kind sg_data_packed = {.name = "packed",
+                                     .usual = {3, 64, {100000, 10000}, false},
                                      .scan = scan_packed,
                                      .read = read_packed,
                                      .fetch = fetch_packed,

@@ -435,4 +435,5 @@ static int read_shapes(const sg_data_options *options, const sg_data_scan *scan,
     return SG_OK;
 }
 
-const sg_data_kind sg_data_shapes = {.name = "shapes", .scan = scan_shapes, .read = read_shapes};
+const sg_data_kind sg_data_shapes = {
+    .name = "shapes", .usual = {3, 32, {10000, 2000}, true}, .scan = scan_shapes, .read = read_shapes};

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "kernels/exec.h"
+#include "pipeline/data_kind.h"
 #include "pipeline/plan_build.h"
 
 enum { BACKWARD = 2 /* forward passes that a backward pass is worth */, SMALL_FILE = 64 << 10 };
@@ -96,33 +97,23 @@ int sg_plan_make_cost(const sg_plan *plan, const sg_run_config *config, const sg
     return SG_OK;
 }
 
-static size_t limited(size_t samples, int limit) {
-    return limit > 0 && (size_t)limit < samples ? (size_t)limit : samples;
+static size_t assumed(const sg_data_usual *usual, size_t samples, int limit) {
+    return limit > 0 && (usual->any_number || (size_t)limit < samples) ? (size_t)limit : samples;
 }
 
 int sg_plan_assume_facts(const sg_config *config, sg_plan_case_facts *facts) {
-    static const struct {
-        const char *kind;
-        int channels, pixels;
-        size_t train, test;
-    } usual[] = {
-        {"shapes", 3, 32, 10000, 2000}, {"cifar10", 3, 32, 50000, 10000}, {"cifar100", 3, 32, 50000, 10000},
-        {"idx", 1, 28, 60000, 10000},   {"folder", 3, 64, 100000, 10000}, {"packed", 3, 64, 100000, 10000},
-    };
+    const sg_data_kind *kind;
     memset(facts, 0, sizeof *facts);
-    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
-        if (strcmp(usual[i].kind, config->data.kind) != 0) continue;
-        facts->channels = usual[i].channels;
-        facts->height = facts->width = usual[i].pixels;
-        size_t train = usual[i].train, test = usual[i].test;
-        if (config->data.size > 0) facts->height = facts->width = config->data.size;
-        if (config->data.size >= IMAGENET_SIDE) train = IMAGENET_TRAIN, test = IMAGENET_TEST;
-        facts->train_samples = limited(train, config->data.train_limit);
-        facts->test_samples = limited(test, config->data.test_limit);
-        if (i == 0 && config->data.train_limit > 0) facts->train_samples = (size_t)config->data.train_limit;
-        if (i == 0 && config->data.test_limit > 0) facts->test_samples = (size_t)config->data.test_limit;
-        if (config->transfer.mask_file[0] == '\0') return SG_OK;
-        return SG_AT(sg_plan_file_digest(config->transfer.mask_file, facts->mask_digest));
-    }
-    return SG_FAIL(SG_INTERNAL, "nothing is known of data.kind = \"%s\"", config->data.kind);
+    SG_TRY(sg_data_kind_find(config->data.kind, &kind));
+    const sg_data_usual *usual = &kind->usual;
+    int side = config->data.size > 0 ? config->data.size : usual->side;
+    bool large = config->data.size >= IMAGENET_SIDE;
+    facts->channels = usual->channels;
+    facts->height = facts->width = side;
+    facts->train_samples =
+        assumed(usual, large ? IMAGENET_TRAIN : usual->samples[SG_SPLIT_TRAIN], config->data.train_limit);
+    facts->test_samples =
+        assumed(usual, large ? IMAGENET_TEST : usual->samples[SG_SPLIT_TEST], config->data.test_limit);
+    if (config->transfer.mask_file[0] == '\0') return SG_OK;
+    return SG_AT(sg_plan_file_digest(config->transfer.mask_file, facts->mask_digest));
 }

@@ -3,11 +3,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "pipeline/data.h"
 #include "pipeline/plan.h"
 
 static void digest_of_a_file(void **state) {
@@ -49,10 +51,47 @@ static void folders_are_reckoned_by_their_size(void **state) {
     }
 }
 
+static void assume(const char *kind, int train_limit, sg_plan_case_facts *facts) {
+    char text[256];
+    sg_run_config *config;
+    snprintf(text, sizeof text,
+             "net = { classes = 100; }; data = { kind = \"%s\"; path = \"x\"; train_limit = %d; };", kind,
+             train_limit);
+    assert_int_equal(sg_config_parse(&config, "test.cfg", text, NULL, 0), SG_OK);
+    assert_int_equal(sg_plan_assume_facts(&config->cases[0], facts), SG_OK);
+    sg_config_destroy(&config);
+}
+
+static void every_kind_of_data_can_be_planned(void **state) {
+    (void)state;
+    for (int k = 0; sg_data_kinds[k] != NULL; k++) {
+        sg_plan_case_facts facts;
+        assume(sg_data_kinds[k], 0, &facts);
+        assert_in_range(facts.channels, 1, SG_DATA_CHANNELS);
+        assert_in_range(facts.height, 1, 4096);
+        assert_in_range(facts.train_samples, 1, 10000000);
+        assert_in_range(facts.test_samples, 1, 10000000);
+    }
+}
+
+/* Files have what they have; procedural data are as many as one asks for. */
+static void limits_are_obeyed_as_far_as_data_go(void **state) {
+    (void)state;
+    sg_plan_case_facts facts;
+    assume("cifar10", 70000, &facts);
+    assert_int_equal(facts.train_samples, 50000);
+    assume("cifar10", 300, &facts);
+    assert_int_equal(facts.train_samples, 300);
+    assume("shapes", 70000, &facts);
+    assert_int_equal(facts.train_samples, 70000);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digest_of_a_file),
         cmocka_unit_test(folders_are_reckoned_by_their_size),
+        cmocka_unit_test(every_kind_of_data_can_be_planned),
+        cmocka_unit_test(limits_are_obeyed_as_far_as_data_go),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
