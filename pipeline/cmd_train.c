@@ -197,6 +197,8 @@ static int train(single *s) {
     double limit = s->cli->time_limit_minutes > 0.0 ? s->cli->time_limit_minutes
                                                     : s->solo->session->config->run.time_limit_minutes;
     if (sg_solo_leads(s->solo)) sg_signals_limit(limit, STOP_MARGIN);
+    if (s->cli->out == NULL && sg_solo_leads(s->solo))
+        sg_log_warning("nothing will be saved, neither checkpoints nor the trained network; --out FILE does");
     SG_TRY(restore(s));
     sg_env env = s->solo->env;
     env.step = step;
