@@ -286,7 +286,9 @@ install-files:
 	    sed 's,^JOBS=.*,JOBS=$${JOBS:-$(PREFIX)/share/signet/jobs},' "$$script" > '$(SHARE)/signet/'"$$script" && \
 	    chmod 755 '$(SHARE)/signet/'"$$script" || exit 1; done
 	$(Q)sed 's,@PREFIX@,$(PREFIX),g' jobs/signet.lua > '$(SHARE)/signet/signet.lua'
-	$(Q)install -m 644 README.md LICENSE docs/*.md '$(SHARE)/doc/signet'
+	$(Q)install -m 644 README.md LICENSE '$(SHARE)/doc/signet'
+	$(Q)find docs -type f -exec sh -c 'for file; do install -D -m 644 "$$file" "$$0/$$file" || exit 1; done' \
+	    '$(SHARE)/doc/signet' {} +
 
 # Longer than `make test` does it: random kills of a run, random damage to files.
 KILLS ?= 100
