@@ -194,7 +194,7 @@ test: setup
 SANITIZED = $(MAKE) --no-print-directory -j$(JOBS) OPTIMIZE='-O1 -g -fno-omit-frame-pointer'
 # A test asks for more memory than there is, and wants to be told so.
 export ASAN_OPTIONS ?= allocator_may_return_null=1
-export LSAN_OPTIONS ?= suppressions=$(CURDIR)/tests/leaks.supp:print_suppressions=0
+export LSAN_OPTIONS ?= suppressions='$(CURDIR)/tests/leaks.supp':print_suppressions=0
 export UBSAN_OPTIONS ?= print_stacktrace=1
 
 .PHONY: asan ubsan
@@ -204,11 +204,12 @@ asan:
 ubsan:
 	$(Q)$(SANITIZED) BUILD=build-ubsan SANITIZE='-fsanitize=undefined -fno-sanitize-recover=all' unit
 
-# What Open MPI's authors know to be harmless comes with it.
+# What Open MPI's authors know to be harmless comes with it. Paths are relative, to where tests/run.sh runs the tests: it
+# cuts the command at blanks.
 OPENMPI_SUPPRESSIONS ?= $(firstword $(wildcard /usr/share/openmpi/openmpi-valgrind.supp \
     $(MPI_ROOT)/share/openmpi/openmpi-valgrind.supp) tests/valgrind.supp)
 VALGRIND = valgrind --quiet --keep-debuginfo=yes --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
-    --errors-for-leak-kinds=definite --suppressions=$(OPENMPI_SUPPRESSIONS) --suppressions=$(CURDIR)/tests/valgrind.supp
+    --errors-for-leak-kinds=definite --suppressions=$(OPENMPI_SUPPRESSIONS) --suppressions=tests/valgrind.supp
 .PHONY: valgrind
 valgrind: cmocka signet $(UNIT_PROGRAMS)
 	$(Q)CHECKER='$(VALGRIND)' SIGNET_TEST_BRIEF=1 OMP_NUM_THREADS=1 TEST_TIMEOUT=3600 $(RUN_TESTS) unit
