@@ -69,8 +69,8 @@ static int run_batch_norm(const backward *b, const sg_layer *layer, sg_exec_laye
                           sg_tensor *dresidual) {
     sg_norm_batch n = sg_exec_norm_batch(&own->norm, layer->activation);
     return SG_AT(b->exec->machine->variant->layers.norm_batch_backward(
-        b->exec->machine, &b->extent, x, &own->output, residual, dy, dx, dresidual, own->accumulate[1], &n,
-        sg_exec_take_sums(b->exec)));
+        b->exec->machine, &b->extent, x, &own->output, residual, dy, dx, own->accumulate[0], dresidual,
+        own->accumulate[1], &n, sg_exec_take_sums(b->exec)));
 }
 
 static int run_dropout(const backward *b, int l, const sg_tensor *dy, sg_tensor *dx) {

@@ -56,14 +56,15 @@ typedef struct sg_layer_kernels {
     /* Normalise with n->mean, n->inverse. residual may be NULL. */
     int (*norm_batch_forward)(const sg_machine *m, const sg_extent *extent, const sg_tensor *x,
                               const sg_tensor *residual, sg_tensor *y, const sg_norm_batch *n);
-    /* Collective. dx may be the same tensor as dy (in place). dresidual (NULL when there is none) receives
-     * the gradient behind the activation, or is added to when accumulate_residual. Reads x and y of the
-     * forward pass; fills dgamma, dbeta. y is read for relu and relu6 with a residual only (NULL otherwise
-     * allowed): without one, and for swish, the activation's argument is computed again from x (and
-     * residual). sums: NULL, or of norm_batch_follow_gradient, and freed. */
+    /* Collective. dx may be the same tensor as dy (in place) unless it is added to. dresidual (NULL when
+     * there is none) receives the gradient behind the activation, or is added to when accumulate_residual; it
+     * may be dx when it is added to. Reads x and y of the forward pass; fills dgamma, dbeta. y is read for
+     * relu and relu6 with a residual only (NULL otherwise allowed): without one, and for swish, the
+     * activation's argument is computed again from x (and residual). sums: NULL, or of
+     * norm_batch_follow_gradient, and freed. */
     int (*norm_batch_backward)(const sg_machine *m, const sg_extent *extent, const sg_tensor *x,
                                const sg_tensor *y, const sg_tensor *residual, const sg_tensor *dy,
-                               sg_tensor *dx, sg_tensor *dresidual, bool accumulate_residual,
+                               sg_tensor *dx, bool accumulate, sg_tensor *dresidual, bool accumulate_residual,
                                sg_norm_batch *n, sg_pixel_sums *sums);
 
     /* Layer norm over the channels of each pixel of each sample, epsilon 1e-5 (given); gamma, beta effective.

@@ -38,7 +38,7 @@ SG_L(norm_batch_forward)
  const sg_norm_batch *n);
 SG_L(norm_batch_backward)
 (const sg_machine *m, const sg_extent *extent, const sg_tensor *x, const sg_tensor *y,
- const sg_tensor *residual, const sg_tensor *dy, sg_tensor *dx, sg_tensor *dresidual,
+ const sg_tensor *residual, const sg_tensor *dy, sg_tensor *dx, bool accumulate, sg_tensor *dresidual,
  bool accumulate_residual, sg_norm_batch *n, sg_pixel_sums *sums);
 SG_L(activation_forward)
 (const sg_machine *m, int blocks, enum sg_activation kind, const sg_tensor *x, sg_tensor *y);

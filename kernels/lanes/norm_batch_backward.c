@@ -9,7 +9,7 @@ typedef struct backward_row {
     float *dx, *dresidual;
     size_t x_pixel, gate_pixel, dy_pixel, dx_pixel, dresidual_pixel;
     int width, channels;
-    bool accumulate_residual;
+    bool accumulate, accumulate_residual;
 } backward_row;
 
 /* The gradient behind the activation, before the residual is split off. */
@@ -60,22 +60,23 @@ static inline __attribute__((always_inline)) void sum_group(const int n, const e
     }
 }
 
-/* Writes dx and dresidual of a pixel, so that each tensor is one sequential stream. mask is zero in unused
+/* Writes dx, then dresidual, of a pixel, so that each tensor is one sequential stream. mask is zero in unused
  * lanes: there x - mean is not zero though dy is. */
 static inline __attribute__((always_inline)) void write_pixel(const enum sg_activation kind, const bool gated,
-                                                              const backward_row *r, int col,
-                                                              const coefficients *k, const sg_ivec *mask) {
+                                                              const bool accumulate, const backward_row *r,
+                                                              int col, const coefficients *k,
+                                                              const sg_ivec *mask) {
     const cursor p = cursor_at(r, col);
-    const bool split = p.dresidual != NULL, accumulate = r->accumulate_residual;
+    const bool split = p.dresidual != NULL, accumulate_residual = r->accumulate_residual;
     for (int c = 0; c < r->channels; c++) {
         const coefficients own = k[c];
         for (int v = 0; v < SG_ROW; v++) {
             int i = c * SG_LANES + v * SG_WIDTH;
             sg_vec x = sg_load(p.x + i);
             sg_vec dz = gradient_inside(kind, gated, &own, x, gated ? p.gate + i : NULL, sg_load(p.dy + i));
-            if (split) sg_put(p.dresidual + i, dz, accumulate);
             sg_vec dx = sg_fma(x - own.mean, sg_splat(-own.slope), dz - own.dz_mean) * own.scale;
-            sg_store(p.dx + i, (sg_vec)((sg_ivec)dx & mask[v]));
+            sg_put(p.dx + i, (sg_vec)((sg_ivec)dx & mask[v]), accumulate);
+            if (split) sg_put(p.dresidual + i, dz, accumulate_residual);
         }
     }
 }
@@ -94,7 +95,10 @@ static inline __attribute__((always_inline)) void write_row(const enum sg_activa
                                                             const int32_t *lanes) {
     sg_ivec mask[SG_ROW];
     memcpy(mask, lanes, sizeof mask);
-    for (int col = 0; col < r->width; col++) write_pixel(kind, gated, r, col, k, mask);
+    if (r->accumulate)
+        for (int col = 0; col < r->width; col++) write_pixel(kind, gated, true, r, col, k, mask);
+    else
+        for (int col = 0; col < r->width; col++) write_pixel(kind, gated, false, r, col, k, mask);
 }
 
 #define BACKWARD_ROWS(suffix, kind, gated)                                                                   \
@@ -123,7 +127,7 @@ static const struct {
 typedef struct backward_tensors {
     const sg_tensor *x, *gate, *dy;
     sg_tensor *dx, *dresidual;
-    bool accumulate_residual;
+    bool accumulate, accumulate_residual;
 } backward_tensors;
 
 static const float *row_of(const sg_tensor *t, int block, int row, size_t first) {
@@ -144,6 +148,7 @@ static backward_row make_row(const backward_tensors *t, int block, int row, int 
                           .dresidual_pixel = t->dresidual != NULL ? t->dresidual->pixel : 0,
                           .width = t->x->width,
                           .channels = channels,
+                          .accumulate = t->accumulate,
                           .accumulate_residual = t->accumulate_residual};
 }
 
@@ -200,8 +205,8 @@ int SG_VARIANT(sg_norm_batch_follow_gradient)(sg_pixel_sums **sums, const sg_ext
 
 int SG_VARIANT(sg_norm_batch_backward)(const sg_machine *m, const sg_extent *extent, const sg_tensor *x,
                                        const sg_tensor *y, const sg_tensor *residual, const sg_tensor *dy,
-                                       sg_tensor *dx, sg_tensor *dresidual, bool accumulate_residual,
-                                       sg_norm_batch *n, sg_pixel_sums *sums) {
+                                       sg_tensor *dx, bool accumulate, sg_tensor *dresidual,
+                                       bool accumulate_residual, sg_norm_batch *n, sg_pixel_sums *sums) {
     bool followed = sums != NULL;
     if (!followed) SG_TRY(SG_VARIANT(sg_norm_batch_follow_gradient)(&sums, extent, x, y, residual, dy, n));
     const gradient *g = (const gradient *)(const void *)sums;
@@ -221,6 +226,7 @@ int SG_VARIANT(sg_norm_batch_backward)(const sg_machine *m, const sg_extent *ext
         k[c].slope = (float)(product * inverse * inverse / count);
     }
     t.dx = dx;
+    t.accumulate = accumulate;
     t.dresidual = dresidual;
     t.accumulate_residual = accumulate_residual;
 #pragma omp parallel num_threads(m->threads)

@@ -85,17 +85,10 @@ static void make_batch(fixture *f, int samples) {
     free(exact);
 }
 
-static void setup(fixture *f, const char *arch, int width, int size, int samples, double density) {
-    *f = (fixture){0};
+/* Takes the network. */
+static void setup_net(fixture *f, sg_net *net, int samples, double density) {
+    *f = (fixture){.net = net};
     must(sg_machine_create(&f->machine, "auto", "auto", 2));
-    sg_net_options options = {.arch = arch,
-                              .classes = CLASSES,
-                              .width = width,
-                              .channels = 3,
-                              .height = size,
-                              .width_pixels = size,
-                              .dropout = -1.0};
-    must(sg_net_create(&f->net, &options));
     make_weights(f, density);
     make_batch(f, samples);
     must(sg_exec_create(&f->exec, f->machine, f->net, &sg_reduce_alone, samples, true));
@@ -104,6 +97,19 @@ static void setup(fixture *f, const char *arch, int width, int size, int samples
     must(SG_NEW(&f->expected, f->survivors->total));
     for (size_t i = 0; i < f->net->values; i++) f->ref->values[i] = f->weights->values[i];
     memcpy(f->ref->mask, f->weights->mask, f->net->values);
+}
+
+static void setup(fixture *f, const char *arch, int width, int size, int samples, double density) {
+    sg_net_options options = {.arch = arch,
+                              .classes = CLASSES,
+                              .width = width,
+                              .channels = 3,
+                              .height = size,
+                              .width_pixels = size,
+                              .dropout = -1.0};
+    sg_net *net;
+    must(sg_net_create(&net, &options));
+    setup_net(f, net, samples, density);
 }
 
 static void teardown(fixture *f) {
@@ -145,25 +151,33 @@ static double statistics_error(const fixture *f) {
     return worst;
 }
 
-static void check_training(const char *arch, int width, int size, int samples, double density, double alpha,
-                           double tolerance) {
-    fixture f;
-    setup(&f, arch, width, size, samples, density);
-    f.ref->alpha = alpha;
-    f.ref->dropout_seed = 3;
-    f.ref->step = 9;
-    must(sg_exec_train(f.exec, f.weights, &f.batch, alpha, 3, 9, f.gradient, &f.result));
+/* One training pass of a fixture, which is torn down. */
+static void compare_training(fixture *f, double alpha, double tolerance) {
+    const char *arch = f->net->arch;
+    f->ref->alpha = alpha;
+    f->ref->dropout_seed = 3;
+    f->ref->step = 9;
+    must(sg_exec_train(f->exec, f->weights, &f->batch, alpha, 3, 9, f->gradient, &f->result));
     int64_t correct;
-    sg_ref_net_forward(f.ref, true);
-    double loss = sg_ref_net_loss(f.ref, f.batch.label, &correct);
-    must(sg_ref_net_backward(f.ref, f.batch.label));
-    double got = f.result.loss_sum / samples, error = gradient_error(&f), statistics = statistics_error(&f);
+    sg_ref_net_forward(f->ref, true);
+    double loss = sg_ref_net_loss(f->ref, f->batch.label, &correct);
+    must(sg_ref_net_backward(f->ref, f->batch.label));
+    double got = f->result.loss_sum / f->batch.samples;
+    double error = gradient_error(f), statistics = statistics_error(f);
     if (fabs(got - loss) > 1e-4 * (1.0 + loss)) fail_msg("%s: loss %.9g, expected %.9g", arch, got, loss);
     if (!(error < tolerance))
         fail_msg("%s: gradient is off by %.3g of its norm, allowed %.3g", arch, error, tolerance);
     if (!(statistics < 1e-4)) fail_msg("%s: running statistics are off by %.3g", arch, statistics);
-    print_message("%-16s density %.1f alpha %.2f: gradient error %.1e\n", arch, density, alpha, error);
-    teardown(&f);
+    print_message("%-16s density %.2f alpha %.2f: gradient error %.1e\n", arch,
+                  sg_weights_density(f->weights), alpha, error);
+    teardown(f);
+}
+
+static void check_training(const char *arch, int width, int size, int samples, double density, double alpha,
+                           double tolerance) {
+    fixture f;
+    setup(&f, arch, width, size, samples, density);
+    compare_training(&f, alpha, tolerance);
 }
 
 static void check_evaluation(const char *arch, int width, int size, int samples) {
@@ -213,6 +227,34 @@ static void trains_all_layer_kinds(void **state) {
     check_training("efficientnet_b0", 0, 16, 12, 0.5, 0.37, 1e-3);
     check_training("shufflenet", 0, 16, 3, 0.5, 1.0, 5e-2);
     check_training("mlp_mixer", 0, 16, 2, 0.5, 0.37, 1e-4);
+}
+
+/* Two blocks of a residual network whose norms come first (He et al., 2016): what a norm reads is also the
+ * shortcut's, whose gradient is there when the norm's is made. At the end a norm reads one tensor twice. */
+static sg_net *pre_activation_net(void) {
+    sg_net *net;
+    must(sg_net_begin(&net, "pre-activation", CLASSES, 3, 8, 8));
+    int x = sg_net_conv(net, 0, "first", 8, 3, 1, 1, 1, false);
+    for (int block = 0; block < 2; block++) {
+        int inside = sg_net_batch_norm(net, x, block == 0 ? "0.norm1" : "1.norm1", -1, SG_SWISH);
+        inside = sg_net_conv(net, inside, block == 0 ? "0.conv1" : "1.conv1", 8, 3, 1, 1, 1, false);
+        inside = sg_net_batch_norm(net, inside, block == 0 ? "0.norm2" : "1.norm2", -1, SG_SWISH);
+        inside = sg_net_conv(net, inside, block == 0 ? "0.conv2" : "1.conv2", 8, 3, 1, 1, 1, false);
+        x = sg_net_add(net, inside, x);
+    }
+    x = sg_net_batch_norm(net, x, "norm", x, SG_SWISH);
+    sg_net_classifier(net, sg_net_global_pool(net, x), "classifier", true);
+    must(net->status);
+    return net;
+}
+
+static void norms_add_to_the_gradient_of_a_shared_input(void **state) {
+    (void)state;
+    fixture f;
+    setup_net(&f, pre_activation_net(), 20, 1.0);
+    compare_training(&f, 0.37, 1e-4);
+    setup_net(&f, pre_activation_net(), 9, 0.5);
+    compare_training(&f, 1.0, 1e-4);
 }
 
 static void evaluates_like_the_reference(void **state) {
@@ -340,6 +382,7 @@ int main(void) {
         cmocka_unit_test(trains_like_the_reference),
         cmocka_unit_test(trains_like_the_reference_with_mask_and_alpha),
         cmocka_unit_test(trains_all_layer_kinds),
+        cmocka_unit_test(norms_add_to_the_gradient_of_a_shared_input),
         cmocka_unit_test(evaluates_like_the_reference),
         cmocka_unit_test(what_memory_held_before_does_not_matter),
         cmocka_unit_test(a_smaller_minibatch_gives_the_same_bits),
