@@ -115,11 +115,7 @@ static int run_layer(const backward *b, int l) {
     bool add = own->accumulate[0], add2 = own->accumulate[1];
     if (layer->kind == SG_LAYER_CONV) return SG_AT(run_conv(b, l, own, x, dy, dx));
     if (layer->kind == SG_LAYER_ADD) return SG_AT(run_add(b, own, dy, dx, dx2));
-    if (layer->kind == SG_LAYER_TOKENS)
-        return SG_AT(k->tokens_backward(m, blocks, dy, dx, param_gradient(b, layer->weight),
-                                        param_gradient(b, layer->bias), add));
-    SG_CHECK(dx != NULL, SG_INTERNAL, "layer %s (kind %d) cannot follow the input directly", layer->name,
-             (int)layer->kind);
+    SG_CHECK(dx != NULL, SG_INTERNAL, "layer %s reads the image", layer->name); /* net.c refuses it */
     switch (layer->kind) {
     case SG_LAYER_BATCH_NORM:
         return SG_AT(run_batch_norm(b, layer, own, x, x2, dy, dx, dx2));
@@ -143,6 +139,9 @@ static int run_layer(const backward *b, int l) {
         return SG_AT(k->concat_backward(m, blocks, dy, dx, add, dx2, add2));
     case SG_LAYER_SHUFFLE:
         return SG_AT(k->shuffle_backward(m, blocks, layer->groups, dy, dx, add));
+    case SG_LAYER_TOKENS:
+        return SG_AT(k->tokens_backward(m, blocks, dy, dx, param_gradient(b, layer->weight),
+                                        param_gradient(b, layer->bias), add));
     case SG_LAYER_FIRST_TOKEN:
         return SG_AT(k->first_token_backward(m, blocks, dy, dx, add));
     case SG_LAYER_TRANSPOSE:

@@ -36,6 +36,11 @@ static int set_name(char out[SG_NAME_LENGTH], const char *prefix, const char *su
     return SG_OK;
 }
 
+/* Nobody makes the images' gradient: what reads them must do without a place for it. */
+static bool may_read_image(enum sg_layer_kind kind, int input) {
+    return kind == SG_LAYER_CONV || kind == SG_LAYER_ADD || (kind == SG_LAYER_BATCH_NORM && input == 1);
+}
+
 /* Appends a layer with its first input's shape, which the caller then changes. name NULL: kind and number. */
 static int add_layer(sg_net *net, enum sg_layer_kind kind, const char *name, int a, int b, sg_layer **made) {
     SG_CHECK(a >= 0 && a < net->layers && b < net->layers, SG_INTERNAL,
@@ -59,6 +64,11 @@ static int add_layer(sg_net *net, enum sg_layer_kind kind, const char *name, int
         SG_TRY(set_name(layer->name, name, ""));
     else
         snprintf(layer->name, sizeof layer->name, "%s%d", kind_name[kind], net->layers);
+    for (int i = 0; i < 2; i++)
+        SG_CHECK(layer->input[i] != 0 || may_read_image(kind, i), SG_INTERNAL,
+                 "layer %s reads the image, which only convolutions, linear layers, sums and residuals can; "
+                 "put one of them between",
+                 layer->name);
     *made = layer;
     return SG_OK;
 }

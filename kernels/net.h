@@ -120,9 +120,10 @@ double sg_net_flop(const sg_net *net);
 
 const char *sg_layer_kind_name(enum sg_layer_kind kind); /* "conv", "batch_norm" ... */
 
-/* ---- Builder, for kernels/nets/. Layers are numbered from 0 (the input). After an error (memory, shapes
- * that do not fit) calls return 0 and net->status tells; the network is then good for nothing but
- * sg_net_destroy. Names are the state_dict's prefixes: "layer1.0.conv1". */
+/* ---- Builder, for kernels/nets/. Layers are numbered from 0 (the input), which only convolutions, linear
+ * layers, sums and, as a residual, batch norms read. After an error (memory, shapes that do not fit) calls
+ * return 0 and net->status tells; the network is then good for nothing but sg_net_destroy. Names are the
+ * state_dict's prefixes: "layer1.0.conv1". */
 
 /* Starts a network: layer 0, images [channels][height][width]. SG_CONFIG: impossible sizes. Owned. */
 int sg_net_begin(sg_net **net, const char *arch, int classes, int channels, int height, int width);

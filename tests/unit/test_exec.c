@@ -248,6 +248,21 @@ static sg_net *pre_activation_net(void) {
     return net;
 }
 
+/* The image has no gradient, and who reads it beside a convolution goes without. */
+static void sums_and_residuals_read_the_image(void **state) {
+    (void)state;
+    sg_net *net;
+    fixture f;
+    must(sg_net_begin(&net, "image", CLASSES, 3, 8, 8));
+    int x = sg_net_add(net, 0, sg_net_conv(net, 0, "first", 3, 3, 1, 1, 1, false));
+    x = sg_net_conv(net, sg_net_add(net, x, 0), "second", 3, 3, 1, 1, 1, false);
+    x = sg_net_batch_norm(net, x, "norm", 0, SG_SWISH);
+    sg_net_classifier(net, sg_net_global_pool(net, x), "classifier", true);
+    must(net->status);
+    setup_net(&f, net, 20, 1.0);
+    compare_training(&f, 1.0, 1e-4);
+}
+
 static void norms_add_to_the_gradient_of_a_shared_input(void **state) {
     (void)state;
     fixture f;
@@ -383,6 +398,7 @@ int main(void) {
         cmocka_unit_test(trains_like_the_reference_with_mask_and_alpha),
         cmocka_unit_test(trains_all_layer_kinds),
         cmocka_unit_test(norms_add_to_the_gradient_of_a_shared_input),
+        cmocka_unit_test(sums_and_residuals_read_the_image),
         cmocka_unit_test(evaluates_like_the_reference),
         cmocka_unit_test(what_memory_held_before_does_not_matter),
         cmocka_unit_test(a_smaller_minibatch_gives_the_same_bits),

@@ -372,6 +372,49 @@ static void builder_keeps_the_first_error(void **state) {
     sg_net_destroy(&net);
 }
 
+static int image_to_tokens(sg_net *net, int x) { return (void)x, sg_net_tokens(net, 0, "class", NULL); }
+static int image_scaled(sg_net *net, int x) { return sg_net_scale(net, 0, sg_net_global_pool(net, x)); }
+static int image_as_gate(sg_net *net, int x) { return sg_net_scale(net, x, 0); }
+static int image_first(sg_net *net, int x) { return sg_net_concat(net, 0, x); }
+static int image_last(sg_net *net, int x) { return sg_net_concat(net, x, 0); }
+static int image_normalised(sg_net *net, int x) {
+    return (void)x, sg_net_batch_norm(net, 0, "norm", -1, SG_RELU);
+}
+static int image_pooled(sg_net *net, int x) { return (void)x, sg_net_max_pool(net, 0, 1, 1, 0); }
+
+/* Such layers would write the image's gradient, for which there is no place. */
+static void few_layers_read_the_image(void **state) {
+    (void)state;
+    static const struct {
+        int (*build)(sg_net *net, int x);
+        const char *layer;
+    } refused[] = {{image_to_tokens, "tokens2"}, {image_scaled, "scale3"}, {image_as_gate, "scale2"},
+                   {image_first, "concat2"},     {image_last, "concat2"},  {image_normalised, "norm"},
+                   {image_pooled, "max_pool2"}};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        sg_net *net = NULL;
+        char message[64];
+        assert_int_equal(sg_net_begin(&net, "test", 2, 3, 1, 1), SG_OK);
+        int x = sg_net_conv(net, 0, "a", 3, 1, 1, 0, 1, false);
+        assert_int_equal(refused[i].build(net, x), 0);
+        assert_int_equal(net->status, SG_INTERNAL);
+        snprintf(message, sizeof message, "layer %s reads the image", refused[i].layer);
+        if (strncmp(sg_error_message(), message, strlen(message)) != 0)
+            fail_msg("expected \"%s...\", got \"%s\"", message, sg_error_message());
+        sg_net_destroy(&net);
+    }
+}
+
+static void sums_and_residuals_read_the_image(void **state) {
+    (void)state;
+    sg_net *net = NULL;
+    assert_int_equal(sg_net_begin(&net, "test", 2, 3, 4, 4), SG_OK);
+    int x = sg_net_add(net, sg_net_conv(net, 0, "a", 3, 3, 1, 1, 1, false), 0);
+    assert_int_equal(sg_net_batch_norm(net, x, "b", 0, SG_RELU), 3);
+    assert_int_equal(net->status, SG_OK);
+    sg_net_destroy(&net);
+}
+
 static void two_parameters_need_two_names(void **state) {
     (void)state;
     sg_net *net = NULL;
@@ -410,6 +453,8 @@ int main(void) {
         cmocka_unit_test(width_scales_the_first_stage),
         cmocka_unit_test(dropout_own_none_and_chosen),
         cmocka_unit_test(builder_keeps_the_first_error),
+        cmocka_unit_test(few_layers_read_the_image),
+        cmocka_unit_test(sums_and_residuals_read_the_image),
         cmocka_unit_test(two_parameters_need_two_names),
     };
     int failed = cmocka_run_group_tests_name("counts", counts, NULL, NULL);
