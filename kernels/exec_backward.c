@@ -32,7 +32,7 @@ static int follow(const backward *b, int l, const sg_tensor *dx, sg_follower **f
         (size_t)b->extent.blocks * dx->block * sizeof(float) < FOLLOW_BYTES)
         return SG_OK;
     sg_exec_layer *own = &exec->layer[l - 1];
-    sg_norm_batch n = sg_exec_norm_batch(&own->norm, norm->activation);
+    sg_norm_batch n = sg_exec_norm_batch(&own->norm, norm);
     const sg_tensor *residual = norm->input[1] < 0 ? NULL : &exec->layer[norm->input[1]].output;
     SG_TRY(exec->machine->variant->layers.norm_batch_follow_gradient(
         &exec->sums, &b->extent, &exec->layer[norm->input[0]].output, &own->output, residual, dx, &n));
@@ -67,7 +67,7 @@ static int run_conv(const backward *b, int l, sg_exec_layer *own, const sg_tenso
 static int run_batch_norm(const backward *b, const sg_layer *layer, sg_exec_layer *own, const sg_tensor *x,
                           const sg_tensor *residual, const sg_tensor *dy, sg_tensor *dx,
                           sg_tensor *dresidual) {
-    sg_norm_batch n = sg_exec_norm_batch(&own->norm, layer->activation);
+    sg_norm_batch n = sg_exec_norm_batch(&own->norm, layer);
     return SG_AT(b->exec->machine->variant->layers.norm_batch_backward(
         b->exec->machine, &b->extent, x, &own->output, residual, dy, dx, own->accumulate[0], dresidual,
         own->accumulate[1], &n, sg_exec_take_sums(b->exec)));
@@ -120,7 +120,7 @@ static int run_layer(const backward *b, int l) {
     case SG_LAYER_BATCH_NORM:
         return SG_AT(run_batch_norm(b, layer, own, x, x2, dy, dx, dx2));
     case SG_LAYER_LAYER_NORM:
-        return SG_AT(k->norm_layer_backward(m, blocks, x, dy, dx, own->norm.gamma, layer->epsilon,
+        return SG_AT(k->norm_layer_backward(m, blocks, x, dy, dx, own->norm.gamma, (float)layer->epsilon,
                                             param_gradient(b, layer->weight), param_gradient(b, layer->bias),
                                             add));
     case SG_LAYER_ACTIVATION:

@@ -2,8 +2,6 @@
 
 #include "kernels/exec_internal.h"
 
-static const float batch_norm_epsilon = 1e-5f;
-
 typedef struct forward {
     sg_exec *exec;
     sg_weights *weights;
@@ -45,13 +43,14 @@ static int run_batch_norm(const forward *f, const sg_layer *layer, sg_exec_layer
                           const sg_tensor *residual) {
     const sg_layer_kernels *kernels = &f->exec->machine->variant->layers;
     interpolate_norm(f, layer, &own->norm);
-    sg_norm_batch n = sg_exec_norm_batch(&own->norm, layer->activation);
+    sg_norm_batch n = sg_exec_norm_batch(&own->norm, layer);
     if (f->mode == SG_EXEC_EVALUATE) {
         const sg_statistics *tracked = &f->exec->net->statistics[layer->statistics];
+        double epsilon = (double)(float)layer->epsilon; /* like the statistics, which are stored as floats */
         for (int c = 0; c < layer->channels; c++) {
             n.mean[c] = f->weights->mean[tracked->offset + (size_t)c];
-            n.inverse[c] = (float)(1.0 / sqrt((double)f->weights->variance[tracked->offset + (size_t)c] +
-                                              (double)batch_norm_epsilon));
+            n.inverse[c] =
+                (float)(1.0 / sqrt((double)f->weights->variance[tracked->offset + (size_t)c] + epsilon));
         }
     } else {
         SG_TRY(
@@ -115,7 +114,8 @@ static int run_layer(const forward *f, int l) {
         return SG_AT(run_batch_norm(f, layer, own, x, x2));
     case SG_LAYER_LAYER_NORM:
         interpolate_norm(f, layer, &own->norm);
-        return SG_AT(k->norm_layer_forward(m, blocks, x, y, own->norm.gamma, own->norm.beta, layer->epsilon));
+        return SG_AT(
+            k->norm_layer_forward(m, blocks, x, y, own->norm.gamma, own->norm.beta, (float)layer->epsilon));
     case SG_LAYER_ACTIVATION:
         return SG_AT(k->activation_forward(m, blocks, layer->activation, x, y));
     case SG_LAYER_ADD:

@@ -83,7 +83,7 @@ static inline void sg_exec_done(const sg_exec *exec, int layer, enum sg_exec_par
 sg_extent sg_exec_extent(const sg_exec *exec, const sg_batch *batch);
 
 /* What batch norm's kernels read and fill. */
-static inline sg_norm_batch sg_exec_norm_batch(const sg_exec_norm *norm, enum sg_activation activation) {
+static inline sg_norm_batch sg_exec_norm_batch(const sg_exec_norm *norm, const sg_layer *layer) {
     return (sg_norm_batch){.gamma = norm->gamma,
                            .beta = norm->beta,
                            .mean = norm->mean,
@@ -92,7 +92,8 @@ static inline sg_norm_batch sg_exec_norm_batch(const sg_exec_norm *norm, enum sg
                            .mean64 = norm->mean64,
                            .dgamma = norm->dgamma,
                            .dbeta = norm->dbeta,
-                           .activation = activation};
+                           .epsilon = layer->epsilon,
+                           .activation = layer->activation};
 }
 
 /* The sums that were begun for a batch norm; who takes them frees them. */

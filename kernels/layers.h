@@ -27,14 +27,15 @@ typedef struct sg_extent {
 /* Batch norm with an optional residual and activation behind it:
  *     y = activation(gamma' * (x - mean) * inverse + beta' + residual)
  * gamma' = alpha gamma + (1 - alpha) gamma_init, beta' likewise with 1 and 0 (AWS, eq. 3): the caller passes
- * gamma', beta' (effective values). epsilon 1e-5 inside. */
+ * gamma', beta' (effective values). */
 typedef struct sg_norm_batch {
     const float *gamma, *beta; /* [channels] effective */
-    float *mean, *inverse; /* [channels] training: written by forward (1/sqrt(var + eps)), read by backward;
-                              evaluation: read by forward */
+    float *mean, *inverse; /* [channels] training: written by statistics (1/sqrt(variance + epsilon)), read
+                              by forward and backward; evaluation: read by forward */
     double *variance;      /* [channels] biased variance of the minibatch, written by statistics */
     double *mean64;        /* [channels] */
     float *dgamma, *dbeta; /* [channels] gradients with respect to the effective values, all ranks' sum */
+    double epsilon;        /* read by statistics */
     enum sg_activation activation; /* identity, relu, relu6, swish */
 } sg_norm_batch;
 
@@ -67,7 +68,7 @@ typedef struct sg_layer_kernels {
                                sg_tensor *dx, bool accumulate, sg_tensor *dresidual, bool accumulate_residual,
                                sg_norm_batch *n, sg_pixel_sums *sums);
 
-    /* Layer norm over the channels of each pixel of each sample, epsilon 1e-5 (given); gamma, beta effective.
+    /* Layer norm over the channels of each pixel of each sample; gamma, beta effective.
      * backward: dgamma, dbeta [channels] are the local blocks' sums in tree order (the caller combines
      * ranks). */
     int (*norm_layer_forward)(const sg_machine *m, int blocks, const sg_tensor *x, sg_tensor *y,

@@ -263,7 +263,7 @@ static int add_batch_norm(sg_net *net, int input, const char *name, int residual
     SG_TRY(add_layer(net, SG_LAYER_BATCH_NORM, name, input, residual, &layer));
     if (residual >= 0) SG_TRY(same_shape(net, layer, input, residual, true));
     layer->activation = activation;
-    layer->epsilon = 1e-5F;
+    layer->epsilon = 1e-5;
     SG_TRY(add_norm_params(net, name, (size_t)layer->channels, layer));
     return SG_AT(add_statistics(net, name, (size_t)layer->channels, &layer->statistics));
 }
@@ -273,14 +273,14 @@ int sg_net_batch_norm(sg_net *net, int input, const char *name, int residual, en
                                 : commit(net, SG_AT(add_batch_norm(net, input, name, residual, activation)));
 }
 
-static int add_layer_norm(sg_net *net, int input, const char *name, float epsilon) {
+static int add_layer_norm(sg_net *net, int input, const char *name, double epsilon) {
     sg_layer *layer = NULL;
     SG_TRY(add_layer(net, SG_LAYER_LAYER_NORM, name, input, -1, &layer));
     layer->epsilon = epsilon;
     return SG_AT(add_norm_params(net, name, (size_t)layer->channels, layer));
 }
 
-int sg_net_layer_norm(sg_net *net, int input, const char *name, float epsilon) {
+int sg_net_layer_norm(sg_net *net, int input, const char *name, double epsilon) {
     return net->status != SG_OK ? 0 : commit(net, SG_AT(add_layer_norm(net, input, name, epsilon)));
 }
 

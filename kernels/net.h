@@ -76,7 +76,8 @@ typedef struct sg_layer {
     enum sg_activation activation;
     int kernel, stride, padding; /* pooling */
     int groups, heads;           /* shuffle; attention */
-    float probability, epsilon;  /* dropout; norms */
+    float probability;           /* dropout */
+    double epsilon;              /* norms: added to the variance */
 } sg_layer;
 
 typedef struct sg_net {
@@ -134,9 +135,9 @@ int sg_net_conv(sg_net *net, int input, const char *name, int out, int kernel, i
 int sg_net_linear(sg_net *net, int input, const char *name, int out, bool bias, bool per_pixel);
 /* The classifier: a linear layer whose weights are never pruned. Flattens H, W. */
 int sg_net_classifier(sg_net *net, int input, const char *name, bool bias);
-/* residual -1: none. */
+/* residual -1: none. Epsilon is torch's 1e-5. */
 int sg_net_batch_norm(sg_net *net, int input, const char *name, int residual, enum sg_activation activation);
-int sg_net_layer_norm(sg_net *net, int input, const char *name, float epsilon);
+int sg_net_layer_norm(sg_net *net, int input, const char *name, double epsilon);
 int sg_net_activation(sg_net *net, int input, enum sg_activation activation);
 int sg_net_add(sg_net *net, int a, int b);
 int sg_net_max_pool(sg_net *net, int input, int kernel, int stride, int padding);

@@ -1,8 +1,6 @@
 /* Batch norm (Ioffe and Szegedy, 2015) over the whole minibatch, with residual and activation behind it. */
 #include "kernels/lanes/norm_batch.h"
 
-#define NORM_EPSILON 1e-5
-
 /* ---- statistics */
 
 typedef struct moments {
@@ -132,7 +130,7 @@ int SG_VARIANT(sg_norm_batch_statistics)(const sg_machine *m, const sg_extent *e
         n->mean64[c] = all[c].mean;
         n->variance[c] = all[c].m2 / all[c].count;
         n->mean[c] = (float)n->mean64[c];
-        n->inverse[c] = (float)(1.0 / sqrt(n->variance[c] + NORM_EPSILON));
+        n->inverse[c] = (float)(1.0 / sqrt(n->variance[c] + n->epsilon));
     }
     sg_pixel_sums_destroy(&sums);
     return status;

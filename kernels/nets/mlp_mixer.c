@@ -2,7 +2,7 @@
  * over channels, both residual. Token mixing expands four times, channel mixing halves. */
 #include "kernels/nets/family.h"
 
-static const float epsilon = 1e-5F;
+static const double epsilon = 1e-5;
 
 /* fc1, GELU, fc2 on the channels of every pixel. */
 static int perceptron(sg_net *net, int x, const sg_net_name *prefix, int hidden) {

@@ -2,7 +2,7 @@
  * token, learned positions. Heads of 64 channels, perceptrons four times as wide, 6 blocks. */
 #include "kernels/nets/family.h"
 
-static const float epsilon = 1e-5F;
+static const double epsilon = 1e-5;
 
 static int transformer_block(sg_net *net, int input, int number, int heads) {
     int dim = net->layer[input].channels;

@@ -1,6 +1,5 @@
 #include "tests/reference/reference_net.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "kernels/memory.h"
@@ -78,9 +77,6 @@ void sg_ref_net_set_images(sg_ref_net *ref, const double *images) {
     memcpy(ref->layer[0].output, images, output_count(ref, 0) * sizeof *images);
 }
 
-/* The table holds a float; what was meant is the nearest number of 12 decimals. */
-static double epsilon_of(const sg_layer *layer) { return round((double)layer->epsilon * 1e12) / 1e12; }
-
 static double *param_values(const sg_ref_net *ref, int number) {
     return number < 0 ? NULL : ref->values + ref->net->param[number].offset;
 }
@@ -109,11 +105,11 @@ static void batch_norm(sg_ref_net *ref, int l, const double *x, const double *re
     double *mean = ref->mean + offset, *variance = ref->variance + offset;
     interpolate_norm(ref, l);
     if (!training) {
-        ref_norm_batch_evaluate(s, x, own->gamma, own->beta, residual, layer->activation, epsilon_of(layer),
+        ref_norm_batch_evaluate(s, x, own->gamma, own->beta, residual, layer->activation, layer->epsilon,
                                 mean, variance, own->output);
         return;
     }
-    ref_norm_batch_forward(s, x, own->gamma, own->beta, residual, layer->activation, epsilon_of(layer),
+    ref_norm_batch_forward(s, x, own->gamma, own->beta, residual, layer->activation, layer->epsilon,
                            own->mean, own->variance, own->output);
     double count = (double)s.samples * (double)ref_pixels(s);
     double unbiased = count > 1 ? count / (count - 1) : 1;
@@ -162,7 +158,7 @@ static void forward_layer(sg_ref_net *ref, int l, bool training) {
         break;
     case SG_LAYER_LAYER_NORM:
         interpolate_norm(ref, l);
-        ref_norm_layer_forward(sx, x, own->gamma, own->beta, epsilon_of(layer), y);
+        ref_norm_layer_forward(sx, x, own->gamma, own->beta, layer->epsilon, y);
         break;
     case SG_LAYER_ACTIVATION:
         ref_activation_forward(ref_count(sx), layer->activation, x, y);
@@ -248,11 +244,11 @@ static int backward_layer(sg_ref_net *ref, int l) {
     case SG_LAYER_CONV:
         return SG_AT(backward_conv(ref, layer, x, dy, dx));
     case SG_LAYER_BATCH_NORM:
-        ref_norm_batch_backward(sx, x, own->gamma, own->beta, x2, layer->activation, epsilon_of(layer), dy,
-                                dx, dx2, dweight, dbias);
+        ref_norm_batch_backward(sx, x, own->gamma, own->beta, x2, layer->activation, layer->epsilon, dy, dx,
+                                dx2, dweight, dbias);
         break;
     case SG_LAYER_LAYER_NORM:
-        ref_norm_layer_backward(sx, x, own->gamma, epsilon_of(layer), dy, dx, dweight, dbias);
+        ref_norm_layer_backward(sx, x, own->gamma, layer->epsilon, dy, dx, dweight, dbias);
         break;
     case SG_LAYER_ACTIVATION:
         ref_activation_backward(ref_count(sx), layer->activation, x, dy, dx);

@@ -180,18 +180,20 @@ static void check_training(const char *arch, int width, int size, int samples, d
     compare_training(&f, alpha, tolerance);
 }
 
-static void check_evaluation(const char *arch, int width, int size, int samples) {
-    fixture f;
-    setup(&f, arch, width, size, samples, 1.0);
-    for (size_t i = 0; i < f.net->channels_tracked; i++) {
-        f.ref->mean[i] = f.weights->mean[i] = 0.1f * (float)uniform(5, (uint32_t)i);
-        f.ref->variance[i] = f.weights->variance[i] = 1.0f + 0.5f * (float)uniform(6, (uint32_t)i);
+/* The logits of a fixture whose running variances are about so large; it is torn down. */
+static void compare_evaluation(fixture *f, float variance) {
+    const char *arch = f->net->arch;
+    int samples = f->batch.samples;
+    for (size_t i = 0; i < f->net->channels_tracked; i++) {
+        f->ref->mean[i] = f->weights->mean[i] = 0.1f * (float)uniform(5, (uint32_t)i);
+        f->ref->variance[i] = f->weights->variance[i] =
+            variance * (1.0f + 0.5f * (float)uniform(6, (uint32_t)i));
     }
     float *logits;
     must(SG_NEW(&logits, (size_t)(samples * CLASSES)));
-    must(sg_exec_load(f.exec, f.weights));
-    must(sg_exec_evaluate(f.exec, f.weights, &f.batch, &f.result, logits));
-    const double *expected = sg_ref_net_forward(f.ref, false);
+    must(sg_exec_load(f->exec, f->weights));
+    must(sg_exec_evaluate(f->exec, f->weights, &f->batch, &f->result, logits));
+    const double *expected = sg_ref_net_forward(f->ref, false);
     double scale = 1e-6, worst = 0.0;
     for (int i = 0; i < samples * CLASSES; i++) {
         scale = fmax(scale, fabs(expected[i]));
@@ -199,7 +201,13 @@ static void check_evaluation(const char *arch, int width, int size, int samples)
     }
     if (!(worst < 2e-5 * scale)) fail_msg("%s: logits are off by %.3g of %.3g", arch, worst, scale);
     free(logits);
-    teardown(&f);
+    teardown(f);
+}
+
+static void check_evaluation(const char *arch, int width, int size, int samples) {
+    fixture f;
+    setup(&f, arch, width, size, samples, 1.0);
+    compare_evaluation(&f, 1.0f);
 }
 
 static void trains_like_the_reference(void **state) {
@@ -246,6 +254,24 @@ static sg_net *pre_activation_net(void) {
     sg_net_classifier(net, sg_net_global_pool(net, x), "classifier", true);
     must(net->status);
     return net;
+}
+
+/* A norm's epsilon is the table's, in training and in evaluation. */
+static void norms_have_the_epsilon_of_the_table(void **state) {
+    (void)state;
+    static const double epsilon[] = {1e-3, 0.5};
+    for (size_t i = 0; i < sizeof epsilon / sizeof *epsilon; i++)
+        for (int training = 0; training < 2; training++) {
+            fixture f;
+            sg_net *net = pre_activation_net();
+            for (int l = 1; l < net->layers; l++)
+                if (net->layer[l].kind == SG_LAYER_BATCH_NORM) net->layer[l].epsilon = epsilon[i];
+            setup_net(&f, net, 20, 1.0);
+            if (training)
+                compare_training(&f, 1.0, 1e-4);
+            else
+                compare_evaluation(&f, 0.1f);
+        }
 }
 
 /* The image has no gradient, and who reads it beside a convolution goes without. */
@@ -398,6 +424,7 @@ int main(void) {
         cmocka_unit_test(trains_like_the_reference_with_mask_and_alpha),
         cmocka_unit_test(trains_all_layer_kinds),
         cmocka_unit_test(norms_add_to_the_gradient_of_a_shared_input),
+        cmocka_unit_test(norms_have_the_epsilon_of_the_table),
         cmocka_unit_test(sums_and_residuals_read_the_image),
         cmocka_unit_test(evaluates_like_the_reference),
         cmocka_unit_test(what_memory_held_before_does_not_matter),

@@ -42,6 +42,7 @@ static parameters make_parameters(layer_run *run, int channels, enum sg_activati
                           .mean64 = layer_zeros(run, c),
                           .dgamma = layer_floats(run, NULL, c),
                           .dbeta = layer_floats(run, NULL, c),
+                          .epsilon = 1e-5,
                           .activation = activation};
     return p;
 }
