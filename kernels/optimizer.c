@@ -24,6 +24,7 @@ failed:
 
 void sg_optimizer_destroy(sg_optimizer **optimizer) {
     if (optimizer == NULL || *optimizer == NULL) return;
+    sg_optimizer_leave(*optimizer, (*optimizer)->weights);
     SG_FREE((*optimizer)->first);
     SG_FREE((*optimizer)->second);
     SG_FREE(*optimizer);
@@ -46,6 +47,7 @@ int sg_optimizer_join(sg_optimizer *o, sg_weights *weights, const sg_reduce *red
     fill(reduce, shared + values, o->first, o->total);
     if (o->second != NULL) fill(reduce, shared + values + moments, o->second, o->total);
     o->reduce = reduce;
+    o->weights = weights;
     o->shared = shared;
     o->own_values = weights->values;
     o->own_first = o->first;

@@ -22,21 +22,26 @@ typedef struct sg_optimizer {
     int64_t step;  /* steps taken */
 
     /* Between join and leave, where ranks share memory: */
-    float *shared;                              /* values, first and second of all; else NULL, and nothing */
-    const sg_reduce *reduce;                    /* of these is read. Borrowed */
+    float *shared;           /* values, first and second of all; else NULL, and nothing of these is read */
+    const sg_reduce *reduce; /* borrowed */
+    sg_weights *weights;     /* borrowed */
     float *own_values, *own_first, *own_second; /* what they replace */
 } sg_optimizer;
 
+/* No steps taken, all moments zero. survivors is read now alone. SG_NOMEM. Local. */
 int sg_optimizer_create(sg_optimizer **optimizer, const sg_optimizer_options *options,
                         const sg_survivors *survivors);
+/* Leaves first where it has joined: the weights must still be there then, and so must reduce. Local. */
 void sg_optimizer_destroy(sg_optimizer **optimizer);
 
 /* Ranks that train the same weights and see each other's memory keep one copy of the weights' values and the
  * moments from here on, and each makes a share of every step. Between join and leave nothing else may write
- * to them. Else nothing changes. SG_NOMEM. Collective over reduce. */
+ * to them. Else nothing changes. weights and reduce are borrowed until leave; they have joined even when the
+ * last meeting of all ranks fails. SG_NOMEM. Collective over reduce. */
 int sg_optimizer_join(sg_optimizer *optimizer, sg_weights *weights, const sg_reduce *reduce);
 
-/* Back to memory of one's own, with the values of now. Local, after the last step of all. */
+/* Back to memory of one's own, with the values of now; nothing where it has not joined. weights: those that
+ * have. Local, after the last step of all. */
 void sg_optimizer_leave(sg_optimizer *optimizer, sg_weights *weights);
 
 /* One step on weights->values in place. frozen_sign: NULL, or [net->values] of -1, 0, +1: a weight whose sign

@@ -198,12 +198,43 @@ static void threads_change_no_bits(void **state) {
     }
 }
 
+/* One rank that shares memory with itself. */
+static int share(void *context, size_t count, float **data) {
+    (void)context;
+    return SG_NEW(data, count);
+}
+
+/* Destroyed while it is joined, as after an error, an optimizer gives the weights their own memory back. */
+static void destroy_leaves_first(void **state) {
+    (void)state;
+    sg_reduce reduce = sg_reduce_alone;
+    reduce.share = share;
+    const sg_optimizer_options *kinds[] = {&sgd, &adam};
+    for (int k = 0; k < 2; k++) {
+        model *m = model_create(50, 30, 1), *twin = model_create(50, 30, 1);
+        const float *own = m->weights.values;
+        sg_optimizer *o;
+        run_steps(twin, kinds[k], 0.1, 1, NULL);
+        assert_int_equal(sg_optimizer_create(&o, kinds[k], &m->survivors), SG_OK);
+        assert_int_equal(sg_optimizer_join(o, &m->weights, &reduce), SG_OK);
+        assert_ptr_not_equal(m->weights.values, own);
+        memcpy(m->gradient, twin->gradient, m->survivors.total * sizeof *m->gradient);
+        assert_int_equal(
+            sg_optimizer_step(o, &m->machine, &m->weights, &m->survivors, m->gradient, 0.1, NULL), SG_OK);
+        sg_optimizer_destroy(&o);
+        assert_null(o);
+        assert_ptr_equal(m->weights.values, own);
+        assert_memory_equal(own, twin->weights.values, m->net.values * sizeof *own);
+        model_destroy(m), model_destroy(twin);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sgd_agrees_with_torch),    cmocka_unit_test(adam_agrees_with_torch),
         cmocka_unit_test(sgd_agrees_with_twin),     cmocka_unit_test(adam_agrees_with_twin),
         cmocka_unit_test(pruned_weights_stay_zero), cmocka_unit_test(frozen_signs_stop_at_zero),
-        cmocka_unit_test(threads_change_no_bits),
+        cmocka_unit_test(threads_change_no_bits),   cmocka_unit_test(destroy_leaves_first),
     };
     return cmocka_run_group_tests_name("optimizer", tests, NULL, NULL);
 }
