@@ -44,7 +44,8 @@ typedef struct sg_pixel_sums sg_pixel_sums;
 typedef struct sg_layer_kernels {
     /* What the writer of x, or of dy, may be given as its follower (pixel_sums.h), so that the sums of
      * norm_batch_statistics, or of norm_batch_backward, are made while the tensor is in the caches: the same
-     * sums. The arguments are those of the latter and are borrowed until then. */
+     * sums. The arguments are those of the latter. The tensors are borrowed until then, extent->reduce too;
+     * extent and what is read of n are copied. SG_NOMEM. Local. */
     int (*norm_batch_follow)(sg_pixel_sums **sums, const sg_extent *extent, const sg_tensor *x);
     int (*norm_batch_follow_gradient)(sg_pixel_sums **sums, const sg_extent *extent, const sg_tensor *x,
                                       const sg_tensor *y, const sg_tensor *residual, const sg_tensor *dy,
