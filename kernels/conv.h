@@ -123,7 +123,9 @@ typedef struct sg_conv sg_conv;
 int sg_conv_create(sg_conv **conv, const sg_machine *machine, const sg_conv_shape *shape);
 void sg_conv_destroy(sg_conv **conv);
 
-/* The surviving weights have changed: chooses the algorithms again and rebuilds their structure. */
+/* The surviving weights have changed: chooses the algorithms again; each rebuilds its structure when it is
+ * next used. support->index is borrowed until the next call. SG_INTERNAL when a pass has no algorithm; the
+ * convolution is then good for sg_conv_destroy and another sg_conv_set_support alone. */
 int sg_conv_set_support(sg_conv *conv, const sg_support *support);
 
 /* Packs weights[sg_conv_weights], canonical order, zero where pruned, for passes of this kind: what
@@ -132,7 +134,8 @@ int sg_conv_prepare(sg_conv *conv, enum sg_conv_pass_kind kind, const float *wei
 
 int sg_conv_run(sg_conv *conv, enum sg_conv_pass_kind kind, const sg_conv_pass *pass);
 
-/* The algorithm chosen for a pass, and its name. */
+/* The algorithm chosen for a pass. support NULL: all survive. Cannot fail; where there is none, the name of
+ * what is returned is NULL. */
 const sg_conv_algorithm *sg_conv_choose(const sg_machine *machine, const sg_conv_shape *shape,
                                         const sg_support *support, enum sg_conv_pass_kind kind);
 

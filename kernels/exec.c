@@ -402,6 +402,7 @@ int sg_exec_set_survivors(sg_exec *exec, const sg_survivors *survivors) {
 const sg_reduce *sg_exec_reduce(const sg_exec *exec) { return exec->reduce; }
 
 int sg_exec_load(sg_exec *exec, const sg_weights *weights) {
+    exec->loaded = false;
     SG_TRY(enter(exec, SG_EXEC_FORWARD_ALONE));
     for (int l = 1; l < exec->net->layers; l++) {
         const sg_exec_layer *own = &exec->layer[l];

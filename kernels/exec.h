@@ -9,23 +9,28 @@
 typedef struct sg_exec sg_exec;
 
 /* max_batch: samples of the largest minibatch, over all ranks. training false: forward passes alone, which
- * need only a few layers' outputs at once. machine, net and reduce are borrowed. SG_NOMEM. Local. */
+ * need only a few layers' outputs at once. machine, net and reduce are borrowed. SG_NOMEM; SG_INTERNAL for a
+ * network that cannot be run. Local. */
 int sg_exec_create(sg_exec **exec, const sg_machine *machine, const sg_net *net, const sg_reduce *reduce,
                    int max_batch, bool training);
+/* NULL is tolerated, the pointer cleared. Local. */
 void sg_exec_destroy(sg_exec **exec);
 
 /* The weights whose mask counts from now on (dense at first): picks algorithms, rebuilds sparse structure.
- * The survivors are borrowed until the next call. SG_NOMEM. */
+ * The survivors are borrowed until the next call, and what was loaded is forgotten. SG_NOMEM; after an error
+ * passes fail with SG_INTERNAL until a call succeeds. Local. */
 int sg_exec_set_survivors(sg_exec *exec, const sg_survivors *survivors);
 
 /* Takes the values of weights for evaluation and recalibration: call it when they have changed, and after
- * sg_exec_train, which takes its weights itself and their memory. */
+ * sg_exec_train, which takes its weights itself and their memory. SG_NOMEM; after an error nothing is
+ * loaded. Local. */
 int sg_exec_load(sg_exec *exec, const sg_weights *weights);
 
-/* The reduction that it was made with. Its `allocate` gives the best memory for gradients. */
+/* The reduction that it was made with, borrowed. Its `allocate` gives the best memory for gradients. Local.
+ */
 const sg_reduce *sg_exec_reduce(const sg_exec *exec);
 
-/* Halo that sg_batch.input must have for this network. */
+/* Halo that sg_batch.input must have for this network. Local; cannot fail. */
 int sg_exec_input_halo(const sg_net *net);
 
 typedef struct sg_result {
@@ -37,20 +42,23 @@ typedef struct sg_result {
 /* One training pass: batch norm over the whole minibatch, running statistics of weights updated with momentum
  * 0.1 (unbiased variance), gradient[survivors->total] filled with the mean's gradient, combined over all
  * ranks. alpha: AWS interpolation of every norm's gamma and beta towards 1 and 0 (protocol: 1 = plain).
- * dropout_seed and step key the dropout. The gradient of gamma and beta carries the factor alpha. Collective
- * over reduce. Weight decay is the optimiser's. SG_FAILED when the loss is not finite. */
+ * dropout_seed and step key the dropout. The gradient of gamma and beta carries the factor alpha. Weight
+ * decay is the optimiser's. SG_FAILED, on all ranks, when the loss is not finite; SG_INTERNAL for a minibatch
+ * larger than max_batch or an executor without training; SG_DATA for a label that is no class; SG_NOMEM; what
+ * reduce returns. Collective over reduce. */
 int sg_exec_train(sg_exec *exec, sg_weights *weights, const sg_batch *batch, double alpha,
                   uint64_t dropout_seed, uint32_t step, float *gradient, sg_result *result);
 
 /* Evaluation of the loaded weights with running statistics. logits: NULL, or [samples][classes] in the
- * minibatch's order; each rank fills the rows of its own blocks. Collective. */
+ * minibatch's order; each rank fills the rows of its own blocks. SG_INTERNAL when nothing is loaded; else as
+ * in training. Collective over reduce. */
 int sg_exec_evaluate(sg_exec *exec, const sg_weights *weights, const sg_batch *batch, sg_result *result,
                      float *logits);
 
 /* Re-estimation of running statistics of the loaded weights: one forward pass in training mode that only
  * gathers each batch norm's mean and unbiased variance; weights->mean and variance become the cumulative
  * average over the minibatches since weights->batches was 0 (torch: momentum=None). alpha as in training, 1
- * for evaluation. Collective. */
+ * for evaluation. Errors as in evaluation. Collective over reduce. */
 int sg_exec_recalibrate(sg_exec *exec, sg_weights *weights, const sg_batch *batch, double alpha);
 
 /* What an executor does in a training pass, for measurements. */

@@ -367,6 +367,23 @@ static void evaluates_only_loaded_weights(void **state) {
     teardown(&f);
 }
 
+/* Weights that could not be loaded do not leave those before them in their place. */
+static void a_failed_load_leaves_nothing_loaded(void **state) {
+    (void)state;
+    fixture f;
+    setup(&f, "mlp", 4, 8, 4, 1.0);
+    must(sg_exec_load(f.exec, f.weights));
+    float *arena = f.exec->arena;
+    f.exec->arena = NULL; /* as after a lack of memory */
+    assert_int_equal(sg_exec_load(f.exec, f.weights), SG_INTERNAL);
+    f.exec->arena = arena;
+    assert_int_equal(sg_exec_evaluate(f.exec, f.weights, &f.batch, &f.result, NULL), SG_INTERNAL);
+    assert_string_equal(sg_error_message(), "evaluation before sg_exec_load");
+    must(sg_exec_load(f.exec, f.weights));
+    must(sg_exec_evaluate(f.exec, f.weights, &f.batch, &f.result, NULL));
+    teardown(&f);
+}
+
 /* Training needs little more than the layers' outputs, evaluation a small part of them. */
 static void memory_is_little_more_than_the_outputs(void **state) {
     (void)state;
@@ -430,6 +447,7 @@ int main(void) {
         cmocka_unit_test(what_memory_held_before_does_not_matter),
         cmocka_unit_test(a_smaller_minibatch_gives_the_same_bits),
         cmocka_unit_test(evaluates_only_loaded_weights),
+        cmocka_unit_test(a_failed_load_leaves_nothing_loaded),
         cmocka_unit_test(memory_is_little_more_than_the_outputs),
         cmocka_unit_test(refuses_a_minibatch_that_is_too_large),
         cmocka_unit_test(reports_divergence),
