@@ -21,3 +21,9 @@ void sg_tree_order(int n, int *leaf, int *merges) {
     while (top < n) top *= 2;
     if (n > 0) visit(n, 0, 1, top, leaf, merges, 0);
 }
+
+int sg_tree_depth(int n) {
+    int depth = 0;
+    for (; n > 0; n /= 2) depth++;
+    return depth;
+}

@@ -7,11 +7,12 @@
 #define SG_TREE_H
 
 /* The local levels, depth first: visit leaf leaf[i], push its value, then merge the two topmost values
- * merges[i] times (lower one = lower one (+) topmost). After the last leaf one value is left. The stack is
- * never deeper than SG_TREE_DEPTH. leaf and merges have room for n. Local; cannot fail; 0 <= n <=
- * 2^SG_TREE_DEPTH. */
-enum { SG_TREE_DEPTH = 16 };
+ * merges[i] times (lower one = lower one (+) topmost). After the last leaf one value is left. leaf and merges
+ * have room for n. Local; cannot fail; n >= 0. */
 void sg_tree_order(int n, int *leaf, int *merges);
+
+/* The most values that ever lie on that stack: floor(log2 n) + 1, or 0 without leaves. Local; cannot fail. */
+int sg_tree_depth(int n);
 
 /* How many of B blocks rank r of P holds, and how many samples are in local block j of a minibatch. */
 static inline int sg_tree_local_blocks(int blocks, int rank, int ranks) {

@@ -12,7 +12,7 @@
 #include "pipeline/shared_memory.h"
 #include "tests/mpi/check.h"
 
-enum { MAX_BLOCKS = 17, MAX_DEPTH = SG_TREE_DEPTH + 1 };
+enum { MAX_BLOCKS = 17 };
 
 static sg_comm *world;
 
@@ -46,7 +46,7 @@ static void local_tree(int blocks, int rank, int ranks, size_t n, float *value) 
     if (local == 0) return;
     sg_tree_order(local, leaf, merges);
     float *stack;
-    CHECK_OK(SG_NEW(&stack, MAX_DEPTH * n));
+    CHECK_OK(SG_NEW(&stack, (size_t)sg_tree_depth(local) * n));
     for (int k = 0; k < local; k++) {
         for (size_t i = 0; i < n; i++) stack[(size_t)depth * n + i] = block_value(leaf[k] * ranks + rank, i);
         depth++;

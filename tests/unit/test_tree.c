@@ -4,8 +4,10 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "kernels/tree.h"
@@ -110,15 +112,37 @@ static void ranks_evaluate_the_definition(void **state) {
         }
 }
 
+/* The deepest stack that an order of n leaves makes. */
+static int deepest_stack(int n) {
+    int *leaf = malloc(2 * (size_t)n * sizeof *leaf), *merges = leaf + n, top = 0, deepest = 0;
+    assert_non_null(leaf);
+    sg_tree_order(n, leaf, merges);
+    for (int i = 0; i < n; i++) {
+        if (++top > deepest) deepest = top;
+        top -= merges[i];
+    }
+    free(leaf);
+    return deepest;
+}
+
 static void the_stack_is_as_deep_as_the_tree(void **state) {
     (void)state;
+    static const int large[] = {1000, 65535, 65536, 65537, 100000};
     for (int blocks = 1; blocks <= MOST; blocks++) {
         static value got;
-        int depth = 1;
-        for (int top = 1; top < blocks; top *= 2) depth++;
-        assert_in_range(evaluate(blocks, 0, 1, &got), 1, depth);
-        assert_in_range(depth, 1, SG_TREE_DEPTH);
+        assert_int_equal(evaluate(blocks, 0, 1, &got), deepest_stack(blocks));
+        assert_int_equal(deepest_stack(blocks), sg_tree_depth(blocks));
     }
+    for (size_t i = 0; i < sizeof large / sizeof *large; i++)
+        assert_int_equal(deepest_stack(large[i]), sg_tree_depth(large[i]));
+}
+
+static void the_depth_is_one_more_than_the_logarithm(void **state) {
+    (void)state;
+    static const int depth[][2] = {{0, 0}, {1, 1}, {2, 2},      {3, 2},      {4, 3},
+                                   {7, 3}, {8, 4}, {65535, 16}, {65536, 17}, {INT_MAX, 31}};
+    for (size_t i = 0; i < sizeof depth / sizeof *depth; i++)
+        assert_int_equal(sg_tree_depth(depth[i][0]), depth[i][1]);
 }
 
 static void local_blocks_add_up_to_all_blocks(void **state) {
@@ -155,6 +179,7 @@ int main(void) {
         cmocka_unit_test(one_rank_evaluates_the_definition),
         cmocka_unit_test(ranks_evaluate_the_definition),
         cmocka_unit_test(the_stack_is_as_deep_as_the_tree),
+        cmocka_unit_test(the_depth_is_one_more_than_the_logarithm),
         cmocka_unit_test(local_blocks_add_up_to_all_blocks),
         cmocka_unit_test(samples_of_the_blocks_add_up_to_the_minibatch),
     };
