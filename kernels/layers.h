@@ -83,7 +83,7 @@ typedef struct sg_layer_kernels {
     int (*activation_backward)(const sg_machine *m, int blocks, enum sg_activation kind, const sg_tensor *x,
                                const sg_tensor *dy, sg_tensor *dx, bool accumulate);
 
-    /* y = a + b, and y += x. */
+    /* y = a + b. */
     int (*add)(const sg_machine *m, int blocks, const sg_tensor *a, const sg_tensor *b, sg_tensor *y);
     /* dx (+)= dy. */
     int (*copy)(const sg_machine *m, int blocks, const sg_tensor *from, sg_tensor *to, bool accumulate);

@@ -31,7 +31,7 @@ static inline float sg_uniform(uint32_t word) { return (float)(word >> 8) * 0x1p
 /* (0, 1) with 32 bits, never 0 or 1: for logarithms. */
 static inline double sg_open_uniform(uint32_t word) { return ((double)word + 0.5) * 0x1p-32; }
 
-/* An unbiased integer in [0, n) from 64 random bits to within 2^-32; n > 0. */
+/* An integer in [0, n) from a word; n > 0. The chances of any two differ by 2^-32 at most. */
 static inline uint32_t sg_below(uint32_t word, uint32_t n) { return (uint32_t)(((uint64_t)word * n) >> 32); }
 
 /* A standard normal pair (Box-Muller) from two words. */

@@ -11,7 +11,7 @@ typedef struct pixel_statistics {
 } pixel_statistics;
 
 /* The sum over channels of x or, given a mean, of (x - mean)^2. Sums of a chunk first, then of chunks: the
- * float error grows with C / 32 + 32. */
+ * float error grows with C / SG_CHUNK + SG_CHUNK. */
 static void sum_channels(const float *x, int channels, const sg_vec *mean, sg_vec *total) {
     sg_vec part[SG_ROW];
     for (int v = 0; v < SG_ROW; v++) total[v] = sg_splat(0.0f);

@@ -1,4 +1,4 @@
-/* Lane rows to columns: 4x4 transposes of floats, the only shuffles of this directory. */
+/* Lane rows to columns: 4x4 transposes of floats, for any instruction set. */
 #ifndef SG_TRANSPOSE_H
 #define SG_TRANSPOSE_H
 
