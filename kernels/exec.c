@@ -10,13 +10,11 @@
 /* Up to here, memory is worth less than the time that zeroing halos and gradients in cold places take. */
 static const size_t PLENTY = (size_t)1 << 30;
 
-static int max_int(int a, int b) { return a > b ? a : b; }
-
 int sg_exec_input_halo(const sg_net *net) {
     int halo = 0;
     for (int l = 1; l < net->layers; l++)
         if (net->layer[l].kind == SG_LAYER_CONV && net->layer[l].input[0] == 0)
-            halo = max_int(halo, sg_conv_input_halo(&net->layer[l].conv));
+            halo = sg_max(halo, sg_conv_input_halo(&net->layer[l].conv));
     return halo;
 }
 
@@ -39,7 +37,7 @@ static void plan_halos(sg_exec *exec) {
         const sg_layer *layer = &net->layer[l];
         if (layer->kind != SG_LAYER_CONV) continue;
         sg_exec_layer *input = &exec->layer[layer->input[0]];
-        input->halo = max_int(input->halo, sg_conv_input_halo(&layer->conv));
+        input->halo = sg_max(input->halo, sg_conv_input_halo(&layer->conv));
         exec->layer[l].gradient_halo = sg_conv_gradient_halo(&layer->conv);
     }
     for (int l = 1; l < net->layers; l++)
@@ -77,9 +75,9 @@ static int last_use(const sg_net *net, int l, bool backward) {
         for (int i = 0; i < 2; i++) {
             if (net->layer[user].input[i] != l) continue;
             bool kept = backward && keeps_input(&net->layer[user], i);
-            last = max_int(last, kept ? 2 * net->layers - user : user);
+            last = sg_max(last, kept ? 2 * net->layers - user : user);
         }
-    return backward && keeps_output(&net->layer[l]) ? max_int(last, 2 * net->layers - l) : last;
+    return backward && keeps_output(&net->layer[l]) ? sg_max(last, 2 * net->layers - l) : last;
 }
 
 static bool slot_fits(const sg_tensor *slot, const sg_layer *layer, int halo) {
@@ -175,8 +173,6 @@ static int make_layer(sg_exec *exec, int l) {
     return SG_OK;
 }
 
-static size_t memory_of(const sg_tensor *t) { return (size_t)t->blocks * t->block * sizeof(float); }
-
 static int add_piece(sg_exec_layout *layout, size_t bytes, int first, int last) {
     if (!layout->sparing) first = 0, last = INT_MAX;
     layout->piece[layout->pieces] = (sg_piece){.bytes = bytes, .first = first, .last = last};
@@ -194,7 +190,7 @@ static int output_piece(const sg_exec *exec, enum sg_exec_way way, int l) {
         piece->last = last;
         return layer[k].piece[way];
     }
-    return add_piece(layout, memory_of(&layer[l].output), l, last);
+    return add_piece(layout, sg_tensor_bytes(&layer[l].output), l, last);
 }
 
 /* What a pass of a convolution takes with the survivors, or with so many of them as the density says. */
@@ -244,12 +240,12 @@ static int plan_layout(sg_exec *exec, enum sg_exec_way way, bool sparing) {
         sg_exec_layer *own = &exec->layer[l];
         own->piece[way] = output_piece(exec, way, l);
         if (net->layer[l].kind == SG_LAYER_ATTENTION)
-            own->extra_piece[way] =
-                add_piece(layout, memory_of(&own->extra), l, way == SG_EXEC_BOTH ? 2 * net->layers - l : l);
+            own->extra_piece[way] = add_piece(layout, sg_tensor_bytes(&own->extra), l,
+                                              way == SG_EXEC_BOTH ? 2 * net->layers - l : l);
     }
     if (way == SG_EXEC_BOTH) exec->first_slot_piece = layout->pieces;
     for (int s = 0; s < exec->slots && way == SG_EXEC_BOTH; s++)
-        add_piece(layout, memory_of(&exec->slot[s]), exec->slot_life[s].first, exec->slot_life[s].last);
+        add_piece(layout, sg_tensor_bytes(&exec->slot[s]), exec->slot_life[s].first, exec->slot_life[s].last);
     add_convolutions(exec, way);
     return SG_AT(sg_arena_plan(layout->piece, layout->pieces, &layout->bytes));
 }
@@ -319,7 +315,7 @@ static int provide_arena(sg_exec *exec) {
     if (exec->arena != NULL && bytes <= exec->arena_bytes) return SG_OK;
     SG_FREE(exec->arena);
     exec->arena_bytes = bytes;
-    return SG_AT(SG_NEW(&exec->arena, (bytes + sizeof(float) - 1) / sizeof(float)));
+    return SG_AT(SG_NEW(&exec->arena, sg_round_up(bytes, sizeof(float)) / sizeof(float)));
 }
 
 static int fill(sg_exec *exec) {
@@ -332,7 +328,7 @@ static int fill(sg_exec *exec) {
 }
 
 static int local_blocks(int lanes, int ranks, int batch) {
-    return sg_tree_local_blocks((batch + lanes - 1) / lanes, 0, ranks);
+    return sg_tree_local_blocks(sg_divide_up(batch, lanes), 0, ranks);
 }
 
 int sg_exec_create(sg_exec **exec, const sg_machine *machine, const sg_net *net, const sg_reduce *reduce,

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "kernels/memory.h"
 #include "kernels/tensor.h"
 
 /* Sums over the pixels of a block run in float lanes within a band of rows, about SG_BAND_PIXELS pixels, and
@@ -20,11 +21,10 @@ typedef struct sg_bands {
 
 static inline sg_bands sg_bands_of(const sg_tensor *t) {
     int rows = t->width < SG_BAND_PIXELS ? SG_BAND_PIXELS / t->width : 1;
-    return (sg_bands){rows, (t->height + rows - 1) / rows};
+    return (sg_bands){rows, sg_divide_up(t->height, rows)};
 }
 static inline int sg_band_end(sg_bands bands, int band, const sg_tensor *t) {
-    int end = (band + 1) * bands.rows;
-    return end < t->height ? end : t->height;
+    return sg_min((band + 1) * bands.rows, t->height);
 }
 
 typedef struct sg_follower {

@@ -18,6 +18,9 @@ void *sg_alloc(size_t count, size_t size) __attribute__((malloc, warn_unused_res
 #define SG_NEW(pointer, count)                                                                               \
     ((*(pointer) = sg_alloc((count), sizeof **(pointer))) != NULL ? SG_OK : SG_NOMEM)
 
+static inline int sg_min(int a, int b) { return a < b ? a : b; }
+static inline int sg_max(int a, int b) { return a > b ? a : b; }
+
 /* a / b, rounded up. */
 static inline int sg_divide_up(int a, int b) { return (a + b - 1) / b; }
 

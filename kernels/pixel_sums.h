@@ -6,6 +6,7 @@
 
 #include "kernels/follow.h"
 #include "kernels/layers.h"
+#include "kernels/memory.h"
 
 struct sg_pixel_sums {
     sg_follower follower; /* the writer's; first member */
@@ -23,10 +24,9 @@ struct sg_pixel_sums {
 /* Channels of one task of a kernel that sums over pixels: its float sums, [SG_CHUNK][lanes], stay in L1. */
 enum { SG_CHUNK = 64 };
 
-static inline int sg_chunks(int channels) { return (channels + SG_CHUNK - 1) / SG_CHUNK; }
+static inline int sg_chunks(int channels) { return sg_divide_up(channels, SG_CHUNK); }
 static inline int sg_chunk_size(int channels, int chunk) {
-    int left = channels - chunk * SG_CHUNK;
-    return left < SG_CHUNK ? left : SG_CHUNK;
+    return sg_min(channels - chunk * SG_CHUNK, SG_CHUNK);
 }
 
 /* Ready to follow the tensor; extent, count, element, combine, sum and terms are set. SG_NOMEM. Local. */

@@ -17,9 +17,8 @@ static size_t pixel_stride(int lanes, int channels) {
     return values + LINE * (values < SETS ? 1 : values < PAGES ? 5 : 21);
 }
 
-size_t sg_tensor_bytes(int lanes, int blocks, int channels, int height, int width, int halo) {
-    return (size_t)blocks * (size_t)(height + 2 * halo) * (size_t)(width + 2 * halo) *
-           pixel_stride(lanes, channels) * sizeof(float);
+size_t sg_tensor_bytes(const sg_tensor *tensor) {
+    return (size_t)tensor->blocks * tensor->block * sizeof(float);
 }
 
 sg_tensor sg_tensor_shape(int lanes, int blocks, int channels, int height, int width, int halo) {

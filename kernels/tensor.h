@@ -40,8 +40,8 @@ void sg_tensor_lay(sg_tensor *tensor, float *memory);
 /* Zeroes the halo. Local. */
 void sg_tensor_clear_halo(const sg_tensor *tensor, int threads);
 
-/* Bytes that sg_tensor_init would allocate. */
-size_t sg_tensor_bytes(int lanes, int blocks, int channels, int height, int width, int halo);
+/* Bytes of its values, halo and padding: what sg_tensor_init allocates, and a view is laid over. Local. */
+size_t sg_tensor_bytes(const sg_tensor *tensor);
 
 /* Frees what sg_tensor_init allocated and zeroes the handle; NULL and zeroed handles are tolerated. */
 void sg_tensor_release(sg_tensor *tensor);

@@ -6,6 +6,8 @@
 #ifndef SG_TREE_H
 #define SG_TREE_H
 
+#include "kernels/memory.h"
+
 /* The local levels, depth first: visit leaf leaf[i], push its value, then merge the two topmost values
  * merges[i] times (lower one = lower one (+) topmost). After the last leaf one value is left. leaf and merges
  * have room for n. Local; cannot fail; n >= 0. */
@@ -16,7 +18,7 @@ int sg_tree_depth(int n);
 
 /* How many of B blocks rank r of P holds, and how many samples are in local block j of a minibatch. */
 static inline int sg_tree_local_blocks(int blocks, int rank, int ranks) {
-    return rank < blocks ? (blocks - rank + ranks - 1) / ranks : 0;
+    return rank < blocks ? sg_divide_up(blocks - rank, ranks) : 0;
 }
 static inline int sg_tree_block_samples(int samples, int lanes, int local_block, int rank, int ranks) {
     int left = samples - (local_block * ranks + rank) * lanes;

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "kernels/lanes/simd.h"
+#include "kernels/memory.h"
 #include "kernels/tensor.h"
 
 /* Floats of a line, lines of a lane row. */
@@ -44,7 +45,7 @@ typedef struct sg_ahead {
  * takes so many calls; they do nothing unless it pays. */
 static inline sg_ahead sg_ahead_of(const sg_area *area, const float *data, const float *next, int channels,
                                    int calls, bool pays) {
-    int lead = area->lead < area->rows ? area->lead : area->rows, width = channels * SG_LINES;
+    int lead = sg_min(area->lead, area->rows), width = channels * SG_LINES;
     return (sg_ahead){.area = area,
                       .line = data + lead * area->row,
                       .next = next,
@@ -53,7 +54,7 @@ static inline sg_ahead sg_ahead_of(const sg_area *area, const float *data, const
                       .pixels = area->pixels,
                       .rows = area->rows - lead,
                       .lead = next != NULL ? lead : 0,
-                      .step = pays ? (area->rows * area->pixels * width + calls - 1) / calls : 0};
+                      .step = pays ? sg_divide_up(area->rows * area->pixels * width, calls) : 0};
 }
 
 static __attribute__((noinline)) void sg_ahead_lines(sg_ahead *a) {
@@ -64,7 +65,7 @@ static __attribute__((noinline)) void sg_ahead_lines(sg_ahead *a) {
             a->rows = a->lead;
             a->lead = 0;
         }
-        int count = left < a->lines ? left : a->lines;
+        int count = sg_min(left, a->lines);
         for (int i = 0; i < count; i++) __builtin_prefetch(a->line + i * SG_LINE, 0, 2);
         a->line += count * SG_LINE;
         left -= count;

@@ -145,9 +145,6 @@ static inline __attribute__((always_inline)) void sum_pair(const strip *t, const
 
 #include "kernels/lanes/conv_depthwise_strips.h"
 
-static int lower(int a, int b) { return a < b ? a : b; }
-static int higher(int a, int b) { return a > b ? a : b; }
-
 /* One phase of one tensor: pixels (0, 0) of block 0, and strides. */
 typedef struct side {
     float *data;
@@ -163,7 +160,7 @@ static float *piece_of(side s, int channels, int i, int parts) {
     return s.data + i / parts * s.block + first_channel(channels, i % parts, parts) * SG_LANES;
 }
 
-static int count_strips(int columns) { return (columns + MOST_COLUMNS - 1) / MOST_COLUMNS; }
+static int count_strips(int columns) { return sg_divide_up(columns, MOST_COLUMNS); }
 
 /* in and out: block 0 is the piece's own. */
 static void sum_rows(const filter *f, const strip *whole, side in, side out, int rows, int columns,
@@ -171,7 +168,7 @@ static void sum_rows(const filter *f, const strip *whole, side in, side out, int
     int count = count_strips(columns), least = columns / count, wider = columns % count;
     strip t = *whole;
     for (int row = 0; row < rows; row += most) {
-        int taken_rows = lower(most, rows - row);
+        int taken_rows = sg_min(most, rows - row);
         t.in = in.data + row * in.row;
         t.out = out.data + row * out.row;
         for (int i = 0; i < count; i++) {
@@ -203,11 +200,11 @@ static void sum_phase(const state *s, const filter *f, const sg_conv_pass *pass,
                .add = add};
     in.data += f->top * t.in_row + f->left * t.in_pixel;
     int fitting =
-        higher(1, L2_FLOATS / (SG_LANES * (f->height + 1) * (columns * s->shape.stride + f->width)));
-    int parts = higher((channels + fitting - 1) / fitting, (PIECES * s->threads + blocks - 1) / blocks);
-    parts = lower(parts, channels);
+        sg_max(1, L2_FLOATS / (SG_LANES * (f->height + 1) * (columns * s->shape.stride + f->width)));
+    int parts = sg_max(sg_divide_up(channels, fitting), sg_divide_up(PIECES * s->threads, blocks));
+    parts = sg_min(parts, channels);
     int stride = s->data ? 1 : s->shape.stride, most = most_rows(f->height, f->width, stride);
-    int pieces = blocks * parts, tiles = (rows + most - 1) / most * count_strips(columns);
+    int pieces = blocks * parts, tiles = sg_divide_up(rows, most) * count_strips(columns);
     bool pays = sg_ahead_pays(read, s->data ? pass->dx : pass->y, blocks);
     sg_area area_in = {t.in_row, t.in_pixel, (rows - 1) * stride + f->height,
                        (columns - 1) * stride + f->width, (most - 1) * stride + f->height};
@@ -260,8 +257,8 @@ int SG_VARIANT(sg_conv_depthwise_run_data)(void *opaque, const sg_conv_pass *pas
         side in = {dy->data, (ptrdiff_t)dy->block, (ptrdiff_t)dy->row, (ptrdiff_t)dy->pixel};
         side out = {sg_tensor_at(dx, 0, top, left), (ptrdiff_t)dx->block, stride * (ptrdiff_t)dx->row,
                     stride * (ptrdiff_t)dx->pixel};
-        sum_phase(s, &s->filters[phase], pass, dy, in, out, (s->shape.in_height - top + stride - 1) / stride,
-                  (s->shape.in_width - left + stride - 1) / stride, top, stride);
+        sum_phase(s, &s->filters[phase], pass, dy, in, out, sg_divide_up(s->shape.in_height - top, stride),
+                  sg_divide_up(s->shape.in_width - left, stride), top, stride);
     }
     return SG_OK;
 }

@@ -150,7 +150,7 @@ static void sum_piece(const state *s, const sg_conv_pass *pass, const piece *now
     const sg_conv_shape *shape = &s->shape;
     const sg_tensor *x = pass->x, *dy = pass->dy;
     int height = shape->kernel_height, width = shape->kernel_width, stride = shape->stride;
-    int rows = shape->out_height, most = most_rows(height, width, stride), tiles = (rows + most - 1) / most;
+    int rows = shape->out_height, most = most_rows(height, width, stride), tiles = sg_divide_up(rows, most);
     int channels = now->last - now->first, skip = now->first * SG_LANES;
     strip t = {.in_row = (ptrdiff_t)x->row,
                .in_pixel = (ptrdiff_t)x->pixel,
@@ -163,7 +163,7 @@ static void sum_piece(const state *s, const sg_conv_pass *pass, const piece *now
                .last = now->last,
                .sums = sums};
     memset(sums, 0, (size_t)channels * (size_t)(height * width) * SG_LANES * sizeof *sums);
-    int count = (shape->out_width + MOST_COLUMNS - 1) / MOST_COLUMNS;
+    int count = sg_divide_up(shape->out_width, MOST_COLUMNS);
     int least = shape->out_width / count, wider = shape->out_width % count;
     bool pays = sg_ahead_pays(x, dy, pass->blocks);
     for (int i = 0, column = 0, taken; i < count; i++, column += taken) {

@@ -64,14 +64,12 @@ typedef struct parity {
 
 static parity parity_of(int first, int step, int padding, int kernel, int in) {
     int rho = (first + padding) % step;
-    parity p = {.count = (in - first + step - 1) / step};
-    p.taps = rho < kernel ? (kernel - rho + step - 1) / step : 0;
+    parity p = {.count = sg_divide_up(in - first, step)};
+    p.taps = rho < kernel ? sg_divide_up(kernel - rho, step) : 0;
     p.in = (first + padding - rho) / step - (p.taps - 1);
     p.tap = rho + (p.taps - 1) * step;
     return p;
 }
-
-static int min_int(int a, int b) { return a < b ? a : b; }
 
 static size_t part_depth(const direct *d, const direct_part *p) {
     return (size_t)p->taps_high * (size_t)p->taps_wide * (size_t)d->inner;
@@ -90,11 +88,11 @@ static void describe_forward(direct *d) {
 }
 
 static int rows_of_parts(const sg_conv_shape *s) {
-    return min_int(sg_conv_is_linear(s) ? s->in_height : s->stride, s->in_height);
+    return sg_min(sg_conv_is_linear(s) ? s->in_height : s->stride, s->in_height);
 }
 
 static int columns_of_parts(const sg_conv_shape *s) {
-    return min_int(sg_conv_is_linear(s) ? s->in_width : s->stride, s->in_width);
+    return sg_min(sg_conv_is_linear(s) ? s->in_width : s->stride, s->in_width);
 }
 
 static void describe_data_gradient(direct *d) {
@@ -126,7 +124,7 @@ static void describe_data_gradient(direct *d) {
 
 /* Floats that a thread has of a panel at a time, where weights are large. */
 static size_t own_panel_size(const direct *d) {
-    return (size_t)d->machine->ukernel.rows * (size_t)min_int(d->inner, DEPTH);
+    return (size_t)d->machine->ukernel.rows * (size_t)sg_min(d->inner, DEPTH);
 }
 
 static void describe(direct *d, const sg_machine *machine, const sg_conv_shape *shape, bool transposed) {
@@ -134,7 +132,7 @@ static void describe(direct *d, const sg_machine *machine, const sg_conv_shape *
     *d = (direct){.machine = machine, .shape = *shape, .transposed = transposed};
     d->inner = transposed ? out : in;
     d->outer = transposed ? in : out;
-    d->panels = (d->outer + machine->ukernel.rows - 1) / machine->ukernel.rows;
+    d->panels = sg_divide_up(d->outer, machine->ukernel.rows);
     d->parts = transposed ? rows_of_parts(shape) * columns_of_parts(shape) : 1;
     size_t panel = own_panel_size(d);
     d->large = shape->kernel_height * shape->kernel_width == 1 && sg_conv_weights(shape) >= LARGE;
@@ -151,7 +149,7 @@ static size_t packed_size(const direct *d) {
 /* A single tap is never gathered; the data gradient's parts are smaller than the whole kernel. */
 static size_t scratch_size(const direct *d) {
     size_t depth = (size_t)d->shape.kernel_height * (size_t)d->shape.kernel_width * (size_t)d->inner;
-    if (d->large) return (size_t)((d->panels + d->chunks - 1) / d->chunks) * own_panel_size(d);
+    if (d->large) return (size_t)sg_divide_up(d->panels, d->chunks) * own_panel_size(d);
     if (depth == (size_t)d->inner || (d->transposed && sg_conv_is_linear(&d->shape))) return 0;
     return (size_t)TILE * (depth < DEPTH ? depth : DEPTH) * SG_LANES;
 }
@@ -276,7 +274,7 @@ static void pack_panels(const direct *d, const direct_part *p, int group, int fi
     for (int c = 0; c < d->inner; c += STEPS)
         for (int panel = first; panel < first + count; panel++)
             for (int t = 0; t < p->taps_high * p->taps_wide; t++)
-                pack(d, p, group, panel, t, c, min_int(STEPS, d->inner - c), weights,
+                pack(d, p, group, panel, t, c, sg_min(STEPS, d->inner - c), weights,
                      packed + (size_t)panel * panel_size + (size_t)(t * d->inner + c) * rows);
 }
 
@@ -285,11 +283,11 @@ int SG_VARIANT(sg_conv_direct_prepare)(void *state, const float *weights, float 
     const direct *d = state;
     if (d->large) return SG_OK;
     int together = d->transposed ? TOGETHER : 1;
-    int batches = (d->panels + together - 1) / together, of_part = d->shape.groups * batches;
+    int batches = sg_divide_up(d->panels, together), of_part = d->shape.groups * batches;
 #pragma omp parallel for num_threads(d->machine->threads) schedule(static)
     for (int i = 0; i < d->parts * of_part; i++) {
         int first = i % batches * together, group = i % of_part / batches;
-        int count = min_int(together, d->panels - first);
+        int count = sg_min(together, d->panels - first);
         pack_panels(d, &d->part[i / of_part], group, first, count, weights, packed);
     }
     return SG_OK;
@@ -358,7 +356,7 @@ static void run_tile(const direct_run *r, const direct_part *p, const direct_til
     const direct *d = r->d;
     const sg_ukernel *u = &d->machine->ukernel;
     size_t pad = (size_t)u->rows;
-    int low = tile->low, channels = min_int(tile->high * u->rows, d->outer) - low * u->rows;
+    int low = tile->low, channels = sg_min(tile->high * u->rows, d->outer) - low * u->rows;
     const float *bias = r->bias == NULL ? NULL : r->bias + tile->group * d->outer + low * u->rows;
     const float *b[TILE];
     float *to[TILE];
@@ -379,7 +377,7 @@ static void run_tile(const direct_run *r, const direct_part *p, const direct_til
     }
     bool add = r->accumulate || bias != NULL || tile->k > 0;
     for (int panel = low; panel < tile->high && tile->steps > 0; panel++) {
-        int m = min_int(u->rows, d->outer - panel * u->rows);
+        int m = sg_min(u->rows, d->outer - panel * u->rows);
         const float *a = tile->a + (size_t)(panel - low) * tile->panel_size;
         for (int t = 0; t < tile->columns; t++)
             u->run(u, m, (int)tile->steps, a, b[t], to[t] + (size_t)(panel - low) * pad * SG_LANES, SG_LANES,
@@ -396,7 +394,7 @@ static void run_packed(const direct_run *r, const direct_part *p, int group, int
     direct_tile tile = {.group = group, .low = low, .high = high, .panel_size = pad * depth};
     const float *a = r->packed + p->packed + (size_t)(group * d->panels + low) * pad * depth;
     for (tile.first = first; tile.first < end; tile.first += tile.columns) {
-        tile.columns = min_int(small ? 1 : TILE, end - tile.first);
+        tile.columns = sg_min(small ? 1 : TILE, end - tile.first);
         tile.k = 0;
         do {
             tile.steps = depth - tile.k < DEPTH ? depth - tile.k : DEPTH;
@@ -414,7 +412,7 @@ static void pack_large(const direct *d, const direct_part *p, const direct_tile 
     int together = d->transposed ? 16 : (int)tile->steps, steps = (int)tile->steps;
     for (int k = 0; k < steps; k += together)
         for (int panel = tile->low; panel < tile->high; panel++)
-            pack(d, p, tile->group, panel, 0, (int)tile->k + k, min_int(together, steps - k), weights,
+            pack(d, p, tile->group, panel, 0, (int)tile->k + k, sg_min(together, steps - k), weights,
                  own + (size_t)(panel - tile->low) * tile->panel_size +
                      (size_t)(k * d->machine->ukernel.rows));
 }
@@ -430,7 +428,7 @@ static void run_large(const direct_run *r, const direct_part *p, int group, int 
         tile.panel_size = pad * tile.steps;
         pack_large(d, p, &tile, r->weights, own);
         for (tile.first = first; tile.first < end; tile.first += tile.columns) {
-            tile.columns = min_int(TILE, end - tile.first);
+            tile.columns = sg_min(TILE, end - tile.first);
             run_tile(r, p, &tile, NULL);
         }
         tile.k += tile.steps;
@@ -440,10 +438,10 @@ static void run_large(const direct_run *r, const direct_part *p, int group, int 
 /* Tells of columns first..end-1, a row of pixels at a time. */
 static void tell(const direct_run *r, const direct_part *p, int first, int end, int low, int high) {
     const direct *d = r->d;
-    int rows = d->machine->ukernel.rows, channels = min_int(high * rows, d->outer) - low * rows;
+    int rows = d->machine->ukernel.rows, channels = sg_min(high * rows, d->outer) - low * rows;
     for (int columns; first < end; first += columns) {
         int number = first / p->columns, row = p->out_row + number % p->rows * d->out_step;
-        columns = min_int(end, (number + 1) * p->columns) - first;
+        columns = sg_min(end, (number + 1) * p->columns) - first;
         sg_follow(r->follower, number / p->rows, row, (size_t)columns * (size_t)channels);
     }
 }
@@ -455,7 +453,7 @@ static void run_item(const direct_run *r, const direct_part *p, size_t item, int
     int chunk = (int)(item % (size_t)r->chunks),
         group = (int)(item / (size_t)r->chunks % (size_t)d->shape.groups);
     int first = (int)(item / (size_t)r->chunks / (size_t)d->shape.groups) * item_columns(d);
-    int end = min_int(first + item_columns(d), blocks * p->rows * p->columns);
+    int end = sg_min(first + item_columns(d), blocks * p->rows * p->columns);
     int low = d->panels * chunk / r->chunks, high = d->panels * (chunk + 1) / r->chunks;
     (d->large ? run_large : run_packed)(r, p, group, first, end, low, high, scratch);
     tell(r, p, first, end, low, high);

@@ -163,8 +163,6 @@ static int most_lines(int columns, int pixels) {
     return lines;
 }
 
-static int lower(int a, int b) { return a < b ? a : b; }
-
 /* Pixels of one phase, of all blocks: tiles take columns along the first axis and lines along the second,
  * each (third, group of lines) is a piece of work. Small images take their lines from several blocks. */
 typedef struct grid {
@@ -186,14 +184,14 @@ static grid make_grid(axis blocks, axis height, axis width, int pixels) {
         blocks = swap;
     }
     g.column = width;
-    g.column_tiles = (width.count + MOST_COLUMNS - 1) / MOST_COLUMNS;
+    g.column_tiles = sg_divide_up(width.count, MOST_COLUMNS);
     g.columns = width.count / g.column_tiles;
     g.wider = width.count % g.column_tiles;
     g.group = most_lines(g.columns + (g.wider > 0), pixels);
-    bool take_blocks = lower(blocks.count, g.group) > lower(height.count, g.group);
+    bool take_blocks = sg_min(blocks.count, g.group) > sg_min(height.count, g.group);
     g.line = take_blocks ? blocks : height;
     g.outer = take_blocks ? height : blocks;
-    g.groups = (g.line.count + g.group - 1) / g.group;
+    g.groups = sg_divide_up(g.line.count, g.group);
     return g;
 }
 
@@ -215,7 +213,7 @@ static ptrdiff_t piece_out(const grid *g, int piece) {
 /* All tiles of one piece: rows first..last of a group of lines, all columns, so many chunks. */
 static void sum_piece(const state *s, const grid *g, const fetching *f, tile t, int chunks, int piece) {
     const sg_sparse *a = s->sparse;
-    int lines = lower(g->group, g->line.count - piece % g->groups * g->group), rows = t.last - t.first;
+    int lines = sg_min(g->group, g->line.count - piece % g->groups * g->group), rows = t.last - t.first;
     const float *in = t.in + piece_in(g, piece), *next_in = t.in + piece_in(g, piece + 1);
     float *out = t.out + piece_out(g, piece), *next_out = t.out + piece_out(g, piece + 1);
     const uint32_t *start = t.start;
@@ -253,7 +251,7 @@ static void sum_piece(const state *s, const grid *g, const fetching *f, tile t, 
 
 /* Tells of a piece, whose rows are so many channels; first_row is the phase's. */
 static void tell(sg_follower *follower, const grid *g, int outer, int group, int first_row, int channels) {
-    int first_line = group * g->group, lines = lower(g->group, g->line.count - first_line);
+    int first_line = group * g->group, lines = sg_min(g->group, g->line.count - first_line);
     bool joined = g->column.block == 0 && g->column.row == 0;
     int together = joined ? g->column.count : 1;
     for (int line = first_line; line < first_line + lines && follower != NULL; line++)
@@ -293,7 +291,7 @@ static void sum_phase(const state *s, int phase, const sg_conv_pass *pass, const
                   .furthest = furthest,
                   .channels = from->channels};
     int tasks = g.outer.count * g.groups;
-    int parts = lower(a->rows, (PIECES * s->threads + tasks - 1) / tasks);
+    int parts = sg_min(a->rows, sg_divide_up(PIECES * s->threads, tasks));
     sg_fill_queues(s->queue, (size_t)tasks * (size_t)parts, s->threads);
 #pragma omp parallel num_threads(s->threads)
     for (size_t item; sg_take(s->queue, omp_get_thread_num(), s->threads, &item);) {

@@ -16,7 +16,7 @@ static void sum_channels(const float *x, int channels, const sg_vec *mean, sg_ve
     sg_vec part[SG_ROW];
     for (int v = 0; v < SG_ROW; v++) total[v] = sg_splat(0.0f);
     for (int first = 0; first < channels; first += SG_CHUNK) {
-        int end = first + SG_CHUNK < channels ? first + SG_CHUNK : channels;
+        int end = sg_min(first + SG_CHUNK, channels);
         for (int v = 0; v < SG_ROW; v++) part[v] = sg_splat(0.0f);
         for (int c = first; c < end; c++)
             for (int v = 0; v < SG_ROW; v++) {
@@ -70,7 +70,7 @@ static void backward_pixel(const float *x, const float *dy, float *dx, const flo
     mean_and_inverse(x, channels, epsilon, &s);
     for (int v = 0; v < SG_ROW; v++) g_mean[v] = product_mean[v] = sg_splat(0.0f);
     for (int first = 0; first < channels; first += SG_CHUNK) {
-        int end = first + SG_CHUNK < channels ? first + SG_CHUNK : channels;
+        int end = sg_min(first + SG_CHUNK, channels);
         for (int v = 0; v < SG_ROW; v++) g_part[v] = product_part[v] = sg_splat(0.0f);
         for (int c = first; c < end; c++)
             for (int v = 0; v < SG_ROW; v++) {

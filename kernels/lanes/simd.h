@@ -67,7 +67,6 @@ static inline sg_vec sg_pick(sg_ivec condition, sg_vec a, sg_vec b) {
     return (sg_vec)(((sg_ivec)a & condition) | ((sg_ivec)b & ~condition));
 }
 static inline sg_vec sg_vmax(sg_vec a, sg_vec b) { return sg_pick((sg_ivec)(a > b), a, b); }
-static inline sg_vec sg_vmin(sg_vec a, sg_vec b) { return sg_pick((sg_ivec)(a < b), a, b); }
 
 /* Square roots, correctly rounded. */
 static inline sg_vec sg_sqrt(sg_vec a) {

@@ -86,7 +86,7 @@ float *layer_floats(layer_run *run, const double *from, size_t count) {
     return made;
 }
 
-int layer_blocks(const layer_run *run, int samples) { return (samples + run->m->lanes - 1) / run->m->lanes; }
+int layer_blocks(const layer_run *run, int samples) { return sg_divide_up(samples, run->m->lanes); }
 
 sg_extent layer_extent(const layer_run *run, int samples) {
     int blocks = layer_blocks(run, samples);

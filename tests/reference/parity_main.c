@@ -247,7 +247,7 @@ static int prepare_float(const job *j, float_run *r) {
     SG_TRY(SG_NEW(&r->images, (size_t)j->samples * pixels));
     for (size_t i = 0; i < (size_t)j->samples * pixels; i++) r->images[i] = (float)j->images[i];
 
-    int lanes = r->machine->lanes, blocks = (j->samples + lanes - 1) / lanes;
+    int lanes = r->machine->lanes, blocks = sg_divide_up(j->samples, lanes);
     r->batch.samples = j->samples;
     r->batch.blocks = blocks;
     SG_TRY(SG_NEW(&r->batch.label, (size_t)(blocks * lanes)));

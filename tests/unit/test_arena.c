@@ -59,7 +59,7 @@ static void pieces_needed_together_do_not_overlap(void **state) {
             pieces[i] = (sg_piece){.bytes = 1 + draw(trial, n + 2, 700),
                                    .first = first,
                                    .last = first + length < STEPS ? first + length : STEPS - 1};
-            whole += (pieces[i].bytes + SG_ALIGNMENT - 1) / SG_ALIGNMENT * SG_ALIGNMENT;
+            whole += sg_round_up(pieces[i].bytes, SG_ALIGNMENT);
         }
         assert_int_equal(sg_arena_plan(pieces, count, &bytes), SG_OK);
         check(pieces, count, bytes);

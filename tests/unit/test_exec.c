@@ -61,7 +61,7 @@ static void make_weights(fixture *f, double density) {
 }
 
 static void make_batch(fixture *f, int samples) {
-    int lanes = f->machine->lanes, blocks = (samples + lanes - 1) / lanes;
+    int lanes = f->machine->lanes, blocks = sg_divide_up(samples, lanes);
     const sg_layer *input = &f->net->layer[0];
     size_t image = (size_t)(input->channels * input->height * input->width), values = image * (size_t)samples;
     float *pixels;

@@ -43,7 +43,7 @@ static int get(void *context, const sg_order *order, uint32_t epoch, uint32_t in
     uint32_t first = index * BATCH, count = index == 0 ? BATCH : SAMPLES - BATCH;
     uint32_t shift = order->shuffle ? sg_rng(order->seed, SG_RNG_TEST, epoch, 1, 1).word[0] % SAMPLES : 0;
     f->batch.samples = (int)count;
-    f->batch.blocks = ((int)count + f->machine->lanes - 1) / f->machine->lanes;
+    f->batch.blocks = sg_divide_up((int)count, f->machine->lanes);
     f->batch.input.blocks = f->batch.blocks;
     for (int i = 0; i < f->batch.blocks * f->machine->lanes; i++)
         f->batch.label[i] = -1, f->batch.sample[i] = 0;
@@ -78,7 +78,7 @@ static void fixture_create(fixture *f, const char *arch) {
     must(sg_machine_create(&f->machine, "auto", "auto", 1));
     must(sg_net_create(&f->net, &options));
     must(sg_exec_create(&f->exec, f->machine, f->net, &sg_reduce_alone, BATCH, true));
-    int room = (BATCH + f->machine->lanes - 1) / f->machine->lanes;
+    int room = sg_divide_up(BATCH, f->machine->lanes);
     must(sg_tensor_init(&f->batch.input, f->machine->lanes, room, 3, PIXELS, PIXELS,
                         sg_exec_input_halo(f->net)));
     must(SG_NEW(&f->batch.label, (size_t)(room * f->machine->lanes)));

@@ -49,8 +49,7 @@ static void strides_follow_from_the_shape(void **state) {
         assert_int_equal(t.pixel, pixel);
         assert_int_equal(t.row, (size_t)(s[4] + 2 * s[5]) * pixel);
         assert_int_equal(t.block, (size_t)(s[3] + 2 * s[5]) * t.row);
-        assert_int_equal(sg_tensor_bytes(s[0], s[1], s[2], s[3], s[4], s[5]),
-                         (size_t)s[1] * t.block * sizeof(float));
+        assert_int_equal(sg_tensor_bytes(&t), (size_t)s[1] * t.block * sizeof(float));
         sg_tensor_release(&t);
     }
 }

@@ -160,7 +160,7 @@ static void samples_of_the_blocks_add_up_to_the_minibatch(void **state) {
     const int lanes = 16;
     for (int ranks = 1; ranks <= 8; ranks *= 2)
         for (int samples = 1; samples <= 131; samples++) {
-            int blocks = (samples + lanes - 1) / lanes, sum = 0;
+            int blocks = sg_divide_up(samples, lanes), sum = 0;
             for (int r = 0; r < ranks; r++)
                 for (int j = 0; j < sg_tree_local_blocks(blocks, r, ranks); j++) {
                     int here = sg_tree_block_samples(samples, lanes, j, r, ranks);
