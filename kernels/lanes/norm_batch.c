@@ -73,8 +73,8 @@ static void patch_moments(const patch *p, int used, moments *out) {
     for (int y = 0; y < p->rows; y++) {
         const float *at = p->from + (size_t)y * p->row;
         int x = 0;
-        for (; x + GROUP <= p->width; x += GROUP, at += GROUP * p->pixel)
-            sum_pixels(GROUP, at, p->pixel, p->channels, sum);
+        for (; x + NORM_GROUP <= p->width; x += NORM_GROUP, at += NORM_GROUP * p->pixel)
+            sum_pixels(NORM_GROUP, at, p->pixel, p->channels, sum);
         for (; x < p->width; x++, at += p->pixel) sum_pixels(1, at, p->pixel, p->channels, sum);
     }
     for (int c = 0; c < p->channels; c++) shift[c] = (float)(sg_used_sum(sum + c * SG_LANES, used) / count);
@@ -82,8 +82,8 @@ static void patch_moments(const patch *p, int used, moments *out) {
     for (int y = 0; y < p->rows; y++) {
         const float *at = p->from + (size_t)y * p->row;
         int x = 0;
-        for (; x + GROUP <= p->width; x += GROUP, at += GROUP * p->pixel)
-            sum_deviations(GROUP, at, p->pixel, p->channels, shift, sum, square);
+        for (; x + NORM_GROUP <= p->width; x += NORM_GROUP, at += NORM_GROUP * p->pixel)
+            sum_deviations(NORM_GROUP, at, p->pixel, p->channels, shift, sum, square);
         for (; x < p->width; x++, at += p->pixel)
             sum_deviations(1, at, p->pixel, p->channels, shift, sum, square);
     }
@@ -102,7 +102,7 @@ typedef struct statistics {
 static void sum_moments(const sg_pixel_sums *sums, int block, int band, int chunk, void *part) {
     const statistics *s = (const statistics *)(const void *)sums;
     patch p = patch_of(s->x, block, sums->follower.bands, band, chunk);
-    patch_moments(&p, used_lanes(&sums->extent, block), (moments *)part + chunk * SG_CHUNK);
+    patch_moments(&p, norm_used_lanes(&sums->extent, block), (moments *)part + chunk * SG_CHUNK);
 }
 
 int SG_VARIANT(sg_norm_batch_follow)(sg_pixel_sums **sums, const sg_extent *extent, const sg_tensor *x) {
@@ -139,13 +139,13 @@ int SG_VARIANT(sg_norm_batch_statistics)(const sg_machine *m, const sg_extent *e
 /* ---- forward */
 
 static inline __attribute__((always_inline)) void forward_pixel(const enum sg_activation kind,
-                                                                const bool stream, const coefficients *k,
+                                                                const bool stream, const norm_coefficients *k,
                                                                 int channels, const float *x,
                                                                 const float *residual, float *y) {
     for (int c = 0; c < channels; c++)
         for (int v = 0; v < SG_ROW; v++) {
             int i = c * SG_LANES + v * SG_WIDTH;
-            sg_vec z = normalised(k + c, sg_load(x + i));
+            sg_vec z = norm_argument(k + c, sg_load(x + i));
             if (residual != NULL) z += sg_load(residual + i);
             (stream ? sg_stream : sg_store)(y + i, sg_activate(kind, z));
         }
@@ -153,7 +153,7 @@ static inline __attribute__((always_inline)) void forward_pixel(const enum sg_ac
 
 /* One function per activation and kind of store, so that the choice is outside the loops. */
 #define FORWARD_ROW(name, kind, stream)                                                                      \
-    static void name(const coefficients *k, int channels, int width, const float *x, size_t x_pixel,         \
+    static void name(const norm_coefficients *k, int channels, int width, const float *x, size_t x_pixel,    \
                      const float *residual, size_t residual_pixel, float *y, size_t y_pixel) {               \
         for (int col = 0; col < width; col++, x += x_pixel, y += y_pixel) {                                  \
             if (residual == NULL) {                                                                          \
@@ -178,7 +178,7 @@ enum { STREAM_BYTES = 16 << 20 };
 
 int SG_VARIANT(sg_norm_batch_forward)(const sg_machine *m, const sg_extent *extent, const sg_tensor *x,
                                       const sg_tensor *residual, sg_tensor *y, const sg_norm_batch *n) {
-    static void (*const write[][2])(const coefficients *, int, int, const float *, size_t, const float *,
+    static void (*const write[][2])(const norm_coefficients *, int, int, const float *, size_t, const float *,
                                     size_t, float *,
                                     size_t) = {[SG_IDENTITY] = {store_identity, stream_identity},
                                                [SG_RELU] = {store_relu, stream_relu},
@@ -186,14 +186,14 @@ int SG_VARIANT(sg_norm_batch_forward)(const sg_machine *m, const sg_extent *exte
                                                [SG_SWISH] = {store_swish, stream_swish}};
     SG_CHECK(n->activation <= SG_SWISH, SG_INTERNAL, "batch norm: activation %d is not built in",
              (int)n->activation);
-    coefficients *k;
-    rows all; /* backwards: x was written, and followed, up to the end */
-    SG_TRY(rows_create(&all, m, extent, x, true));
-    int status = SG_AT(coefficients_create(&k, n, x->channels));
+    norm_coefficients *k;
+    norm_rows all; /* backwards: x was written, and followed, up to the end */
+    SG_TRY(norm_rows_create(&all, m, extent, x, true));
+    int status = SG_AT(norm_coefficients_create(&k, n, x->channels));
     if (status != SG_OK) goto done;
     bool stream = (size_t)extent->blocks * y->block * sizeof(float) >= STREAM_BYTES;
 #pragma omp parallel num_threads(m->threads)
-    for (size_t at; next_row(&all, &at);) {
+    for (size_t at; norm_rows_next(&all, &at);) {
         int b = (int)(at / (size_t)x->height), row = (int)(at % (size_t)x->height);
         write[n->activation][stream](k, x->channels, x->width, sg_tensor_at(x, b, row, 0), x->pixel,
                                      residual != NULL ? sg_tensor_at(residual, b, row, 0) : NULL,

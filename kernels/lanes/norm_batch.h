@@ -12,24 +12,24 @@
 
 /* Pixels that are summed together: channels run inside, so each pixel is one sequential stream, and a
  * channel's constants and sums are touched once per group. */
-enum { GROUP = 4 };
+enum { NORM_GROUP = 4 };
 
-static inline int used_lanes(const sg_extent *extent, int block) {
+static inline int norm_used_lanes(const sg_extent *extent, int block) {
     return sg_tree_block_samples(extent->samples, SG_LANES, block, extent->reduce->rank,
                                  extent->reduce->size);
 }
 
 /* Rows, numbered through all blocks, in shares that threads help each other with. */
-typedef struct rows {
+typedef struct norm_rows {
     size_t count;
     int threads;
     bool backwards;
     sg_queue *queue; /* [threads] */
-} rows;
+} norm_rows;
 
-static inline int rows_create(rows *r, const sg_machine *m, const sg_extent *extent, const sg_tensor *t,
-                              bool backwards) {
-    *r = (rows){
+static inline int norm_rows_create(norm_rows *r, const sg_machine *m, const sg_extent *extent,
+                                   const sg_tensor *t, bool backwards) {
+    *r = (norm_rows){
         .count = (size_t)extent->blocks * (size_t)t->height, .threads = m->threads, .backwards = backwards};
     SG_TRY(SG_NEW(&r->queue, (size_t)r->threads));
     sg_fill_queues(r->queue, r->count, r->threads);
@@ -38,7 +38,7 @@ static inline int rows_create(rows *r, const sg_machine *m, const sg_extent *ext
 
 /* The next row for this thread, from the end of its share where it goes backwards; false when all are
  * taken. */
-static inline bool next_row(rows *r, size_t *row) {
+static inline bool norm_rows_next(norm_rows *r, size_t *row) {
     int thread = omp_get_thread_num();
     if (!r->backwards) return sg_take(r->queue, thread, r->threads, row);
     if (!sg_take(r->queue, r->threads - 1 - thread, r->threads, row)) return false;
@@ -48,20 +48,21 @@ static inline bool next_row(rows *r, size_t *row) {
 
 /* Per channel, what a pass needs beside the tensors. The activation's argument is
  * z = (x - mean) scale + beta (+ residual); dx = scale (dz - dz_mean - (x - mean) slope). */
-typedef struct coefficients {
+typedef struct norm_coefficients {
     float mean, scale, beta, dz_mean, slope;
-} coefficients;
+} norm_coefficients;
 
-static inline int coefficients_create(coefficients **made, const sg_norm_batch *n, int channels) {
-    coefficients *k;
+static inline int norm_coefficients_create(norm_coefficients **made, const sg_norm_batch *n, int channels) {
+    norm_coefficients *k;
     SG_TRY(SG_NEW(made, (size_t)channels));
     k = *made;
     for (int c = 0; c < channels; c++)
-        k[c] = (coefficients){.mean = n->mean[c], .scale = n->gamma[c] * n->inverse[c], .beta = n->beta[c]};
+        k[c] =
+            (norm_coefficients){.mean = n->mean[c], .scale = n->gamma[c] * n->inverse[c], .beta = n->beta[c]};
     return SG_OK;
 }
 
-static inline sg_vec normalised(const coefficients *k, sg_vec x) {
+static inline sg_vec norm_argument(const norm_coefficients *k, sg_vec x) {
     return sg_fma(x - k->mean, sg_splat(k->scale), sg_splat(k->beta));
 }
 

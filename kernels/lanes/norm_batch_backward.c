@@ -14,11 +14,12 @@ typedef struct backward_row {
 
 /* The gradient behind the activation, before the residual is split off. */
 static inline __attribute__((always_inline)) sg_vec gradient_inside(const enum sg_activation kind,
-                                                                    const bool gated, const coefficients *k,
-                                                                    sg_vec x, const float *gate, sg_vec dy) {
+                                                                    const bool gated,
+                                                                    const norm_coefficients *k, sg_vec x,
+                                                                    const float *gate, sg_vec dy) {
     if (kind == SG_IDENTITY) return dy;
-    if (!gated) return sg_activate_back(kind, normalised(k, x), dy);
-    if (kind == SG_SWISH) return sg_activate_back(kind, normalised(k, x) + sg_load(gate), dy);
+    if (!gated) return sg_activate_back(kind, norm_argument(k, x), dy);
+    if (kind == SG_SWISH) return sg_activate_back(kind, norm_argument(k, x) + sg_load(gate), dy);
     return sg_activate_back(kind, sg_load(gate), dy);
 }
 
@@ -38,11 +39,11 @@ static inline cursor cursor_at(const backward_row *r, int col) {
 /* Adds the lane sums of dz and dz (x - mean) of n pixels. */
 static inline __attribute__((always_inline)) void sum_group(const int n, const enum sg_activation kind,
                                                             const bool gated, const backward_row *r, int col,
-                                                            const coefficients *k, float *dz_sum,
+                                                            const norm_coefficients *k, float *dz_sum,
                                                             float *product_sum) {
     const cursor p = cursor_at(r, col);
     for (int c = 0; c < r->channels; c++) {
-        const coefficients own = k[c];
+        const norm_coefficients own = k[c];
         for (int v = 0; v < SG_ROW; v++) {
             int i = c * SG_LANES + v * SG_WIDTH;
             sg_vec sum = sg_splat(0.0f), product = sg_splat(0.0f);
@@ -64,12 +65,12 @@ static inline __attribute__((always_inline)) void sum_group(const int n, const e
  * lanes: there x - mean is not zero though dy is. */
 static inline __attribute__((always_inline)) void write_pixel(const enum sg_activation kind, const bool gated,
                                                               const bool accumulate, const backward_row *r,
-                                                              int col, const coefficients *k,
+                                                              int col, const norm_coefficients *k,
                                                               const sg_ivec *mask) {
     const cursor p = cursor_at(r, col);
     const bool split = p.dresidual != NULL, accumulate_residual = r->accumulate_residual;
     for (int c = 0; c < r->channels; c++) {
-        const coefficients own = k[c];
+        const norm_coefficients own = k[c];
         for (int v = 0; v < SG_ROW; v++) {
             int i = c * SG_LANES + v * SG_WIDTH;
             sg_vec x = sg_load(p.x + i);
@@ -82,16 +83,16 @@ static inline __attribute__((always_inline)) void write_pixel(const enum sg_acti
 }
 
 static inline __attribute__((always_inline)) void sum_row(const enum sg_activation kind, const bool gated,
-                                                          const backward_row *r, const coefficients *k,
+                                                          const backward_row *r, const norm_coefficients *k,
                                                           float *dz_sum, float *product_sum) {
     int col = 0;
-    for (; col + GROUP <= r->width; col += GROUP)
-        sum_group(GROUP, kind, gated, r, col, k, dz_sum, product_sum);
+    for (; col + NORM_GROUP <= r->width; col += NORM_GROUP)
+        sum_group(NORM_GROUP, kind, gated, r, col, k, dz_sum, product_sum);
     for (; col < r->width; col++) sum_group(1, kind, gated, r, col, k, dz_sum, product_sum);
 }
 
 static inline __attribute__((always_inline)) void write_row(const enum sg_activation kind, const bool gated,
-                                                            const backward_row *r, const coefficients *k,
+                                                            const backward_row *r, const norm_coefficients *k,
                                                             const int32_t *lanes) {
     sg_ivec mask[SG_ROW];
     memcpy(mask, lanes, sizeof mask);
@@ -102,10 +103,11 @@ static inline __attribute__((always_inline)) void write_row(const enum sg_activa
 }
 
 #define BACKWARD_ROWS(suffix, kind, gated)                                                                   \
-    static void sum_##suffix(const backward_row *r, const coefficients *k, float *dz_sum, float *products) { \
+    static void sum_##suffix(const backward_row *r, const norm_coefficients *k, float *dz_sum,               \
+                             float *products) {                                                              \
         sum_row(kind, gated, r, k, dz_sum, products);                                                        \
     }                                                                                                        \
-    static void write_##suffix(const backward_row *r, const coefficients *k, const int32_t *lanes) {         \
+    static void write_##suffix(const backward_row *r, const norm_coefficients *k, const int32_t *lanes) {    \
         write_row(kind, gated, r, k, lanes);                                                                 \
     }
 BACKWARD_ROWS(identity, SG_IDENTITY, false)
@@ -117,8 +119,8 @@ BACKWARD_ROWS(swish, SG_SWISH, false)
 BACKWARD_ROWS(swish_gated, SG_SWISH, true)
 
 static const struct {
-    void (*sum)(const backward_row *, const coefficients *, float *, float *);
-    void (*write)(const backward_row *, const coefficients *, const int32_t *);
+    void (*sum)(const backward_row *, const norm_coefficients *, float *, float *);
+    void (*write)(const backward_row *, const norm_coefficients *, const int32_t *);
 } backward_rows[][2] = {[SG_IDENTITY] = {{sum_identity, write_identity}, {sum_identity, write_identity}},
                         [SG_RELU] = {{sum_relu, write_relu}, {sum_relu_gated, write_relu_gated}},
                         [SG_RELU6] = {{sum_relu6, write_relu6}, {sum_relu6_gated, write_relu6_gated}},
@@ -154,7 +156,7 @@ static backward_row make_row(const backward_tensors *t, int block, int row, int 
 
 /* Sums of dz and of dz (x - mean): [2][channels] a band. */
 typedef struct gradient {
-    sg_pixel_sums sums; /* terms: coefficients */
+    sg_pixel_sums sums; /* terms: norm_coefficients */
     backward_tensors t; /* x, gate and dy */
     enum sg_activation kind;
 } gradient;
@@ -162,7 +164,7 @@ typedef struct gradient {
 static void sum_gradient(const sg_pixel_sums *sums, int block, int band, int chunk, void *part) {
     const gradient *g = (const gradient *)(const void *)sums;
     const backward_tensors *t = &g->t;
-    const coefficients *k = sums->terms;
+    const norm_coefficients *k = sums->terms;
     sg_lane_sums dz_sum = {0}, product_sum = {0};
     sg_bands bands = sums->follower.bands;
     int first = chunk * SG_CHUNK, n = sg_chunk_size(sums->channels, chunk);
@@ -182,7 +184,7 @@ int SG_VARIANT(sg_norm_batch_follow_gradient)(sg_pixel_sums **sums, const sg_ext
                                               const sg_tensor *residual, const sg_tensor *dy,
                                               const sg_norm_batch *n) {
     gradient *made;
-    coefficients *k;
+    norm_coefficients *k;
     *sums = NULL;
     SG_CHECK(n->activation <= SG_SWISH, SG_INTERNAL, "batch norm: activation %d is not built in",
              (int)n->activation);
@@ -196,7 +198,7 @@ int SG_VARIANT(sg_norm_batch_follow_gradient)(sg_pixel_sums **sums, const sg_ext
                        .kind = n->activation};
     if (residual != NULL && made->kind != SG_IDENTITY) made->t.gate = made->kind == SG_SWISH ? residual : y;
     *sums = &made->sums;
-    int status = SG_AT(coefficients_create(&k, n, x->channels));
+    int status = SG_AT(norm_coefficients_create(&k, n, x->channels));
     made->sums.terms = k;
     if (status == SG_OK) status = SG_AT(sg_pixel_sums_begin(*sums, dy));
     if (status != SG_OK) sg_pixel_sums_destroy(sums);
@@ -211,11 +213,11 @@ int SG_VARIANT(sg_norm_batch_backward)(const sg_machine *m, const sg_extent *ext
     if (!followed) SG_TRY(SG_VARIANT(sg_norm_batch_follow_gradient)(&sums, extent, x, y, residual, dy, n));
     const gradient *g = (const gradient *)(const void *)sums;
     backward_tensors t = g->t;
-    coefficients *k = sums->terms;
+    norm_coefficients *k = sums->terms;
     const double *part = (const double *)(const void *)sums->part;
     double count = (double)extent->samples * x->height * x->width;
-    rows all; /* begins with what the sums read last */
-    int status = SG_AT(rows_create(&all, m, extent, x, followed));
+    norm_rows all; /* begins with what the sums read last */
+    int status = SG_AT(norm_rows_create(&all, m, extent, x, followed));
     if (status == SG_OK) status = SG_AT(sg_pixel_sums_finish(sums, m->threads));
     if (status != SG_OK) goto done;
     for (int c = 0; c < x->channels; c++) {
@@ -230,10 +232,10 @@ int SG_VARIANT(sg_norm_batch_backward)(const sg_machine *m, const sg_extent *ext
     t.dresidual = dresidual;
     t.accumulate_residual = accumulate_residual;
 #pragma omp parallel num_threads(m->threads)
-    for (size_t at; next_row(&all, &at);) {
+    for (size_t at; norm_rows_next(&all, &at);) {
         int b = (int)(at / (size_t)x->height), row = (int)(at % (size_t)x->height);
         int32_t mask[SG_LANES] __attribute__((aligned(64)));
-        for (int lane = 0; lane < SG_LANES; lane++) mask[lane] = lane < used_lanes(extent, b) ? -1 : 0;
+        for (int lane = 0; lane < SG_LANES; lane++) mask[lane] = lane < norm_used_lanes(extent, b) ? -1 : 0;
         backward_row r = make_row(&t, b, row, 0, x->channels);
         backward_rows[g->kind][t.gate != NULL].write(&r, k, mask);
     }
