@@ -3,6 +3,7 @@
 #define SG_CONV_SPARSE_H
 
 #include "kernels/conv.h"
+#include "kernels/lanes/simd.h"
 
 bool SG_VARIANT(sg_conv_sparse_supports)(const sg_machine *machine, const sg_conv_shape *shape);
 
