@@ -26,54 +26,83 @@ static void combine_scores(void *low, const void *high, size_t count) {
     sg_combine_double(low, high, 2 * count);
 }
 
-/* One block: logits, dlogits (or NULL) [classes][lanes]. */
-static score score_block(int classes, int samples, const float *logits, const int32_t *label,
-                         float *dlogits) {
+/* Of one block, per lane: the largest logit and its class, the first of equals, and the label's logit. */
+typedef struct found {
     sg_vec largest[SG_ROW], of_label[SG_ROW];
-    sg_ivec first[SG_ROW], want[SG_ROW];
-    double sum[SG_LANES] = {0}, loss[SG_LANES], right[SG_LANES];
-    float e[SG_LANES] __attribute__((aligned(64))), out[2][SG_LANES] __attribute__((aligned(64)));
-    int32_t best[SG_LANES] __attribute__((aligned(64)));
+    sg_ivec first[SG_ROW];
+} found;
+
+static found find(int classes, const float *logits, const sg_ivec *label) {
+    found f;
     for (int v = 0; v < SG_ROW; v++) {
-        memcpy(&want[v], label + v * SG_WIDTH, sizeof want[v]);
-        largest[v] = sg_load(logits + v * SG_WIDTH);
-        of_label[v] = sg_splat(0.0f);
-        first[v] = (sg_ivec){0};
+        f.largest[v] = sg_load(logits + v * SG_WIDTH);
+        f.of_label[v] = sg_splat(0.0f);
+        f.first[v] = (sg_ivec){0};
     }
     for (int c = 0; c < classes; c++)
         for (int v = 0; v < SG_ROW; v++) {
             sg_vec z = sg_load(logits + (size_t)c * SG_LANES + v * SG_WIDTH);
-            sg_ivec above = (sg_ivec)(z > largest[v]), here = (sg_ivec)(want[v] == c);
-            largest[v] = sg_pick(above, z, largest[v]);
-            first[v] = (above & c) | (first[v] & ~above);
-            of_label[v] = sg_pick(here, z, of_label[v]);
+            sg_ivec above = (sg_ivec)(z > f.largest[v]), here = (sg_ivec)(label[v] == c);
+            f.largest[v] = sg_pick(above, z, f.largest[v]);
+            f.first[v] = (above & c) | (f.first[v] & ~above);
+            f.of_label[v] = sg_pick(here, z, f.of_label[v]);
         }
+    return f;
+}
+
+/* sum[lane] = the sum over classes of exp(logit - largest), whose terms go to e [classes][lanes] unless it is
+ * NULL. */
+static void sum_exponentials(int classes, const float *logits, const sg_vec *largest, float *e, double *sum) {
+    float scratch[SG_LANES] __attribute__((aligned(64)));
+    for (int lane = 0; lane < SG_LANES; lane++) sum[lane] = 0.0;
     for (int c = 0; c < classes; c++) {
-        float *row = dlogits != NULL ? dlogits + (size_t)c * SG_LANES : e;
+        float *row = e != NULL ? e + (size_t)c * SG_LANES : scratch;
         for (int v = 0; v < SG_ROW; v++)
             sg_store(row + v * SG_WIDTH,
                      sg_exp(sg_load(logits + (size_t)c * SG_LANES + v * SG_WIDTH) - largest[v]));
         for (int lane = 0; lane < SG_LANES; lane++) sum[lane] += row[lane];
     }
-    for (int v = 0; v < SG_ROW; v++) {
-        sg_store(out[0] + v * SG_WIDTH, largest[v]);
-        sg_store(out[1] + v * SG_WIDTH, of_label[v]);
-        memcpy(best + v * SG_WIDTH, &first[v], sizeof first[v]);
-    }
+}
+
+static score score_lanes(const found *f, const double *sum, const int32_t *label) {
+    double loss[SG_LANES], right[SG_LANES];
+    float largest[SG_LANES], of_label[SG_LANES];
+    int32_t best[SG_LANES];
+    memcpy(largest, f->largest, sizeof largest);
+    memcpy(of_label, f->of_label, sizeof of_label);
+    memcpy(best, f->first, sizeof best);
     for (int lane = 0; lane < SG_LANES; lane++) {
         bool used = label[lane] >= 0;
-        loss[lane] = used ? log_plain(sum[lane]) + ((double)out[0][lane] - (double)out[1][lane]) : 0.0;
+        loss[lane] = used ? log_plain(sum[lane]) + ((double)largest[lane] - (double)of_label[lane]) : 0.0;
         right[lane] = used && best[lane] == label[lane];
-        e[lane] = used ? (float)(1.0 / (sum[lane] * samples)) : 0.0f;
     }
-    for (int c = 0; c < classes && dlogits != NULL; c++)
-        for (int v = 0; v < SG_ROW; v++) {
-            float *at = dlogits + (size_t)c * SG_LANES + v * SG_WIDTH;
-            sg_vec hit = sg_pick((sg_ivec)(want[v] == c), sg_splat((float)(1.0 / samples)), sg_splat(0.0f));
-            sg_vec d = sg_load(at) * sg_load(e + v * SG_WIDTH) - hit;
-            sg_store(at, sg_pick((sg_ivec)(want[v] < 0), sg_splat(0.0f), d));
-        }
     return (score){sg_row_sum_double(loss), sg_row_sum_double(right)};
+}
+
+/* d [classes][lanes], from exp(logit - largest): the softmax less 1 at the label, over samples; zero in
+ * unused lanes. */
+static void make_gradient(int classes, int samples, const sg_ivec *label, const double *sum, float *d) {
+    float scale[SG_LANES] __attribute__((aligned(64)));
+    for (int lane = 0; lane < SG_LANES; lane++) scale[lane] = (float)(1.0 / (sum[lane] * samples));
+    for (int c = 0; c < classes; c++)
+        for (int v = 0; v < SG_ROW; v++) {
+            float *at = d + (size_t)c * SG_LANES + v * SG_WIDTH;
+            sg_vec hit = sg_pick((sg_ivec)(label[v] == c), sg_splat((float)(1.0 / samples)), sg_splat(0.0f));
+            sg_vec slope = sg_load(at) * sg_load(scale + v * SG_WIDTH) - hit;
+            sg_store(at, sg_pick((sg_ivec)(label[v] < 0), sg_splat(0.0f), slope));
+        }
+}
+
+/* One block: logits, dlogits (or NULL) [classes][lanes]. */
+static score score_block(int classes, int samples, const float *logits, const int32_t *label,
+                         float *dlogits) {
+    sg_ivec want[SG_ROW];
+    double sum[SG_LANES];
+    memcpy(want, label, sizeof want);
+    found f = find(classes, logits, want);
+    sum_exponentials(classes, logits, f.largest, dlogits, sum);
+    if (dlogits != NULL) make_gradient(classes, samples, want, sum, dlogits);
+    return score_lanes(&f, sum, label);
 }
 
 int SG_VARIANT(sg_loss)(const sg_machine *m, const sg_extent *extent, const sg_tensor *logits,
