@@ -98,7 +98,7 @@ typedef struct sg_net {
 typedef struct sg_net_options {
     const char *arch;
     int classes, width;
-    int channels, height, width_pixels; /* of the input images */
+    int channels, image_height, image_width; /* of the input images, in pixels */
     bool imagenet;  /* ImageNet stems and torchvision variants (inputs of 112 pixels and more) */
     double dropout; /* < 0: the architecture's own */
     int depth;      /* vit, mlp_mixer: blocks; 0 = own; others: 0 */

@@ -38,8 +38,8 @@ static int make_network(sg_bench *b, const sg_cli *cli) {
     sg_net_options options = {.arch = cli->arch != NULL ? cli->arch : "resnet20",
                               .classes = CLASSES,
                               .channels = CHANNELS,
-                              .height = PIXELS,
-                              .width_pixels = PIXELS,
+                              .image_height = PIXELS,
+                              .image_width = PIXELS,
                               .dropout = -1.0};
     sg_optimizer_options optimizer = {.kind = SG_SGD, .momentum = 0.9, .weight_decay = 5e-4};
     double density = cli->density > 0.0 ? cli->density : 1.0;

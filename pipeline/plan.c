@@ -43,8 +43,8 @@ void sg_plan_net_options(const sg_config *config, const sg_plan_case_facts *fact
                                 .classes = config->net.classes,
                                 .width = config->net.width,
                                 .channels = facts->channels,
-                                .height = facts->height,
-                                .width_pixels = facts->width,
+                                .image_height = facts->height,
+                                .image_width = facts->width,
                                 .imagenet = facts->height >= IMAGENET_PIXELS,
                                 .dropout = config->net.dropout,
                                 .depth = config->net.depth};

@@ -98,8 +98,8 @@ int sg_net_create(sg_net **net, const sg_net_options *options) {
     if (resolved.width == 0) resolved.width = found->width;
 
     sg_net *made = NULL;
-    int status = SG_AT(sg_net_begin(&made, found->arch, options->classes, options->channels, options->height,
-                                    options->width_pixels));
+    int status = SG_AT(sg_net_begin(&made, found->arch, options->classes, options->channels,
+                                    options->image_height, options->image_width));
     if (status == SG_OK) {
         found->build(made, &resolved, found->variant);
         status = SG_AT(made->status);
@@ -107,7 +107,7 @@ int sg_net_create(sg_net **net, const sg_net_options *options) {
     if (status != SG_OK) {
         sg_net_destroy(&made);
         return sg_error_prefix(status, "%s on images of %dx%dx%d: ", found->arch, options->channels,
-                               options->height, options->width_pixels);
+                               options->image_height, options->image_width);
     }
     *net = made;
     return SG_OK;
@@ -154,9 +154,9 @@ int sg_net_drop(sg_net *net, const sg_net_options *options, int input, float own
 }
 
 int sg_net_patch(sg_net *net, const sg_net_options *options) {
-    int longer = options->height > options->width_pixels ? options->height : options->width_pixels;
+    int longer = options->image_height > options->image_width ? options->image_height : options->image_width;
     int patch = options->imagenet ? 16 : longer <= 48 ? 4 : 8;
-    if (net->status == SG_OK && (options->height % patch != 0 || options->width_pixels % patch != 0))
+    if (net->status == SG_OK && (options->image_height % patch != 0 || options->image_width % patch != 0))
         net->status = SG_FAIL(SG_CONFIG, "its patches of %d pixels do not divide the image", patch);
     return patch;
 }

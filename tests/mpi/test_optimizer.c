@@ -93,8 +93,12 @@ static void shares_keep_frozen_signs(void) {
 }
 
 int main(int argc, char **argv) {
-    sg_net_options options = {
-        .arch = "resnet20", .classes = 7, .channels = 3, .height = 8, .width_pixels = 8, .dropout = -1.0};
+    sg_net_options options = {.arch = "resnet20",
+                              .classes = 7,
+                              .channels = 3,
+                              .image_height = 8,
+                              .image_width = 8,
+                              .dropout = -1.0};
     MPI_Init(&argc, &argv);
     CHECK_OK(sg_comm_create(&world, MPI_COMM_WORLD));
     CHECK_OK(sg_net_create(&net, &options));

@@ -46,8 +46,8 @@ static int read_net(const sg_records *input, const char *arch, sg_net **net) {
                               .classes = (int)o[0],
                               .width = (int)o[1],
                               .channels = (int)o[2],
-                              .height = (int)o[3],
-                              .width_pixels = (int)o[4],
+                              .image_height = (int)o[3],
+                              .image_width = (int)o[4],
                               .imagenet = o[5] != 0,
                               .depth = (int)o[6],
                               .dropout = 0};

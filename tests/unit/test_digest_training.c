@@ -10,7 +10,7 @@
 
 static sg_weights *make(sg_net **net, const char *arch) {
     const sg_net_options options = {
-        .arch = arch, .classes = 10, .channels = 3, .height = 32, .width_pixels = 32};
+        .arch = arch, .classes = 10, .channels = 3, .image_height = 32, .image_width = 32};
     sg_weights *weights;
     assert_int_equal(sg_net_create(net, &options), SG_OK);
     assert_int_equal(sg_weights_create(&weights, *net), SG_OK);

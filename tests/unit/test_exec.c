@@ -104,8 +104,8 @@ static void setup(fixture *f, const char *arch, int width, int size, int samples
                               .classes = CLASSES,
                               .width = width,
                               .channels = 3,
-                              .height = size,
-                              .width_pixels = size,
+                              .image_height = size,
+                              .image_width = size,
                               .dropout = -1.0};
     sg_net *net;
     must(sg_net_create(&net, &options));
@@ -396,8 +396,8 @@ static void memory_is_little_more_than_the_outputs(void **state) {
     must(sg_net_create(&net, &(sg_net_options){.arch = "resnet50",
                                                .classes = 100,
                                                .channels = 3,
-                                               .height = 32,
-                                               .width_pixels = 32,
+                                               .image_height = 32,
+                                               .image_width = 32,
                                                .dropout = -1.0}));
     for (int l = 1; l < net->layers; l++)
         outputs += (double)BATCH * sizeof(float) * net->layer[l].channels * net->layer[l].height *

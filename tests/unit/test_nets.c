@@ -15,8 +15,8 @@ static sg_net_options options_for(const char *arch, int classes, int side, bool 
     return (sg_net_options){.arch = arch,
                             .classes = classes,
                             .channels = 3,
-                            .height = side,
-                            .width_pixels = side,
+                            .image_height = side,
+                            .image_width = side,
                             .imagenet = imagenet,
                             .dropout = -1};
 }

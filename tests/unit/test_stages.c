@@ -26,8 +26,8 @@ static sg_net *make_net(const char *arch, int width) {
                               .classes = 5,
                               .width = width,
                               .channels = 3,
-                              .height = 32,
-                              .width_pixels = 32,
+                              .image_height = 32,
+                              .image_width = 32,
                               .dropout = -1.0};
     must(sg_net_create(&net, &options));
     return net;

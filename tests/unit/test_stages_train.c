@@ -72,8 +72,8 @@ static void fixture_create(fixture *f, const char *arch) {
                               .classes = CLASSES,
                               .width = strcmp(arch, "mlp") == 0 ? 12 : 4,
                               .channels = 3,
-                              .height = PIXELS,
-                              .width_pixels = PIXELS,
+                              .image_height = PIXELS,
+                              .image_width = PIXELS,
                               .dropout = -1.0};
     must(sg_machine_create(&f->machine, "auto", "auto", 1));
     must(sg_net_create(&f->net, &options));

@@ -48,8 +48,8 @@ static void fixture_create(fixture *f, const char *arch, int width) {
                               .classes = 5,
                               .width = width,
                               .channels = 3,
-                              .height = 32,
-                              .width_pixels = 32,
+                              .image_height = 32,
+                              .image_width = 32,
                               .dropout = -1.0};
     must(sg_net_create(&f->net, &options));
     f->trained = make_weights(f->net, 77);
