@@ -104,6 +104,17 @@ static bool known_entry(const sg_net *net, const char *name) {
     return false;
 }
 
+/* Entries that the network has no place for: the file is another network's, perhaps a deeper one's. */
+static void check_extra(const sg_h5_file *file, const sg_net *net, const char *group, problems *found) {
+    size_t prefix = strlen(group) + 2;
+    for (size_t i = 0; i < sg_h5_entries(file); i++) {
+        const char *name = sg_h5_entry_at(file, i)->path;
+        if (strncmp(name + 1, group, prefix - 2) == 0 && name[prefix - 1] == '/' &&
+            !known_entry(net, name + prefix))
+            complain(found, "extra", name);
+    }
+}
+
 /* The classifier may differ when another network's weights are taken over. */
 static bool excused(const sg_h5_file *file, const char *group, const sg_param *param, bool classifier_free) {
     if (!classifier_free || !is_classifier(param)) return false;
@@ -124,13 +135,7 @@ static void check_network(const sg_h5_file *file, const sg_net *net, const char 
             entry_name at = entry(group, net->statistics[s].name, statistics_suffix[k]);
             check_entry(file, &at, k < 2 ? SG_H5_F32 : SG_H5_I64, k < 2, &net->statistics[s].channels, found);
         }
-    size_t prefix = strlen(group) + 2;
-    for (size_t i = 0; i < sg_h5_entries(file); i++) {
-        const char *name = sg_h5_entry_at(file, i)->path;
-        if (strncmp(name + 1, group, prefix - 2) == 0 && name[prefix - 1] == '/' &&
-            !known_entry(net, name + prefix))
-            complain(found, "extra", name);
-    }
+    check_extra(file, net, group, found);
 }
 
 static int read_network(sg_h5_file *file, const char *group, sg_weights *weights, bool classifier_free) {
@@ -192,10 +197,23 @@ int sg_state_add_signs(sg_h5_content *content, const sg_net *net, const int8_t *
     return SG_OK;
 }
 
+/* Ours say which network they were made for; those of other origin need not. */
+static int check_arch(const sg_h5_file *file, const sg_net *net) {
+    const char *arch;
+    if (!sg_h5_has(file, "arch")) return SG_OK;
+    SG_TRY(sg_h5_get_text(file, "arch", &arch));
+    SG_CHECK(strcmp(arch, net->arch) == 0, SG_DATA,
+             "holds the signs of a %s, and the network here is a %s: name a file made with %s, or set "
+             "net.arch = \"%s\"",
+             arch, net->arch, net->arch, arch);
+    return SG_OK;
+}
+
 int sg_state_read_signs(sg_h5_file *file, const sg_net *net, int8_t *signs, bool *classifier_matches) {
     problems found = {.count = 0};
     *classifier_matches = true;
     memset(signs, 0, net->values);
+    SG_TRY(check_arch(file, net));
     for (int p = 0; p < net->params; p++) {
         const sg_param *param = &net->param[p];
         if (param->role == SG_ROLE_GAMMA || param->role == SG_ROLE_BETA) continue;
@@ -205,6 +223,7 @@ int sg_state_read_signs(sg_h5_file *file, const sg_net *net, int8_t *signs, bool
         else
             check_entry(file, &at, SG_H5_I8, param->dimensions, param->shape, &found);
     }
+    check_extra(file, net, "signs", &found);
     SG_CHECK(found.count == 0, SG_DATA, "%d entr%s of /signs do not fit network %s: %s", found.count,
              found.count == 1 ? "y" : "ies", net->arch, found.text);
     for (int p = 0; p < net->params; p++) {

@@ -24,8 +24,9 @@ int sg_state_add_weights(sg_h5_content *content, const sg_weights *weights);
  * their values. */
 int sg_state_read_weights(sg_h5_file *file, sg_weights *weights, bool classifier_free);
 
-/* signs[net->values] as sg_extract_signs makes them. read: *classifier_matches false when the classifier has
- * another shape than the network's; its signs are then 0. */
+/* signs[net->values] as sg_extract_signs makes them. read: missing, extra or misshapen entries, or an
+ * attribute arch that names another architecture: SG_DATA. *classifier_matches false when the classifier is
+ * missing or has another shape than the network's; its signs are then 0. */
 int sg_state_add_signs(sg_h5_content *content, const sg_net *net, const int8_t *signs);
 int sg_state_read_signs(sg_h5_file *file, const sg_net *net, int8_t *signs, bool *classifier_matches);
 
