@@ -92,11 +92,9 @@ static int check_pin(const run *r, const char *pin) {
 /* ---- What is there already. */
 
 static void remove_stage_files(const run *r, const sg_plan_stage *stage) {
-    int generation[64], count;
     unlink(sg_stage_path(r->dir, stage->id, "result.h5").text);
     unlink(sg_stage_path(r->dir, stage->id, "failed").text);
-    if (sg_list_checkpoints(r->dir, stage->id, generation, 64, &count) != SG_OK) return;
-    for (int i = 0; i < count; i++) unlink(sg_checkpoint_path(r->dir, stage->id, generation[i]).text);
+    if (sg_remove_checkpoints(r->dir, stage->id, 0) != SG_OK) sg_error_clear();
 }
 
 /* A result that cannot be believed is kept beside, under a name that nobody reads, and computed again. */

@@ -21,8 +21,11 @@ sg_path_name sg_stage_path(const char *dir, const char *id, const char *name);
 sg_path_name sg_checkpoint_path(const char *dir, const char *id, int generation);
 sg_path_name sg_run_path(const char *dir, const char *name);
 
-/* The generations of a stage's checkpoints, newest first; *count at most room. A directory that is not there
- * has none. SG_IO. Local. */
-int sg_list_checkpoints(const char *dir, const char *id, int *generation, int room, int *count);
+/* The generations of a stage's checkpoints, all of them, newest first; *generation is owned by the caller
+ * (free), NULL when there is none. A directory that is not there has none. SG_IO, SG_NOMEM. Local. */
+int sg_list_checkpoints(const char *dir, const char *id, int **generation, int *count);
+
+/* Removes all but the `keep` newest of them. As sg_list_checkpoints; what cannot be removed stays. */
+int sg_remove_checkpoints(const char *dir, const char *id, int keep);
 
 #endif

@@ -5,13 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "kernels/memory.h"
 #include "pipeline/log.h"
 #include "pipeline/paths.h"
 #include "pipeline/provenance.h"
 #include "pipeline/state.h"
 #include "pipeline/task.h"
-
-enum { MAX_GENERATIONS = 64 };
 
 static bool leads(const sg_task *task) { return sg_comm_rank(task->group->comm) == 0; }
 
@@ -64,21 +63,23 @@ static int open_generation(sg_task *task, int generation, sg_h5_file **file) {
     return status;
 }
 
-/* The leader lists, everybody knows. */
-static int list_generations(sg_task *task, int *generation, int *count) {
-    int status = leads(task) ? SG_AT(sg_list_checkpoints(task->group->dir, task->stage->id, generation,
-                                                         MAX_GENERATIONS, count))
-                             : SG_OK;
+/* The leader lists, everybody knows. *generation is owned by the caller. */
+static int list_generations(sg_task *task, int **generation, int *count) {
+    *generation = NULL;
+    *count = 0;
+    int status = leads(task)
+                     ? SG_AT(sg_list_checkpoints(task->group->dir, task->stage->id, generation, count))
+                     : SG_OK;
     SG_TRY(sg_comm_agree(task->group->comm, status));
     SG_TRY(sg_comm_broadcast(task->group->comm, count, sizeof *count, 0));
-    return SG_AT(sg_comm_broadcast(task->group->comm, generation, (size_t)*count * sizeof *generation, 0));
+    if (*count == 0) return SG_OK;
+    if (!leads(task)) status = SG_AT(SG_NEW(generation, (size_t)*count));
+    SG_TRY(sg_comm_agree(task->group->comm, status));
+    return SG_AT(sg_comm_broadcast(task->group->comm, *generation, (size_t)*count * sizeof **generation, 0));
 }
 
-int sg_task_open_checkpoint(sg_task *task, sg_h5_file **file) {
-    int generation[MAX_GENERATIONS] = {0}, count = 0;
-    *file = NULL;
-    SG_TRY(list_generations(task, generation, &count));
-    if (count > 0) task->generation = generation[0];
+/* The first good one of them; *file NULL when there is none. */
+static int open_newest(sg_task *task, const int *generation, int count, sg_h5_file **file) {
     for (int i = 0; i < count; i++) {
         int status = open_generation(task, generation[i], file);
         if (status == SG_OK) {
@@ -94,6 +95,18 @@ int sg_task_open_checkpoint(sg_task *task, sg_h5_file **file) {
     return SG_OK;
 }
 
+int sg_task_open_checkpoint(sg_task *task, sg_h5_file **file) {
+    int *generation, count;
+    *file = NULL;
+    int status = SG_AT(list_generations(task, &generation, &count));
+    if (status == SG_OK && count > 0) {
+        task->generation = generation[0];
+        status = SG_AT(open_newest(task, generation, count, file));
+    }
+    free(generation);
+    return status;
+}
+
 static int fill_checkpoint(sg_task *task, sg_h5_content *content, float **scratch) {
     SG_TRY(sg_h5_set_text(content, "stage", task->stage->id));
     SG_TRY(sg_h5_set_text(content, "key", task->stage->key));
@@ -103,12 +116,8 @@ static int fill_checkpoint(sg_task *task, sg_h5_content *content, float **scratc
 }
 
 static void remove_old_generations(sg_task *task, int keep) {
-    int generation[MAX_GENERATIONS], count = 0;
-    if (!leads(task) ||
-        sg_list_checkpoints(task->group->dir, task->stage->id, generation, MAX_GENERATIONS, &count) != SG_OK)
-        return;
-    for (int i = keep; i < count; i++)
-        unlink(sg_checkpoint_path(task->group->dir, task->stage->id, generation[i]).text);
+    if (leads(task) && sg_remove_checkpoints(task->group->dir, task->stage->id, keep) != SG_OK)
+        sg_error_clear();
 }
 
 /* What a checkpoint costs, for those who choose run.checkpoint_minutes. */

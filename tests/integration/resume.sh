@@ -123,6 +123,19 @@ finish_and_compare "resume: a damaged checkpoint gives the same digest" 1 "$dir"
 expect_text "resume: the damaged checkpoint is passed over" "$work/err" "checkpoint passed over"
 expect_text "resume: the older generation serves" "$work/err" "goes on from checkpoint-"
 
+# More generations than one would expect: the newest serves, and none outlives the result.
+dir=$work/many
+sg_start 1 run "$work/tiny.cfg" --out "$dir" "${often[@]}"
+wait_for 60 has_files "$dir" 'checkpoint-*.h5' 1
+kill_job
+newest=$(find "$dir" -name 'checkpoint-*.h5' | sort -V | tail -1)
+folder=$(dirname "$newest")
+mv "$newest" "$folder/checkpoint-900.h5"
+for n in $(seq 100 299); do echo nonsense >"$folder/checkpoint-$n.h5"; done
+finish_and_compare "resume: the newest of 201 checkpoints gives the same digest" 1 "$dir"
+expect_text "resume: the newest of 201 checkpoints serves" "$work/err" "goes on from checkpoint-900.h5"
+expect_equal "resume: no checkpoint outlives the result" "$(count_files "$dir" 'checkpoint-*.h5')" 0
+
 # Divergence: the stage failed, descendants are blocked, the rest is done.
 dir=$work/diverge
 sed -e 's/lr = 0.1/lr = 1000000/' -e 's/"resnet20"; classes = 10; width = 4/"lenet"; classes = 10/' "$work/tiny.cfg" >"$work/diverge.cfg"
@@ -134,7 +147,10 @@ expect_equal "resume: one stage failed" "$(grep -c '^failed' "$work/out")" 1
 expect_equal "resume: its descendants are blocked" "$(grep -c '^blocked' "$work/out")" 11
 sg 1 run "$work/diverge.cfg" --out "$dir"
 expect_code "resume: a failed stage stays failed" 1
+folder=$(dirname "$(find "$dir" -name failed)")
+for n in $(seq 100 299); do echo nonsense >"$folder/checkpoint-$n.h5"; done
 sg 1 run "$work/diverge.cfg" --out "$dir" --retry-failed
 expect_code "resume: --retry-failed tries again" 1
 expect_text "resume: --retry-failed computes" "$work/err" "warmup failed"
+expect_equal "resume: --retry-failed begins without checkpoints" "$(count_files "$folder" 'checkpoint-*.h5')" 0
 finish

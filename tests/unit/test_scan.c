@@ -214,6 +214,32 @@ static void a_second_scan_sees_what_has_changed(void **state) {
     sg_plan_destroy(&plan);
 }
 
+static void all_checkpoints_are_listed_newest_first(void **state) {
+    (void)state;
+    enum { COUNT = 1000 };
+    char name[64];
+    int *generation, count;
+    for (int i = 0; i < COUNT; i++) { /* each once, in no order */
+        snprintf(name, sizeof name, "stages/many/checkpoint-%d.h5", i * 387 % COUNT);
+        temporary_text(directory, name, "");
+    }
+    temporary_text(directory, "stages/many/checkpoint-2000.h5.tmp", "");
+    temporary_text(directory, "stages/many/checkpoint-x.h5", "");
+    must(sg_list_checkpoints(directory, "many", &generation, &count));
+    assert_int_equal(count, COUNT);
+    for (int i = 0; i < COUNT; i++) assert_int_equal(generation[i], COUNT - 1 - i);
+    free(generation);
+    must(sg_remove_checkpoints(directory, "many", 3));
+    must(sg_list_checkpoints(directory, "many", &generation, &count));
+    assert_int_equal(count, 3);
+    assert_int_equal(generation[0], COUNT - 1);
+    assert_int_equal(generation[2], COUNT - 3);
+    free(generation);
+    must(sg_list_checkpoints(directory, "none", &generation, &count));
+    assert_int_equal(count, 0);
+    assert_null(generation);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_is_finished_is_done, finish_all, remove_all),
@@ -223,6 +249,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_failure_blocks_until_its_cause_has_changed, finish_all, remove_all),
         cmocka_unit_test_setup_teardown(damage_is_told, finish_all, remove_all),
         cmocka_unit_test_setup_teardown(a_second_scan_sees_what_has_changed, finish_all, remove_all),
+        cmocka_unit_test_setup_teardown(all_checkpoints_are_listed_newest_first, finish_all, remove_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
