@@ -14,17 +14,22 @@
 
 /* Everything in memory: some hundred bytes per stage and point. */
 typedef struct tables {
+    const sg_plan *plan;
     sg_row *row;
+    int *row_case; /* [rows] number of each row's case in the plan */
     int rows;
     sg_link *link;
+    int *link_case; /* [links] */
     sg_path **path; /* [links] */
     int links;
 } tables;
 
-static void free_tables(tables *t, int stages) {
-    for (int i = 0; t->path != NULL && i < stages; i++) sg_path_destroy(&t->path[i]);
+static void free_tables(tables *t) {
+    for (int i = 0; t->path != NULL && i < t->plan->count; i++) sg_path_destroy(&t->path[i]);
     free(t->row);
+    free(t->row_case);
     free(t->link);
+    free(t->link_case);
     free(t->path);
 }
 
@@ -42,18 +47,23 @@ static int read_file(tables *t, sg_gather *gather, const sg_plan_stage *stage, s
     if (stage->kind != SG_STAGE_CONNECT) {
         const sg_column *column = sg_row_columns(&columns);
         SG_TRY(sg_columns_read(file, column, columns, &t->row[t->rows]));
+        t->row_case[t->rows] = stage->config;
         return SG_AT(sg_gather_run(gather, stage, &t->row[t->rows++], file));
     }
     const sg_column *column = sg_link_columns(&columns);
     SG_TRY(sg_columns_read(file, column, columns, &t->link[t->links]));
+    t->link_case[t->links] = stage->config;
     SG_TRY(read_path_points(file, &t->path[t->links]));
     t->links++;
     return SG_AT(sg_gather_path(gather, stage, &t->link[t->links - 1], t->path[t->links - 1], file));
 }
 
-static int read_tables(const char *dir, const sg_plan *plan, tables *t, sg_gather *gather) {
+static int read_tables(const char *dir, tables *t, sg_gather *gather) {
+    const sg_plan *plan = t->plan;
     SG_TRY(SG_NEW(&t->row, (size_t)plan->count));
+    SG_TRY(SG_NEW(&t->row_case, (size_t)plan->count));
     SG_TRY(SG_NEW(&t->link, (size_t)plan->count));
+    SG_TRY(SG_NEW(&t->link_case, (size_t)plan->count));
     SG_TRY(SG_NEW(&t->path, (size_t)plan->count));
     for (int i = 0; i < plan->count; i++) {
         if (plan->stages[i].state != SG_STATE_DONE) continue;
@@ -190,21 +200,40 @@ static int write_h5(const char *dir, const tables *t) {
     return status;
 }
 
-/* ---- The table for people: a line per transfer group, mean and spread over seeds and orders. */
+/* ---- The table for people: a line per transfer group of a case, mean and spread over seeds and orders. */
 
-static bool same_cell(const sg_row *a, const sg_row *b) {
-    bool alphas = a->alpha_low == b->alpha_low && a->alpha_high == b->alpha_high;
-    bool none = a->method[0] == '\0' && b->method[0] == '\0';
-    return strcmp(a->arch, b->arch) == 0 && strcmp(a->dataset, b->dataset) == 0 &&
-           strcmp(a->kind, b->kind) == 0 && strcmp(a->method, b->method) == 0 && (alphas || none) &&
+/* The network and, in a sweep, whatever else tells the cases apart. */
+static const char *name_of_case(const tables *t, int number, const char *arch) {
+    return t->plan->cases > 1 ? t->plan->about[number].id : arch;
+}
+
+static int width_of_cases(const tables *t) {
+    size_t width = 12;
+    for (int c = 0; c < t->plan->cases && t->plan->cases > 1; c++)
+        if (strlen(t->plan->about[c].id) > width) width = strlen(t->plan->about[c].id);
+    return (int)width;
+}
+
+static bool same_alpha(const char *method_a, double low_a, double high_a, const char *method_b, double low_b,
+                       double high_b) {
+    if (strcmp(method_a, method_b) != 0) return false;
+    return method_a[0] == '\0' || (low_a == low_b && high_a == high_b);
+}
+
+static bool same_cell(const tables *t, int i, int k) {
+    const sg_row *a = &t->row[i], *b = &t->row[k];
+    return t->row_case[i] == t->row_case[k] && strcmp(a->kind, b->kind) == 0 &&
+           same_alpha(a->method, a->alpha_low, a->alpha_high, b->method, b->alpha_low, b->alpha_high) &&
            a->round == b->round && strcmp(a->mode, b->mode) == 0;
 }
 
 static void summarise_rows(FILE *out, const tables *t) {
     bool *seen = calloc((size_t)t->rows + 1, sizeof *seen);
     if (seen == NULL) return;
-    fprintf(out, "%-12s %-6s %-11s %5s %8s %-13s %3s %9s %15s %9s\n", "arch", "method", "alpha", "round",
-            "density", "mode", "n", "test acc", "recalibrated", "flips");
+    int width = width_of_cases(t);
+    fprintf(out, "%-*s %-6s %-11s %5s %8s %-13s %3s %9s %15s %9s\n", width,
+            t->plan->cases > 1 ? "case" : "arch", "method", "alpha", "round", "density", "mode", "n",
+            "test acc", "recalibrated", "flips");
     for (int i = 0; i < t->rows; i++) {
         double sum = 0.0, recalibrated = 0.0, low = 2.0, high = -1.0, flips = 0.0;
         int n = 0;
@@ -212,7 +241,7 @@ static void summarise_rows(FILE *out, const tables *t) {
         char alpha[32] = "-", round[24] = "-";
         if (seen[i]) continue;
         for (int k = i; k < t->rows; k++) {
-            if (!same_cell(row, &t->row[k])) continue;
+            if (!same_cell(t, i, k)) continue;
             double accuracy = t->row[k].test_accuracy_recalibrated;
             seen[k] = true;
             n++;
@@ -224,19 +253,19 @@ static void summarise_rows(FILE *out, const tables *t) {
         }
         if (row->method[0] != '\0') snprintf(alpha, sizeof alpha, "%g..%g", row->alpha_low, row->alpha_high);
         if (row->round >= 0) snprintf(round, sizeof round, "%lld", (long long)row->round);
-        fprintf(out, "%-12s %-6s %-11s %5s %8.4f %-13s %3d %7.2f %% %6.2f +- %4.2f %% %9.0f\n", row->arch,
-                row->method[0] == '\0' ? "-" : row->method, alpha, round, row->density,
-                row->mode[0] == '\0' ? row->kind : row->mode, n, 100.0 * sum / n, 100.0 * recalibrated / n,
-                50.0 * (high - low), flips / n);
+        fprintf(out, "%-*s %-6s %-11s %5s %8.4f %-13s %3d %7.2f %% %6.2f +- %4.2f %% %9.0f\n", width,
+                name_of_case(t, t->row_case[i], row->arch), row->method[0] == '\0' ? "-" : row->method, alpha,
+                round, row->density, row->mode[0] == '\0' ? row->kind : row->mode, n, 100.0 * sum / n,
+                100.0 * recalibrated / n, 50.0 * (high - low), flips / n);
     }
     free(seen);
 }
 
-static bool same_link(const sg_link *a, const sg_link *b) {
-    return strcmp(a->kind, b->kind) == 0 && strcmp(a->method, b->method) == 0 && a->round == b->round &&
-           strcmp(a->mode, b->mode) == 0 && strcmp(a->arch, b->arch) == 0 &&
-           (a->alpha_low == b->alpha_low || a->method[0] == '\0') &&
-           (a->alpha_high == b->alpha_high || a->method[0] == '\0');
+static bool same_link(const tables *t, int i, int k) {
+    const sg_link *a = &t->link[i], *b = &t->link[k];
+    return t->link_case[i] == t->link_case[k] && strcmp(a->kind, b->kind) == 0 &&
+           same_alpha(a->method, a->alpha_low, a->alpha_high, b->method, b->alpha_low, b->alpha_high) &&
+           a->round == b->round && strcmp(a->mode, b->mode) == 0;
 }
 
 static void summarise_links(FILE *out, const tables *t) {
@@ -245,7 +274,10 @@ static void summarise_links(FILE *out, const tables *t) {
         free(seen);
         return;
     }
-    fprintf(out, "\n%-22s %-13s %-6s %5s %8s %3s %15s %13s\n", "path", "mode", "method", "round", "density",
+    int width = width_of_cases(t);
+    fputc('\n', out);
+    if (t->plan->cases > 1) fprintf(out, "%-*s ", width, "case");
+    fprintf(out, "%-22s %-13s %-6s %5s %8s %3s %15s %13s\n", "path", "mode", "method", "round", "density",
             "n", "error barrier", "loss barrier");
     for (int i = 0; i < t->links; i++) {
         const sg_link *link = &t->link[i];
@@ -254,13 +286,14 @@ static void summarise_links(FILE *out, const tables *t) {
         int n = 0;
         if (seen[i]) continue;
         for (int k = i; k < t->links; k++) {
-            if (!same_link(link, &t->link[k])) continue;
+            if (!same_link(t, i, k)) continue;
             seen[k] = true;
             n++;
             error += t->link[k].barrier_error;
             loss += t->link[k].barrier_loss;
         }
         if (link->round >= 0) snprintf(round, sizeof round, "%lld", (long long)link->round);
+        if (t->plan->cases > 1) fprintf(out, "%-*s ", width, name_of_case(t, t->link_case[i], link->arch));
         fprintf(out, "%-22s %-13s %-6s %5s %8.4f %3d %13.2f %% %13.4f\n", link->kind, link->mode,
                 link->method[0] == '\0' ? "-" : link->method, round, link->density, n, 100.0 * error / n,
                 loss / n);
@@ -291,11 +324,11 @@ static int write_tables(const char *dir, const tables *t) {
 }
 
 int sg_collect(const char *dir, const sg_run_config *config, const sg_plan *plan, FILE *summary) {
-    tables t = {0};
+    tables t = {.plan = plan};
     sg_gather *gather;
     sg_report report;
     SG_TRY(sg_gather_create(&gather, config, plan));
-    int status = SG_AT(read_tables(dir, plan, &t, gather));
+    int status = SG_AT(read_tables(dir, &t, gather));
     if (status == SG_OK) status = SG_AT(write_tables(dir, &t));
     if (status == SG_OK) status = SG_AT(sg_gather_finish(gather, dir, &report));
     if (status == SG_OK) status = SG_AT(sg_report_write(dir, &report));
@@ -308,23 +341,23 @@ int sg_collect(const char *dir, const sg_run_config *config, const sg_plan *plan
                 dir);
     }
     sg_gather_destroy(&gather);
-    free_tables(&t, plan->count);
+    free_tables(&t);
     return status;
 }
 
 int sg_collect_outlook(const char *dir, const sg_run_config *config, const sg_plan *plan,
                        sg_outlook *outlook) {
-    tables t = {0};
+    tables t = {.plan = plan};
     sg_gather *gather;
     sg_report report;
     *outlook = (sg_outlook){0};
     SG_TRY(sg_gather_create(&gather, config, plan));
-    int status = SG_AT(read_tables(dir, plan, &t, gather));
+    int status = SG_AT(read_tables(dir, &t, gather));
     if (status == SG_OK) status = SG_AT(sg_gather_finish(gather, dir, &report));
     if (status == SG_OK) sg_diagnose(&report, outlook->finding);
     for (int i = 0; i < t.rows; i++) outlook->seconds += t.row[i].wall_s;
     for (int i = 0; i < t.links; i++) outlook->seconds += t.link[i].wall_s;
     sg_gather_destroy(&gather);
-    free_tables(&t, plan->count);
+    free_tables(&t);
     return status;
 }

@@ -117,4 +117,23 @@ expect_code "methods: a missing mask file" 66
 sg 0 "${from_mask[@]}" --out "$work/refused" --set transfer.modes=signed --set net.arch=resnet20 --set net.width=4
 if [ "$code" = 65 ] || [ "$code" = 78 ]; then ok "methods: a mask of another network is refused"
 else not_ok "methods: a mask of another network is refused" "exit code $code" show; fi
+# A sweep: the tables for people keep its cases apart, whatever tells them apart.
+cat >"$work/cases.cfg" <<'END'
+data = { kind = "shapes"; train_limit = 64; test_limit = 32; };
+search = { methods = ("lrr"); warmup_epochs = 1; rounds = 1; round_epochs = 1; };
+transfer = { modes = ("signed"); seeds = (2, 3); rounds = (1); epochs = 1; noise_orders = 0; };
+connect = { points = 3; pairs = ("signed-signed"); };
+run = { threads = 1; };
+sweeps = ({ net = { arch = "mlp"; width = 16; }; train = { lr = 0.1; batch = 32; }; },
+          { net = { arch = "mlp"; width = 16; }; train = { lr = 0.01; batch = 32; }; });
+END
+sg 1 run "$work/cases.cfg" --out "$work/cases"
+expect_code "methods: a sweep over train.lr" 0
+cases=$(find "$work/cases/stages" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort)
+expect_equal "methods: it has two cases" "$(echo "$cases" | wc -l)" 2
+rows() { awk -v mode="$1" '$6 == mode { print $1 }' "$work/out" | sort; }
+expect_equal "methods: a row of transfers for each case" "$(rows signed)" "$cases"
+expect_equal "methods: a row of rounds for each case" "$(rows round)" "$cases"
+expect_equal "methods: a row of paths for each case" "$(awk '$2 == "signed-signed" { print $1 }' "$work/out" | sort)" "$cases"
+expect_equal "methods: transfers of a case are summed up alone" "$(awk '$6 == "signed" { print $7 }' "$work/out" | sort -u)" 2
 finish
