@@ -1,6 +1,7 @@
 /* signet train: one network outside a sweep, from its own initialisation or from given weights, dense or
  * under a signed mask. FILE.checkpoint holds its state until it is done; the same command goes on from there.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,18 +112,36 @@ static int begin(single *s) {
     return SG_AT(sg_comm_agree(s->solo->group->comm, status));
 }
 
+/* A checkpoint that cannot be believed is kept beside, under a name that nobody reads. */
+static void set_aside(const single *s) {
+    char aside[PATH_MAX + 16];
+    if (!sg_solo_leads(s->solo)) return;
+    snprintf(aside, sizeof aside, "%s.damaged", s->checkpoint);
+    sg_log_warning("%s; kept as %s, the training begins anew", sg_error_message(), aside);
+    if (rename(s->checkpoint, aside) != 0) sg_log_warning("%s: cannot rename", s->checkpoint);
+}
+
+/* *file NULL: there is no checkpoint to go on from. One that is there and cannot be read (a file server that
+ * is away, permissions) may be good, and the next save would replace it: that ends the command. */
+static int open_checkpoint(single *s, sg_h5_file **file) {
+    *file = NULL;
+    if (s->cli->out == NULL) return SG_OK;
+    bool there = access(s->checkpoint, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
+    SG_TRY(sg_comm_broadcast(s->solo->group->comm, &there, sizeof there, 0));
+    if (!there) return SG_OK;
+    int status = SG_AT(sg_h5_open(file, s->checkpoint, s->solo->group->comm));
+    if (status != SG_DATA) return status;
+    set_aside(s);
+    sg_error_clear();
+    return SG_OK;
+}
+
 static int restore(single *s) {
     sg_h5_file *file;
     const char *key;
-    int status =
-        s->cli->out == NULL ? SG_NOINPUT : SG_AT(sg_h5_open(&file, s->checkpoint, s->solo->group->comm));
-    if (status != SG_OK) {
-        if (status != SG_NOINPUT && sg_solo_leads(s->solo))
-            sg_log_warning("checkpoint passed over, the training begins anew: %s", sg_error_message());
-        sg_error_clear();
-        return SG_AT(begin(s));
-    }
-    status = SG_AT(sg_h5_get_text(file, "key", &key));
+    SG_TRY(open_checkpoint(s, &file));
+    if (file == NULL) return SG_AT(begin(s));
+    int status = SG_AT(sg_h5_get_text(file, "key", &key));
     bool ours = status == SG_OK && strcmp(key, s->key) == 0;
     if (ours) status = SG_AT(sg_state_read_training(&s->training, file, s->solo->env.net, &s->options));
     sg_h5_close(&file);

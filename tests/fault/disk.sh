@@ -1,6 +1,6 @@
 #!/bin/bash
-# Disks that fail: writes, syncs and reservations that return ENOSPC, EDQUOT or EIO; a full, a read-only and a vanished
-# directory. All ranks leave in time with the right code and the reason, and the next start ends with the same digest.
+# Disks that fail: reads, writes, syncs and reservations that return ENOSPC, EDQUOT or EIO; a full, a read-only and a
+# vanished directory. All ranks leave in time with the right code and the reason, and the next start ends with the same digest.
 . "$(dirname "$0")/../testing.sh"
 write_tiny
 often=(--set run.checkpoint_minutes=0.0001)
@@ -34,6 +34,23 @@ for failure in write:28:'is the disk full?' fsync:5:'Input/output error' reserve
     leaves "$name" "$text"
     resumes "$name: the next start has the same digest" "$dir"
 done
+
+# A checkpoint that cannot be read may be whole: `train` ends, and the checkpoint is there when reading works again.
+train=(train "$work/tiny.cfg" --set single.epochs=6 --out "$work/solo.h5" "${often[@]}")
+sg_start 1 "${train[@]}"
+if wait_for 60 test -e "$work/solo.h5.checkpoint"; then kill -USR1 "$job"; fi
+sg_wait
+expect_code "disk: train stops on SIGUSR1" 75
+cp "$work/solo.h5.checkpoint" "$work/before"
+export SG_FAIL_CALL=read SG_FAIL_ERRNO=5 SG_FAIL_PATH=solo.h5.checkpoint SG_FAIL_AFTER=0 LD_PRELOAD=$work/failing_io.so
+sg 1 "${train[@]}" --set run.checkpoint_minutes=0 # which would end well, had it begun anew
+unset SG_FAIL_CALL LD_PRELOAD
+expect_code "disk: train with a checkpoint that cannot be read" 74
+if cmp -s "$work/before" "$work/solo.h5.checkpoint"; then ok "disk: train leaves that checkpoint alone"
+else not_ok "disk: train leaves that checkpoint alone" "it has changed"; fi
+sg 1 "${train[@]}"
+expect_code "disk: train goes on when it can be read" 0
+expect_text "disk: train goes on from that checkpoint" "$work/err" "goes on from $work/solo.h5.checkpoint"
 
 # A directory that vanishes: the job ends, and another start begins anew.
 dir=$work/vanishes

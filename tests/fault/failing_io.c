@@ -1,5 +1,6 @@
-/* Preloaded into a run: from the SG_FAIL_AFTER-th on, calls of SG_FAIL_CALL (write, fsync, reserve) on files
- * whose path holds SG_FAIL_PATH fail with the error number SG_FAIL_ERRNO, as on a full or broken disk. */
+/* Preloaded into a run: from the SG_FAIL_AFTER-th on, calls of SG_FAIL_CALL (read, write, fsync, reserve) on
+ * files whose path holds SG_FAIL_PATH fail with the error number SG_FAIL_ERRNO, as on a full or broken disk.
+ */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -28,6 +29,9 @@ static int fails(const char *call, int descriptor) {
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
+ssize_t pread(int descriptor, void *data, size_t bytes, off_t offset) {
+    return fails("read", descriptor) ? -1 : REAL(pread)(descriptor, data, bytes, offset);
+}
 ssize_t write(int descriptor, const void *data, size_t bytes) {
     return fails("write", descriptor) ? -1 : REAL(write)(descriptor, data, bytes);
 }

@@ -134,11 +134,23 @@ sg_wait
 expect_code "commands: train stops on SIGUSR1" 75
 sg 1 "${train[@]}" --seed 7 --out "$work/parts.h5"
 expect_code "commands: train refuses another seed's checkpoint" 78
+cp "$work/parts.h5.checkpoint" "$work/damaged.h5.checkpoint"
 sg 1 "${train[@]}" --out "$work/parts.h5"
 expect_code "commands: train goes on" 0
 expect_equal "commands: train in two parts equals train in one" "$(digest_of "$work/parts.h5")" "$(digest_of "$work/whole.h5")"
 if [ -e "$work/parts.h5.checkpoint" ]; then not_ok "commands: train removes its checkpoint" "it is still there"
 else ok "commands: train removes its checkpoint"; fi
+flip_byte "$work/damaged.h5.checkpoint" $(($(stat -c %s "$work/damaged.h5.checkpoint") / 2))
+cp "$work/damaged.h5.checkpoint" "$work/flipped"
+sg 1 "${train[@]}" --out "$work/damaged.h5"
+expect_code "commands: train with a damaged checkpoint" 0
+expect_text "commands: train says where the damaged checkpoint is" "$work/err" "kept as $work/damaged.h5.checkpoint.damaged"
+expect_equal "commands: train begins anew" "$(digest_of "$work/damaged.h5")" "$(digest_of "$work/whole.h5")"
+if cmp -s "$work/flipped" "$work/damaged.h5.checkpoint.damaged"; then ok "commands: train keeps the damaged checkpoint"
+else not_ok "commands: train keeps the damaged checkpoint" "it is gone or another"; fi
+mkdir "$work/unread.h5.checkpoint"
+sg 1 "${train[@]}" --out "$work/unread.h5"
+expect_code "commands: train does not begin beside a checkpoint that it cannot read" 66
 sg 1 train "$work/tiny.cfg" --set single.epochs=1 --init "$work/whole.h5" --mask "$(find "$dir" -path '*round-02/extract/result.h5')" \
     --out "$work/masked.h5"
 expect_code "commands: train --init --mask" 0
