@@ -1,12 +1,17 @@
 #include "pipeline/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "kernels/memory.h"
 
@@ -140,9 +145,63 @@ int sg_file_publish(const char *temporary, const char *path) {
     return SG_AT(sync_directory_of(path));
 }
 
+/* ---- Temporary names. */
+
+enum { ABANDONED_SECONDS = 24 * 3600 };
+
+/* Host and process namespace: where a process number means the same process. */
+static unsigned place_of_processes(void) {
+    char text[256] = "";
+    if (gethostname(text, 127) != 0) text[0] = '\0';
+    size_t used = strlen(text) + 1;
+    ssize_t got = readlink("/proc/self/ns/pid", text + used, sizeof text - used);
+    return (unsigned)(XXH3_64bits(text, used + (got > 0 ? (size_t)got : 0)) & 0xffffffffu);
+}
+
+/* Whoever writes a file of that name in this folder is gone. */
+static bool is_abandoned(int folder, const char *name, bool here, long pid) {
+    struct stat about;
+    if (here) return kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+    return fstatat(folder, name, &about, AT_SYMLINK_NOFOLLOW) == 0 &&
+           time(NULL) - about.st_mtime > ABANDONED_SECONDS;
+}
+
+/* What cannot be listed or removed stays; the next writer tries again. */
+static void remove_abandoned(const char *path, unsigned place) {
+    char *copy;
+    const char *base = strrchr(path, '/') == NULL ? path : strrchr(path, '/') + 1;
+    size_t length = strlen(base);
+    if (sg_file_name(&copy, path, "") != SG_OK) {
+        sg_error_clear();
+        return;
+    }
+    DIR *folder = opendir(dirname(copy));
+    for (struct dirent *entry; folder != NULL && (entry = readdir(folder)) != NULL;) {
+        unsigned there;
+        long pid;
+        int end = 0;
+        const char *rest = entry->d_name + length;
+        if (strncmp(entry->d_name, base, length) != 0 ||
+            sscanf(rest, ".%8x-%9ld.tmp%n", &there, &pid, &end) != 2 || end == 0 || rest[end] != '\0')
+            continue;
+        if (is_abandoned(dirfd(folder), entry->d_name, there == place, pid))
+            unlinkat(dirfd(folder), entry->d_name, 0);
+    }
+    if (folder != NULL) closedir(folder);
+    SG_FREE(copy);
+}
+
+int sg_file_temporary(char **name, const char *path) {
+    char suffix[48];
+    unsigned place = place_of_processes();
+    remove_abandoned(path, place);
+    snprintf(suffix, sizeof suffix, ".%08x-%ld.tmp", place, (long)getpid());
+    return SG_AT(sg_file_name(name, path, suffix));
+}
+
 int sg_file_write(const char *path, const void *data, size_t bytes) {
     char *temporary;
-    SG_TRY(sg_file_name(&temporary, path, ".tmp"));
+    SG_TRY(sg_file_temporary(&temporary, path));
     int status = SG_OK, descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (descriptor < 0) {
         status = sg_file_write_error(temporary, "create", errno);

@@ -23,8 +23,14 @@ int sg_file_write_at(int descriptor, const char *path, const void *data, size_t 
  */
 int sg_file_read(const char *path, size_t limit, char **data, size_t *bytes);
 
-/* Writes a file so that PATH always is the old or the new one, whole: PATH.tmp, sync, rename, sync of the
- * directory. */
+/* The name under which this process alone writes what is to become PATH: PATH.<host, hashed>-<process>.tmp,
+ * so that two processes that write the same file do not meet. Owned by the caller. Removes what killed
+ * writers of PATH have left under such names: this host's whose process is gone, and others' that are a day
+ * old. */
+int sg_file_temporary(char **name, const char *path);
+
+/* Writes a file so that PATH always is the old or the new one, whole: under its temporary name, sync, rename,
+ * sync of the directory. */
 int sg_file_write(const char *path, const void *data, size_t bytes);
 
 /* The same for a string. */

@@ -5,7 +5,7 @@
  * contiguous little-endian data sets with an attribute "xxh3_64" each; attributes of the root
  *
  * A reader checks block, length and hash before libhdf5 sees a byte. A writer publishes a file by renaming
- * PATH.tmp when all ranks agree that it is whole and on the disk.
+ * its temporary one when all ranks agree that it is whole and on the disk.
  *
  * comm: the group that reads or writes together, or NULL for one process by itself. Then "collective" is
  * local. */
@@ -65,10 +65,11 @@ int sg_h5_set_integer(sg_h5_content *content, const char *name, int64_t value);
 int sg_h5_set_unsigned(sg_h5_content *content, const char *name, uint64_t value);
 int sg_h5_set_real(sg_h5_content *content, const char *name, double value);
 
-/* Writes PATH: space is reserved, every rank writes its slices, all sync and agree, then PATH.tmp is renamed.
- * After an error PATH is what it was before, and PATH.tmp is gone. Collective; all ranks return the same
- * status: SG_CANTCREATE, SG_IO. When libhdf5 fails to close the file the job ends with 74 after printing why,
- * because MPI_Finalize crashes from then on. */
+/* Writes PATH: space is reserved, every rank writes its slices, all sync and agree, then the temporary file
+ * (PATH.tmp; without a group that of sg_file_temporary) is renamed. After an error PATH is what it was
+ * before, and the temporary file is gone. Collective; all ranks return the same status: SG_CANTCREATE, SG_IO.
+ * When libhdf5 fails to close the file the job ends with 74 after printing why, because MPI_Finalize crashes
+ * from then on. */
 int sg_h5_write(const char *path, sg_comm *comm, const sg_h5_content *content);
 
 /* ---- Reading. */

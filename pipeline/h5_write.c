@@ -502,7 +502,9 @@ int sg_h5_write(const char *path, sg_comm *comm, const sg_h5_content *content) {
                 .content = content,
                 .file = H5I_INVALID_HID};
     char *temporary = NULL;
-    int status = SG_AT(sg_file_name(&temporary, path, ".tmp"));
+    /* A group has one name that all its ranks know. */
+    int status = comm == NULL ? SG_AT(sg_file_temporary(&temporary, path))
+                              : SG_AT(sg_file_name(&temporary, path, ".tmp"));
     w.path = temporary;
     if (status == SG_OK) status = SG_AT(prepare(&w, content));
     if (status == SG_OK) status = SG_AT(reserve(&w, false));

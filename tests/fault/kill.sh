@@ -47,6 +47,8 @@ while [ "$sequence" -lt "$kills" ]; do
     else expect_equal "kill: run $round after $sequence kills has the undisturbed digest" "$(digest_of "$dir")" "$reference"; fi
     sg 0 verify "$dir"
     expect_code "kill: every file of run $round is whole" 0
+    expect_equal "kill: killed processes left no temporary files of their own in run $round" \
+        "$(find "$dir" -name '*.????????-*.tmp')" ""
     grep -c 'goes on from checkpoint' "$dir"/log* 2>/dev/null | sed 's/^/# resumed from checkpoints: /'
     rm -rf "$dir"
     round=$((round + 1))
