@@ -39,7 +39,8 @@ int sg_file_write_text(const char *path, const char *text);
 /* The first size - 1 bytes of a small text file, as a string. */
 int sg_file_read_text(const char *path, char *text, size_t size);
 
-/* rename(temporary, path) and a sync of the directory: what was published survives a power cut. */
+/* rename(temporary, path) and a sync of the directory: what was published survives a power cut. After an
+ * error the temporary file is there still, or, when only the sync failed, it is PATH. */
 int sg_file_publish(const char *temporary, const char *path);
 
 /* A name of its own: PATH followed by suffix; owned by the caller. */

@@ -67,9 +67,11 @@ int sg_h5_set_real(sg_h5_content *content, const char *name, double value);
 
 /* Writes PATH: space is reserved, every rank writes its slices, all sync and agree, then the temporary file
  * (PATH.tmp; without a group that of sg_file_temporary) is renamed. After an error PATH is what it was
- * before, and the temporary file is gone. Collective; all ranks return the same status: SG_CANTCREATE, SG_IO.
- * When libhdf5 fails to close the file the job ends with 74 after printing why, because MPI_Finalize crashes
- * from then on. */
+ * before, or, when nothing but the sync of its directory failed, the new file, which a power cut may undo;
+ * the temporary file is gone. Collective; all ranks return the same status: SG_CANTCREATE, SG_IO. When
+ * libhdf5 fails to close the file the job ends with 74 after printing why, because MPI_Finalize crashes from
+ * then on.
+ */
 int sg_h5_write(const char *path, sg_comm *comm, const sg_h5_content *content);
 
 /* ---- Reading. */

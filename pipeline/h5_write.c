@@ -513,6 +513,7 @@ int sg_h5_write(const char *path, sg_comm *comm, const sg_h5_content *content) {
     if (status == SG_OK) status = SG_AT(seal(&w));
     if (status == SG_OK) {
         if (w.rank == 0) status = SG_AT(sg_file_publish(temporary, path));
+        if (w.rank == 0 && status != SG_OK) unlink(temporary); /* unless it is PATH by now */
         status = agree(&w, status);
     } else if (w.rank == 0 && temporary != NULL) {
         unlink(temporary);

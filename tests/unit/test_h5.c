@@ -404,6 +404,20 @@ static void a_failed_write_leaves_the_old_file(void **state) {
     SG_FREE(again);
 }
 
+/* The whole file is there, and the last step fails. */
+static void a_failed_rename_leaves_no_temporary_file(void **state) {
+    (void)state;
+    sg_h5_content *content;
+    float one = 1;
+    assert_int_equal(mkdir(in_folder("taken.h5"), 0700), 0);
+    assert_ok(sg_h5_content_create(&content, "checkpoint"));
+    assert_ok(sg_h5_add_scalar(content, "/a", SG_H5_F32, &one));
+    int status = sg_h5_write(name, NULL, content);
+    sg_h5_content_destroy(&content);
+    assert_error(status, SG_IO, "cannot rename to");
+    assert_no_temporary_file();
+}
+
 /* Stands in front of libhdf5's. */
 static bool close_fails;
 herr_t H5Fclose(hid_t file) {
@@ -476,6 +490,7 @@ int main(void) {
         cmocka_unit_test(other_files_are_refused),
         cmocka_unit_test(a_missing_directory_is_told),
         cmocka_unit_test(a_failed_write_leaves_the_old_file),
+        cmocka_unit_test(a_failed_rename_leaves_no_temporary_file),
         cmocka_unit_test(a_failed_close_ends_the_process_with_74),
         cmocka_unit_test(adding_twice_is_a_bug),
     };
