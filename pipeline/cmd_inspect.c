@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <xxhash.h>
 
 #include "pipeline/cli.h"
@@ -107,20 +108,32 @@ static void report(void *context, const char *line) {
     printf("  %s\n", line);
 }
 
+static void count_damaged(const char *path) {
+    if (verified.damaged++ == 0) snprintf(verified.first, sizeof verified.first, "%s", path);
+    printf("DAMAGED %s\n", path);
+}
+
 static int verify_file(const char *path) {
     int status = sg_h5_verify(path, report, NULL);
     verified.files++;
     if (status == SG_OK) return SG_OK;
-    if (verified.damaged++ == 0) snprintf(verified.first, sizeof verified.first, "%s", path);
-    printf("DAMAGED %s\n", path);
+    count_damaged(path);
     return status == SG_DATA ? SG_OK : status;
 }
 
+/* What cannot be read is one more damaged file, and no reason to leave the others unseen. */
 static int visit(const char *path, const struct stat *info, int type, struct FTW *at) {
     (void)info, (void)at;
     const char *end = strrchr(path, '.');
+    if (type == FTW_DNR) {
+        printf("  %s: the directory cannot be listed\n", path);
+        count_damaged(path);
+    }
     if (type != FTW_F || end == NULL || strcmp(end, ".h5") != 0) return 0;
-    return verify_file(path);
+    /* A run that is under way removes checkpoints. */
+    if (access(path, F_OK) != 0 && errno == ENOENT) return 0;
+    int status = verify_file(path);
+    return status == SG_IO || status == SG_NOINPUT ? 0 : status;
 }
 
 int sg_cmd_verify(int argc, char **argv) {

@@ -136,8 +136,8 @@ int sg_h5_get_unsigned(const sg_h5_file *file, const char *name, uint64_t *value
 int sg_h5_get_real(const sg_h5_file *file, const char *name, double *value);
 
 /* ---- Checking without libhdf5: block, length, hash, then every data set's checksum by the block's index.
- * report (may be NULL) gets one line for each thing that is wrong. SG_OK, SG_DATA (the message is the first
- * line), SG_NOINPUT, SG_IO. Local. */
+ * report (may be NULL) gets one line for each thing that is wrong, one for a file that cannot be read among
+ * them. SG_OK, SG_DATA (the message is the first line), SG_NOINPUT, SG_IO. Local. */
 int sg_h5_verify(const char *path, void (*report)(void *context, const char *line), void *context);
 
 #endif

@@ -52,6 +52,14 @@ sg 1 "${train[@]}"
 expect_code "disk: train goes on when it can be read" 0
 expect_text "disk: train goes on from that checkpoint" "$work/err" "goes on from $work/solo.h5.checkpoint"
 
+# A file that cannot be read is no reason to leave the others unverified.
+export SG_FAIL_CALL=read SG_FAIL_ERRNO=5 SG_FAIL_PATH=round-01/result.h5 SG_FAIL_AFTER=0 LD_PRELOAD=$work/failing_io.so
+sg 0 verify "$work/reference"
+unset SG_FAIL_CALL LD_PRELOAD
+expect_code "disk: verify with a file that cannot be read" 65
+expect_text "disk: verify says why" "$work/out" "Input/output error"
+expect_text "disk: verify goes on to the others" "$work/out" "13 files checked, 1 damaged"
+
 # A directory that vanishes: the job ends, and another start begins anew.
 dir=$work/vanishes
 sg_start 2 run "$work/tiny.cfg" --out "$dir" "${often[@]}"

@@ -98,6 +98,14 @@ flip_byte "$victim" $(($(stat -c %s "$victim") / 2))
 sg 0 verify "$dir"
 expect_code "resume: verify finds the damage" 65
 expect_text "resume: verify names the file" "$work/out" "$victim"
+mkfifo "$dir/stages/pipe.h5" # which cannot be read as a file, whoever asks
+sg 0 verify "$dir"
+rm "$dir/stages/pipe.h5"
+expect_code "resume: verify with an unreadable file" 65
+expect_text "resume: verify names the unreadable file" "$work/out" "DAMAGED $dir/stages/pipe.h5"
+expect_text "resume: verify says what is the matter with it" "$work/out" "is no regular file"
+expect_text "resume: verify goes on to the others" "$work/out" "DAMAGED $victim"
+expect_text "resume: verify counts all" "$work/out" "14 files checked, 2 damaged"
 sg 1 run "$work/tiny.cfg" --out "$dir"
 expect_code "resume: a damaged result is no obstacle" 0
 expect_text "resume: the damage is reported" "$work/err" "result.damaged"
