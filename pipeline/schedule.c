@@ -37,7 +37,7 @@ typedef struct scheduler {
     bool told_to_stop; /* leaders: rank 0 said so */
     bool passed_on;    /* not rank 0: it knows that this rank was asked to stop */
     int status;        /* rank 0: the worst so far */
-    char message[1024];
+    char message[2048];
     crew *crews; /* rank 0 only */
     int crew_count;
 } scheduler;
@@ -191,29 +191,35 @@ static int serve(scheduler *s) {
     return SG_OK;
 }
 
-/* Stages that failed in an earlier launch are part of the answer too: all are listed. */
+/* Adds the failed stages to the text, a line each, as far as there is room. */
+static void list_failed_stages(const sg_plan *plan, char *text, size_t size) {
+    static const char more[] = "\n  ...";
+    size_t used = strlen(text);
+    for (int i = 0; i < plan->count; i++) {
+        const sg_plan_stage *stage = &plan->stages[i];
+        if (stage->state != SG_STATE_FAILED) continue;
+        bool fits = used + strlen("\n  ") + strlen(stage->id) + sizeof more <= size;
+        if (!fits && used + sizeof more > size) return;
+        used += (size_t)(fits ? sprintf(text + used, "\n  %s", stage->id) : sprintf(text + used, "%s", more));
+        if (!fits) return;
+    }
+}
+
+/* Stages that failed in an earlier launch are part of the answer too. */
 static void note_failed_stages(scheduler *s) {
     const sg_plan *plan = s->session->plan;
     int failed = 0, blocked = 0;
-    char list[sizeof s->message - 200] = "";
-    size_t used = 0;
     for (int i = 0; i < plan->count; i++) {
         blocked += plan->stages[i].state == SG_STATE_BLOCKED;
-        if (plan->stages[i].state != SG_STATE_FAILED) continue;
-        failed++;
-        int n = snprintf(list + used, sizeof list - used, "\n  %s", plan->stages[i].id);
-        if (n > 0 && used + (size_t)n < sizeof list)
-            used += (size_t)n;
-        else
-            list[used] = '\0';
+        failed += plan->stages[i].state == SG_STATE_FAILED;
     }
     if (failed == 0 || severity(s->status) > severity(SG_FAILED)) return;
     s->status = SG_FAILED;
     snprintf(s->message, sizeof s->message,
              "%d stage%s failed and %d could not begin for that; all else is done. Reasons: `signet status "
-             "%.60s`; to try "
-             "again: --retry-failed%s",
-             failed, failed == 1 ? "" : "s", blocked, s->options->dir, list);
+             "%s`; to try again: --retry-failed",
+             failed, failed == 1 ? "" : "s", blocked, s->options->dir);
+    list_failed_stages(plan, s->message, sizeof s->message);
 }
 
 static int send_home(scheduler *s) {

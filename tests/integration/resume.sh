@@ -145,11 +145,12 @@ expect_text "resume: the newest of 201 checkpoints serves" "$work/err" "goes on 
 expect_equal "resume: no checkpoint outlives the result" "$(count_files "$dir" 'checkpoint-*.h5')" 0
 
 # Divergence: the stage failed, descendants are blocked, the rest is done.
-dir=$work/diverge
+dir=$work/a-directory-whose-name-alone-is-longer-than-sixty-characters/diverge
 sed -e 's/lr = 0.1/lr = 1000000/' -e 's/"resnet20"; classes = 10; width = 4/"lenet"; classes = 10/' "$work/tiny.cfg" >"$work/diverge.cfg"
 sg 2 run "$work/diverge.cfg" --out "$dir"
 expect_code "resume: a diverging run" 1
 expect_text "resume: the diverged stage is named" "$work/err" "warmup failed"
+expect_text "resume: the command that tells the reasons is whole" "$work/err" "Reasons: \`signet status $dir\`"
 sg 0 status "$dir"
 expect_equal "resume: one stage failed" "$(grep -c '^failed' "$work/out")" 1
 expect_equal "resume: its descendants are blocked" "$(grep -c '^blocked' "$work/out")" 11
