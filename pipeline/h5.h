@@ -1,8 +1,8 @@
 /* Our files: HDF5 behind a user block that vouches for every byte.
  *
- *   user block   magic "SIGNET\r\n\x1a\n", format version, kind, length and hash of all that follows, an
- * index of the data sets (path, place, checksum), and a hash of the block itself; see h5_block.h HDF5
- * contiguous little-endian data sets with an attribute "xxh3_64" each; attributes of the root
+ *   user block   magic "SIGNET\r\n\x1a\n", format version, kind, length and hash of all that follows,
+ *                an index of the data sets (path, place, checksum), a hash of the block itself: h5_block.h
+ *   HDF5         contiguous little-endian data sets with an attribute "xxh3_64" each; attributes of the root
  *
  * A reader checks block, length and hash before libhdf5 sees a byte. A writer publishes a file by renaming
  * its temporary one when all ranks agree that it is whole and on the disk.

@@ -9,8 +9,8 @@
  *    56  uint64 bytes of a piece
  *    64  kind, padded with zeros
  *   112  XXH3-128 of the block, with these 16 bytes as zeros; here in every version
- *   128  index: per data set uint64 place in the file, uint64 bytes, uint64 XXH3-64, uint32 length of path,
- * path
+ *   128  index, per data set: uint64 place in the file, uint64 bytes, uint64 XXH3-64,
+ *        uint32 length of the path, path
  *
  * Private to h5*.c. */
 #ifndef SG_H5_BLOCK_H

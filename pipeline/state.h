@@ -1,11 +1,14 @@
 /* Networks and trainings as files (architecture: checkpoints): what stands where in an HDF5 file of ours.
  *
- *   /weights/<name>            float32, names and shapes of the PyTorch state_dict, running statistics
- * included; <norm>.num_batches_tracked int64 /masks/<name>              uint8, prunable parameters only
+ *   /weights/<name>            float32, names and shapes of the PyTorch state_dict, running statistics too
+ *   /weights/<norm>.num_batches_tracked  int64
+ *   /masks/<name>              uint8, prunable parameters only
  *   /signs/<name>              int8, signed-mask files only
- *   /kept/<name>, /start/<name> the weights to rewind to, and those the training began with
+ *   /kept/<name>               the weights to rewind to, as in /weights
+ *   /start/<name>              float32, what the training began with
  *   /path/points               float64 [points][lambda, error, loss]
- *   /optimizer/first/<name>    momentum, or Adam's first moment; /optimizer/second/<name>: Adam's second
+ *   /optimizer/first/<name>    float32, momentum or Adam's first moment
+ *   /optimizer/second/<name>   float32, Adam's second moment
  *   /metrics/epochs            float64 [epochs][columns], columns named in /metrics/columns
  *
  * All functions are collective over the comm that the file was opened with, or will be written by. */
