@@ -80,13 +80,6 @@ want(H["curves/points"].shape, (len(V), 4))
 for point, v in zip(H["curves/points"][:], V):
     want(C[int(point[0])]["stage"], v["stage"])
     want(abs(point[2] - float(v["error"])) < 1e-8, True)'
-check "mode frozen starts as mode signed does" '
-import glob, numpy
-def signs(mode):
-    f = h5py.File(glob.glob(f"{d}/stages/*/lrr-s1/round-02/{mode}-s2/result.h5")[0])
-    return f["masks/conv1.weight"][:]
-want((signs("frozen") == signs("signed")).all(), True)'
-
 # IMP: rounds start from the state after that many warm-up epochs, the warm-up itself being the last.
 for epoch in 0 1 2; do
     sg 1 run "$work/all.cfg" --out "$work/imp-$epoch" --set search.methods=imp --set search.warmup_epochs=2 \
@@ -107,6 +100,25 @@ for mode in signed mask frozen; do
         "$(digest_of "$(find "$work/mask" -path "*/$mode-s2/result.h5")")" \
         "$(digest_of "$(find "$dir" -path "*lrr-s1/round-02/$mode-s2/result.h5")")"
 done
+# A learning rate that moves nothing leaves every start as it was.
+sg 1 "${from_mask[@]}" --out "$work/start" --set transfer.modes=signed,mask,frozen --set train.lr=1e-30
+expect_code "methods: starts of transfers" 0
+check "mode frozen starts as mode signed does, mode mask with its own signs" '
+import glob, numpy
+M = h5py.File(glob.glob(f"{d}/stages/*/lrr-s1/round-02/extract/result.h5")[0])["signs"]
+def start(mode):
+    f = h5py.File(glob.glob(f"{d}/../start/stages/**/{mode}-s2/result.h5", recursive=True)[0])["weights"]
+    return {name: f[name][()] for name in f}
+signed, mask, frozen = start("signed"), start("mask"), start("frozen")
+want(set(frozen), set(signed))
+for name in signed: want((name, (frozen[name] == signed[name]).all()), (name, True))
+pruned = [name for name in M if (M[name][()] == 0).any()]
+want(len(pruned) >= 4, True)
+for name in pruned:
+    s = M[name][()]
+    want((name, (numpy.sign(signed[name]) == s).all()), (name, True))
+    want((name, (numpy.abs(signed[name]) == numpy.abs(mask[name])).all()), (name, True))
+    want((name, (numpy.sign(mask[name]) == s).all()), (name, False))'
 for mode in signed_norms retrain random_signs magnitude; do
     sg 0 "${from_mask[@]}" --out "$work/refused" --set "transfer.modes=$mode"
     expect_code "methods: $mode from a mask file is refused" 78
