@@ -80,14 +80,32 @@ want(H["curves/points"].shape, (len(V), 4))
 for point, v in zip(H["curves/points"][:], V):
     want(C[int(point[0])]["stage"], v["stage"])
     want(abs(point[2] - float(v["error"])) < 1e-8, True)'
-# IMP: rounds start from the state after that many warm-up epochs, the warm-up itself being the last.
+# IMP: rounds start from the state after that many warm-up epochs. After all of them that is the warm-up's own result, and the
+# first round is that of lrr, which carries it on; the second is not.
+methods=(imp imp lrr,imp)
 for epoch in 0 1 2; do
-    sg 1 run "$work/all.cfg" --out "$work/imp-$epoch" --set search.methods=imp --set search.warmup_epochs=2 \
+    sg 1 run "$work/all.cfg" --out "$work/imp-$epoch" --set "search.methods=${methods[epoch]}" --set search.warmup_epochs=2 \
         --set "search.imp_rewind_epoch=$epoch" --set transfer.modes=retrain --set transfer.seeds=2 --set connect.pairs=
     expect_code "methods: imp rewinds to epoch $epoch" 0
 done
-if [ "$(digest_of "$work/imp-0")" != "$(digest_of "$work/imp-1")" ]; then ok "methods: the rewinding point matters"
-else not_ok "methods: the rewinding point matters" "epochs 0 and 1 give the same digest"; fi
+of_round() { digest_of "$(find "$work/imp-$1" -path "*/$2-s1/round-0$3/result.h5")"; } # EPOCH METHOD ROUND
+expect_equal "methods: the rewinding point matters" \
+    "$(for epoch in 0 1 2; do of_round $epoch imp 1; done | grep -xE '[0-9a-f]{32}' | sort -u | wc -l)" 3
+expect_equal "methods: rewound to the end of the warm-up, the first round carries it on" "$(of_round 2 imp 1)" "$(of_round 2 lrr 1)"
+if [ "$(of_round 2 imp 2)" != "$(of_round 2 lrr 2)" ]; then ok "methods: the second round is rewound, not carried on"
+else not_ok "methods: the second round is rewound, not carried on" "imp and lrr give the same digest"; fi
+check "what imp goes back to" '
+import glob
+def state(epoch, group):
+    f = h5py.File(glob.glob(f"{d}/../imp-{epoch}/stages/*/imp-s1/warmup/result.h5")[0])
+    return [f[group][name][()] for name in sorted(f[group])]
+def same(a, b): return all((x == y).all() for x, y in zip(a, b))
+names = sorted(h5py.File(glob.glob(f"{d}/../imp-2/stages/*/imp-s1/warmup/result.h5")[0])["weights"])
+want(len(names), 10)
+want(same(state(2, "kept"), state(2, "weights")), True)
+want(same(state(1, "kept"), state(1, "weights")), False)
+want(same(state(0, "kept"), state(1, "kept")), False)
+for epoch in (0, 1): want(same(state(epoch, "weights"), state(2, "weights")), True)'
 
 # A mask file: the same starts as from the search.
 mask=$(find "$dir" -path '*lrr-s1/round-02/extract/result.h5')
