@@ -4,7 +4,7 @@
 write_tiny
 dir=$work/run
 
-for command in run plan status collect train eval connect inspect verify data; do
+for command in run plan status collect train eval connect inspect verify data bench doctor; do
     sg 0 "$command" --help
     expect_code "commands: $command --help" 0
     expect_text "commands: $command --help shows its usage" "$work/out" "signet $command"
@@ -151,9 +151,43 @@ else not_ok "commands: train keeps the damaged checkpoint" "it is gone or anothe
 mkdir "$work/unread.h5.checkpoint"
 sg 1 "${train[@]}" --out "$work/unread.h5"
 expect_code "commands: train does not begin beside a checkpoint that it cannot read" 66
-sg 1 train "$work/tiny.cfg" --set single.epochs=1 --init "$work/whole.h5" --mask "$(find "$dir" -path '*round-02/extract/result.h5')" \
-    --out "$work/masked.h5"
+
+# Where the learning rate moves nothing, what comes out is what it began with, under the mask.
+extract=$(find "$dir" -path '*round-02/extract/result.h5')
+still=(train "$work/tiny.cfg" --set single.epochs=1 --set train.lr=1e-30)
+sg 1 "${still[@]}" --init "$work/whole.h5" --mask "$extract" --out "$work/still.h5"
 expect_code "commands: train --init --mask" 0
+sg 1 "${still[@]}" --mask "$extract" --out "$work/fresh.h5"
+expect_code "commands: train --mask" 0
+sg 1 train "$work/tiny.cfg" --set single.epochs=1 --init "$work/whole.h5" --mask "$extract" --out "$work/moved.h5"
+expect_code "commands: train that moves weights under a mask" 0
+if "$python" - "$extract" "$work"/{whole,still,fresh,moved}.h5 >"$work/out" 2>"$work/err" <<'END'
+import sys, h5py, numpy
+signs, whole, still, fresh, moved = (h5py.File(name) for name in sys.argv[1:])
+def want(name, holds):
+    if not holds: sys.exit(name)
+def same(a, b, name): return numpy.array_equal(a["weights"][name][()], b["weights"][name][()])
+masks = [name for name in signs["signs"] if name in whole["masks"]]
+want("only %d masks" % len(masks), len(masks) > 20)
+pruned = [name for name in masks if (signs["signs"][name][()] == 0).any()]
+want("only %d tensors are pruned" % len(pruned), len(pruned) > 10)
+for result in (still, fresh, moved):
+    want("other masks: %s" % (set(result["masks"]) ^ set(masks)), set(result["masks"]) == set(masks))
+    for name in masks:
+        s, w = signs["signs"][name][()], result["weights"][name][()]
+        want("the mask of " + name, numpy.array_equal(result["masks"][name][()], s != 0))
+        want("a pruned weight of %s is not 0" % name, (w[s == 0] == 0).all())
+for name in whole["weights"]:
+    if "running" in name or "num_batches" in name: continue
+    start, came = whole["weights"][name][()], still["weights"][name][()]
+    kept = signs["signs"][name][()] != 0 if name in masks else numpy.ones(start.shape, bool)
+    want("%s is not that of --init" % name, numpy.array_equal(came, numpy.where(kept, start, 0)))
+for name in pruned:
+    want("%s is that of --init without --init" % name, not same(fresh, still, name))
+    want("%s does not move" % name, not same(moved, still, name))
+END
+then ok "commands: train begins with --init under --mask and stays under it"
+else not_ok "commands: train begins with --init under --mask and stays under it" "$(tail -n 1 "$work/err")"; fi
 
 # Weights of another network: every entry that does not fit is named.
 "$python" - "$work/whole.h5" "$work/other.h5" <<'END'
