@@ -478,6 +478,84 @@ static void difference_is_cut_off_at_the_buffer(void **state) {
     assert_string_equal(out, "train.l");
 }
 
+/* ---- parts */
+
+enum { PARTS = 3 };
+
+static bool belongs(const sg_plan_stage *stage, int part) {
+    return stage->part == part && stage->state == SG_STATE_PENDING;
+}
+
+static void parts_share_the_chains_out(void **state) {
+    (void)state;
+    sg_plan *part[PARTS];
+    for (int p = 0; p < PARTS; p++) {
+        part[p] = plan_of(small, NULL);
+        sg_plan_part(part[p], p + 1, PARTS);
+    }
+    int crossing = 0;
+    for (int i = 0; i < part[0]->count; i++) {
+        int owners = 0;
+        const char *id = part[0]->stages[i].id;
+        for (int p = 0; p < PARTS; p++) {
+            const sg_plan_stage *stage = &part[p]->stages[i];
+            bool ours = belongs(stage, p + 1);
+            owners += ours;
+            assert_int_equal(stage->part, part[0]->stages[i].part);
+            assert_int_equal(stage->state, ours ? SG_STATE_PENDING : SG_STATE_ELSEWHERE);
+            for (int k = 0; ours && k < stage->parent_count; k++)
+                assert_true(belongs(&part[p]->stages[stage->parents[k]], p + 1));
+        }
+        /* Each seed's two data orders of dense are chains of their own. */
+        bool crosses = strstr(id, "sgd-noise-dense") != NULL;
+        if (owners != !crosses) fail_msg("%s belongs to %d parts", id, owners);
+        crossing += crosses;
+    }
+    assert_int_equal(crossing, 2);
+    for (int p = 0; p < PARTS; p++) sg_plan_destroy(&part[p]);
+}
+
+static void chains_are_dealt_out_in_turn(void **state) {
+    (void)state;
+    static const struct {
+        const char *id;
+        int part;
+    } expected[] = {{"lenet-shapes/dense-s2", 1},
+                    {"lenet-shapes/dense-s2-o1002", 2},
+                    {"lenet-shapes/dense-s3", 3},
+                    {"lenet-shapes/dense-s3-o1003", 1},
+                    {"lenet-shapes/connect/sgd-noise-dense-s3-o1003", 0},
+                    {"lenet-shapes/lrr-s1/warmup", 2},
+                    {"lenet-shapes/lrr-s1/round-02/connect/sgd-noise-retrain-s3-o1003", 2},
+                    {"lenet-shapes/aws-a0-1-s1/warmup", 3},
+                    {"lenet-shapes/aws-a0-1-s1/round-02/connect/signed-signed-s2-s3", 3}};
+    sg_plan *plan = plan_of(small, NULL);
+    sg_plan_part(plan, 2, PARTS);
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+        assert_int_equal(stage_of(plan, expected[i].id)->part, expected[i].part);
+    sg_plan_destroy(&plan);
+}
+
+static void what_is_done_stays_done_in_every_part(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, NULL);
+    int dense = sg_plan_find(plan, "lenet-shapes/dense-s3"),
+        path = sg_plan_find(plan, "lenet-shapes/connect/sgd-noise-dense-s3-o1003");
+    plan->stages[dense].state = plan->stages[path].state = SG_STATE_DONE;
+    sg_plan_part(plan, 2, PARTS);
+    assert_int_equal(plan->stages[dense].state, SG_STATE_DONE);
+    assert_int_equal(plan->stages[path].state, SG_STATE_DONE);
+    sg_plan_destroy(&plan);
+}
+
+static void one_part_is_the_whole(void **state) {
+    (void)state;
+    sg_plan *plan = plan_of(small, "search.methods=lrr,aws,imp");
+    sg_plan_part(plan, 1, 1);
+    for (int i = 0; i < plan->count; i++) assert_true(belongs(&plan->stages[i], 1));
+    sg_plan_destroy(&plan);
+}
+
 /* ---- costs and prints */
 
 static void chains_add_up_to_the_longest_path(void **state) {
@@ -564,6 +642,10 @@ int main(void) {
         cmocka_unit_test(difference_names_what_came_and_went),
         cmocka_unit_test(difference_of_equal_texts_is_empty),
         cmocka_unit_test(difference_is_cut_off_at_the_buffer),
+        cmocka_unit_test(parts_share_the_chains_out),
+        cmocka_unit_test(chains_are_dealt_out_in_turn),
+        cmocka_unit_test(what_is_done_stays_done_in_every_part),
+        cmocka_unit_test(one_part_is_the_whole),
         cmocka_unit_test(chains_add_up_to_the_longest_path),
         cmocka_unit_test(cost_counts_samples_and_epochs),
         cmocka_unit_test(every_stage_is_printed),
