@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <hdf5.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -14,7 +15,7 @@
 #include "tests/mpi/check.h"
 
 static sg_comm *world;
-static char folder[] = "/tmp/signet-mpi-h5-XXXXXX";
+static char folder[4096];
 static int fail_fsync_on = -1, fail_write_on = -1, fail_allocate_on = -1;
 
 int fsync(int descriptor);
@@ -74,7 +75,7 @@ static void write_some(const char *path) {
 }
 
 static void all_ranks_read_what_all_wrote(void) {
-    char path[128];
+    char path[4200];
     path_of(path, sizeof path, "a.h5");
     write_some(path);
     sg_h5_file *file;
@@ -108,7 +109,7 @@ static void all_ranks_read_what_all_wrote(void) {
 }
 
 static void one_process_verifies_what_all_wrote(void) {
-    char path[128];
+    char path[4200];
     path_of(path, sizeof path, "a.h5");
     write_some(path);
     CHECK_OK(sg_h5_verify(path, NULL, NULL));
@@ -118,7 +119,7 @@ static void one_process_verifies_what_all_wrote(void) {
 }
 
 static void damage_is_seen_by_all(void) {
-    char path[128];
+    char path[4200];
     path_of(path, sizeof path, "damaged.h5");
     write_some(path);
     if (sg_comm_rank(world) == 0) {
@@ -141,7 +142,7 @@ static void damage_is_seen_by_all(void) {
 
 /* A write that fails on rank `on` leaves the file of before, and nothing else. */
 static void failing_write(int *switch_, int on, int expected, const char *text) {
-    char path[128], temporary[140];
+    char path[4200], temporary[4210];
     path_of(path, sizeof path, "kept.h5");
     snprintf(temporary, sizeof temporary, "%s.tmp", path);
     write_some(path);
@@ -167,7 +168,7 @@ static void a_failed_sync_on_the_last_rank_stops_all(void) {
 }
 
 static void all_ranks_get_what_a_foreign_file_has(void) {
-    char path[128];
+    char path[4200];
     path_of(path, sizeof path, "foreign.h5");
     if (sg_comm_rank(world) == 0) {
         hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
@@ -210,11 +211,22 @@ static void write_with_a_failing_close(const char *path) {
     CHECK(false, "went on after a failed H5Fclose");
 }
 
+static void make_folder(void) {
+    const char *base = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%s/signet-mpi-h5-XXXXXX", base != NULL && *base != '\0' ? base : "/tmp");
+    CHECK(mkdtemp(folder) != NULL, "%s cannot be made", folder);
+}
+
+static int remove_one(const char *path, const struct stat *found, int type, struct FTW *at) {
+    (void)found, (void)type, (void)at;
+    return remove(path);
+}
+
 int main(int argc, char **argv) {
     if (argc == 4 && strcmp(argv[1], "read-foreign") == 0) return sg_h5_foreign_child(argv[2], atoi(argv[3]));
     MPI_Init(&argc, &argv);
     CHECK_OK(sg_comm_create(&world, MPI_COMM_WORLD));
-    if (sg_comm_rank(world) == 0) CHECK(mkdtemp(folder) != NULL, "no folder");
+    if (sg_comm_rank(world) == 0) make_folder();
     CHECK_OK(sg_comm_broadcast(world, folder, sizeof folder, 0));
     CHECK_OK(SG_NEW(&large, ROWS * COLUMNS));
     for (int i = 0; i < ROWS * COLUMNS; i++) large[i] = (float)(i % 9973) * 0.25f - 7;
@@ -228,11 +240,8 @@ int main(int argc, char **argv) {
     RUN(a_failed_write_on_the_last_rank_stops_all);
     RUN(a_failed_sync_on_the_last_rank_stops_all);
     SG_FREE(large);
-    if (sg_comm_rank(world) == 0) {
-        char command[128];
-        snprintf(command, sizeof command, "rm -r '%s'", folder);
-        CHECK(system(command) == 0, "cannot remove %s", folder);
-    }
+    if (sg_comm_rank(world) == 0)
+        CHECK(nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0, "cannot remove %s", folder);
     sg_comm_destroy(&world);
     MPI_Finalize();
     return 0;

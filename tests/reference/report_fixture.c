@@ -12,10 +12,6 @@
 #include "pipeline/report_figures.h"
 #include "pipeline/report_page.h"
 
-void assert_ok(int status) {
-    if (status != SG_OK) fail_msg("status %d: %s", status, sg_error_message());
-}
-
 void assert_has(const char *text, const char *part) {
     if (strstr(text, part) == NULL) fail_msg("\"%s\" is missing", part);
 }

@@ -3,6 +3,7 @@
 #define REPORT_FIXTURE_H
 
 #include "pipeline/report.h"
+#include "tests/reference/status.h"
 
 enum { RUNS = 32, PATHS = 8, POINTS = 3 };
 
@@ -31,7 +32,6 @@ void report_add_path(made_up *m, const char *method, const char *kind, int round
 /* The page without gnuplot, whatever this machine has. The caller frees it. */
 char *report_make_page_without_gnuplot(const made_up *m);
 
-void assert_ok(int status);
 void assert_has(const char *text, const char *part);
 void assert_lacks(const char *text, const char *part);
 

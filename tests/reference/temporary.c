@@ -48,6 +48,22 @@ const char *temporary_path(const char *directory, const char *name) {
     return path;
 }
 
+char *test_folder;
+
+int test_folder_set_up(void **state) {
+    (void)state;
+    test_folder = temporary_create();
+    return 0;
+}
+
+int test_folder_tear_down(void **state) {
+    (void)state;
+    temporary_remove(&test_folder);
+    return 0;
+}
+
+const char *in_folder(const char *name) { return temporary_path(test_folder, name); }
+
 static FILE *create(const char *directory, const char *name) {
     char path[PATH_SIZE];
     snprintf(path, sizeof path, "%s", temporary_path(directory, name));

@@ -12,6 +12,13 @@ void temporary_remove(char **directory);
 /* Path of a file in it; borrowed until the sixteenth call after this one. */
 const char *temporary_path(const char *directory, const char *name);
 
+/* The directory of tests that are set up and torn down, each or as a group, with these; and a file in it, as
+ * temporary_path has it. */
+extern char *test_folder;
+int test_folder_set_up(void **state);
+int test_folder_tear_down(void **state);
+const char *in_folder(const char *name);
+
 /* Writes directory/name, making the directories between. */
 void temporary_write(const char *directory, const char *name, const void *bytes, size_t size);
 void temporary_text(const char *directory, const char *name, const char *text);

@@ -8,29 +8,7 @@
 #include <cmocka.h>
 
 #include "pipeline/config.h"
-
-/* The text, with at most one override, is refused with this code and exactly this message. */
-static void check_refused(const char *text, const char *override, int code, const char *message) {
-    sg_run_config *config;
-    int status = sg_config_parse(&config, "test.cfg", text, &override, override != NULL ? 1 : 0);
-    assert_null(config);
-    assert_string_equal(sg_error_message(), message);
-    assert_int_equal(status, code);
-}
-
-static void refuses(const char *text, const char *message) { check_refused(text, NULL, SG_CONFIG, message); }
-
-static void refuses_override(const char *override, const char *message) {
-    check_refused(NULL, override, SG_CONFIG, message);
-}
-
-/* The message holds this part. */
-static void refuses_with(const char *text, const char *part) {
-    sg_run_config *config;
-    assert_int_equal(sg_config_parse(&config, "test.cfg", text, NULL, 0), SG_CONFIG);
-    assert_null(config);
-    if (strstr(sg_error_message(), part) == NULL) fail_msg("expected `%s` in `%s`", part, sg_error_message());
-}
+#include "tests/reference/refuse.h"
 
 /* ---- keys */
 
@@ -355,63 +333,66 @@ static void negative_dropout(void **state) {
 
 static void override_of_an_unknown_key(void **state) {
     (void)state;
-    refuses_override("train.lrr=1", "--set train.lrr=1: key `train.lrr` is not known; nearest: `train.lr`");
+    refuses_under(NULL, "train.lrr=1",
+                  "--set train.lrr=1: key `train.lrr` is not known; nearest: `train.lr`");
 }
 
 static void override_out_of_range(void **state) {
     (void)state;
-    refuses_override(
-        "train.lr=-1",
+    refuses_under(
+        NULL, "train.lr=-1",
         "--set train.lr=-1: key `train.lr` = -1 is out of range: it must be more than 0 and at most 1000000");
 }
 
 static void override_that_does_not_fit(void **state) {
     (void)state;
-    refuses_override("train.batch=99999999999999999999",
-                     "--set train.batch=99999999999999999999: key `train.batch`: the integer "
-                     "99999999999999999999 does not "
-                     "fit into 64 bits");
+    refuses_under(NULL, "train.batch=99999999999999999999",
+                  "--set train.batch=99999999999999999999: key `train.batch`: the integer "
+                  "99999999999999999999 does not "
+                  "fit into 64 bits");
 }
 
 static void override_without_equals(void **state) {
     (void)state;
-    refuses_override("train.lr", "--set train.lr: write it as path=value, for example --set train.lr=0.05");
+    refuses_under(NULL, "train.lr",
+                  "--set train.lr: write it as path=value, for example --set train.lr=0.05");
 }
 
 static void override_of_a_group(void **state) {
     (void)state;
-    refuses_override(
-        "train={}", "--set train={}: `train` is a group; set its keys one by one, as in --set train.lr=0.05");
+    refuses_under(NULL, "train={}",
+                  "--set train={}: `train` is a group; set its keys one by one, as in --set train.lr=0.05");
 }
 
 static void override_that_smuggles_in_another(void **state) {
     (void)state;
-    refuses_override("train.lr=1; momentum = 0.5", "--set train.lr=1; momentum = 0.5: key `train.lr` takes "
-                                                   "one value; give further keys a --set of their "
-                                                   "own");
-    refuses_override("train.lr=1; }; net = { classes = 2",
-                     "--set train.lr=1; }; net = { classes = 2: key `train.lr` takes one value; give further "
-                     "keys a --set of "
-                     "their own");
+    refuses_under(NULL, "train.lr=1; momentum = 0.5",
+                  "--set train.lr=1; momentum = 0.5: key `train.lr` takes "
+                  "one value; give further keys a --set of their "
+                  "own");
+    refuses_under(NULL, "train.lr=1; }; net = { classes = 2",
+                  "--set train.lr=1; }; net = { classes = 2: key `train.lr` takes one value; give further "
+                  "keys a --set of "
+                  "their own");
 }
 
 static void override_that_is_no_value(void **state) {
     (void)state;
-    refuses_override("train.lr=fast",
-                     "--set train.lr=fast: key `train.lr`: `fast` is no value that libconfig can read");
-    refuses_override("train.lr=", "--set train.lr=: key `train.lr` needs a value");
+    refuses_under(NULL, "train.lr=fast",
+                  "--set train.lr=fast: key `train.lr`: `fast` is no value that libconfig can read");
+    refuses_under(NULL, "train.lr=", "--set train.lr=: key `train.lr` needs a value");
 }
 
 static void override_with_an_include(void **state) {
     (void)state;
-    refuses_override("train.lr=@include \"/etc/passwd\"",
-                     "--set train.lr=@include \"/etc/passwd\": @include is possible in files only");
+    refuses_under(NULL, "train.lr=@include \"/etc/passwd\"",
+                  "--set train.lr=@include \"/etc/passwd\": @include is possible in files only");
 }
 
 static void override_of_pairs_is_checked(void **state) {
     (void)state;
     const char *override = "transfer.modes=signed";
-    check_refused("connect = { pairs = (\"signed-retrain\"); };", override, SG_CONFIG,
+    refuses_under("connect = { pairs = (\"signed-retrain\"); };", override,
                   "test.cfg:1: key `connect.pairs` holds \"signed-retrain\", which needs the mode "
                   "\"retrain\", which is not "
                   "in transfer.modes");

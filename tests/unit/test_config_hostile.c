@@ -11,23 +11,8 @@
 #include <cmocka.h>
 
 #include "pipeline/config.h"
-
-/* The text is refused with exactly this message. */
-static void refuses(const char *text, const char *message) {
-    sg_run_config *config;
-    int status = sg_config_parse(&config, "test.cfg", text, NULL, 0);
-    assert_null(config);
-    assert_string_equal(sg_error_message(), message);
-    assert_int_equal(status, SG_CONFIG);
-}
-
-/* The message holds this part. */
-static void refuses_with(const char *text, const char *part) {
-    sg_run_config *config;
-    assert_int_equal(sg_config_parse(&config, "test.cfg", text, NULL, 0), SG_CONFIG);
-    assert_null(config);
-    if (strstr(sg_error_message(), part) == NULL) fail_msg("expected `%s` in `%s`", part, sg_error_message());
-}
+#include "tests/reference/refuse.h"
+#include "tests/reference/temporary.h"
 
 /* ---- hostile text */
 
@@ -87,46 +72,18 @@ static void include_in_text(void **state) {
 
 /* ---- files */
 
-static char folder[64];
-
-static int make_folder(void **state) {
-    (void)state;
-    strcpy(folder, "/tmp/signet-config-XXXXXX");
-    return mkdtemp(folder) == NULL;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
-}
-
-static const char *path_of(const char *name) {
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
-static void write_file(const char *name, const void *bytes, size_t length) {
-    FILE *file = fopen(path_of(name), "w");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, length, file), length);
-    fclose(file);
-}
-
-static void write_text(const char *name, const char *text) { write_file(name, text, strlen(text)); }
+static void write_text(const char *name, const char *text) { temporary_text(test_folder, name, text); }
 
 /* Loading folder/main.cfg fails so; FOLDER in the message stands for the folder. */
 static void load_refused(int code, const char *message) {
-    char expected[1024], *out = expected;
+    char expected[16384], *out = expected;
     for (const char *c = message; *c != '\0';) {
         bool here = strncmp(c, "FOLDER", 6) == 0;
-        out += here ? sprintf(out, "%s", folder) : sprintf(out, "%c", *c);
+        out += here ? sprintf(out, "%s", test_folder) : sprintf(out, "%c", *c);
         c += here ? 6 : 1;
     }
     sg_run_config *config;
-    int status = sg_config_load(&config, path_of("main.cfg"), NULL, 0);
+    int status = sg_config_load(&config, in_folder("main.cfg"), NULL, 0);
     assert_null(config);
     assert_string_equal(sg_error_message(), expected);
     assert_int_equal(status, code);
@@ -134,11 +91,10 @@ static void load_refused(int code, const char *message) {
 
 static void include_of_a_file_below(void **state) {
     (void)state;
-    assert_int_equal(mkdir(path_of("sub"), 0755), 0);
     write_text("sub/train.cfg", "train = {\n  lr = 0.25;\n};\n");
     write_text("main.cfg", "net = { classes = 7; };\n@include \"sub/train.cfg\"\nrun = { threads = 2; };\n");
     sg_run_config *config;
-    if (sg_config_load(&config, path_of("main.cfg"), NULL, 0) != SG_OK) fail_msg("%s", sg_error_message());
+    if (sg_config_load(&config, in_folder("main.cfg"), NULL, 0) != SG_OK) fail_msg("%s", sg_error_message());
     assert_true(config->cases[0].train.lr == 0.25);
     assert_int_equal(config->run.threads, 2);
     sg_config_destroy(&config);
@@ -167,7 +123,7 @@ static void include_of_a_directory(void **state) {
 
 static void include_of_a_pipe_does_not_hang(void **state) {
     (void)state;
-    assert_int_equal(mkfifo(path_of("pipe"), 0600), 0);
+    assert_int_equal(mkfifo(in_folder("pipe"), 0600), 0);
     write_text("main.cfg", "@include \"pipe\"\n");
     load_refused(SG_CONFIG, "FOLDER/main.cfg:1: @include: FOLDER/pipe: is not a regular file");
 }
@@ -180,10 +136,12 @@ static void include_of_nothing(void **state) {
 
 static void include_outside_the_folder(void **state) {
     (void)state;
-    const char *const ways[] = {"/etc/passwd", "../../etc/passwd", "link"};
-    assert_int_equal(symlink("/etc/passwd", path_of("link")), 0);
+    /* As far up as there is to go, wherever the folder is. */
+    const char *const ways[] = {"/etc/passwd", "../../../../../../../../../../../../../../../../etc/passwd",
+                                "link"};
+    assert_int_equal(symlink("/etc/passwd", in_folder("link")), 0);
     for (int i = 0; i < 3; i++) {
-        char text[64], message[512];
+        char text[128], message[512];
         snprintf(text, sizeof text, "@include \"%s\"\n", ways[i]);
         write_text("main.cfg", text);
         snprintf(message, sizeof message,
@@ -227,35 +185,35 @@ static void include_that_doubles(void **state) {
 
 static void nul_byte(void **state) {
     (void)state;
-    write_file("main.cfg", "net = { };\ntr\0ain = { };\n", 24);
+    temporary_write(test_folder, "main.cfg", "net = { };\ntr\0ain = { };\n", 24);
     load_refused(SG_CONFIG, "FOLDER/main.cfg:2: a NUL byte; this is not a text file");
 }
 
 static void huge_file(void **state) {
     (void)state;
     write_text("main.cfg", "");
-    assert_int_equal(truncate(path_of("main.cfg"), (off_t)1 << 40), 0);
+    assert_int_equal(truncate(in_folder("main.cfg"), (off_t)1 << 40), 0);
     load_refused(SG_CONFIG, "FOLDER/main.cfg: configurations are limited to 1048576 bytes, includes counted");
 }
 
 static void absent_file(void **state) {
     (void)state;
-    unlink(path_of("main.cfg"));
+    unlink(in_folder("main.cfg"));
     load_refused(SG_NOINPUT, "FOLDER/main.cfg: cannot be opened: No such file or directory");
 }
 
 static void directory_as_file(void **state) {
     (void)state;
-    assert_int_equal(mkdir(path_of("main.cfg"), 0755), 0);
+    assert_int_equal(mkdir(in_folder("main.cfg"), 0755), 0);
     load_refused(SG_NOINPUT, "FOLDER/main.cfg: is not a regular file");
-    assert_int_equal(rmdir(path_of("main.cfg")), 0);
+    assert_int_equal(rmdir(in_folder("main.cfg")), 0);
 }
 
 static void windows_line_ends_and_marks_are_taken(void **state) {
     (void)state;
     write_text("main.cfg", "\xef\xbb\xbfnet = {\r\n  classes = 7; # seven\r\n};\r\n");
     sg_run_config *config;
-    if (sg_config_load(&config, path_of("main.cfg"), NULL, 0) != SG_OK) fail_msg("%s", sg_error_message());
+    if (sg_config_load(&config, in_folder("main.cfg"), NULL, 0) != SG_OK) fail_msg("%s", sg_error_message());
     assert_int_equal(config->cases[0].net.classes, 7);
     sg_config_destroy(&config);
 }
@@ -324,5 +282,5 @@ int main(void) {
         cmocka_unit_test(windows_line_ends_and_marks_are_taken),
         cmocka_unit_test(damaged_texts_never_crash),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, test_folder_set_up, test_folder_tear_down);
 }

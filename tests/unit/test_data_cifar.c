@@ -16,19 +16,6 @@
 #define URL100 "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"
 enum { PER_FILE = 6, PIXELS = 3072 };
 
-static char *directory;
-
-static int set_up(void **state) {
-    (void)state;
-    directory = temporary_create();
-    return 0;
-}
-static int tear_down(void **state) {
-    (void)state;
-    temporary_remove(&directory);
-    return 0;
-}
-
 /* Byte of sample s (of its split), channel c, pixel p: differs between neighbours of every kind. */
 static uint8_t byte_of(int split, int s, int c, int p) {
     return (uint8_t)(split * 101 + s * 37 + c * 85 + p * 3 + p / 32);
@@ -51,15 +38,15 @@ static void write_cifar10(const char *folder) {
     char name[256];
     for (int f = 0; f < 5; f++) {
         snprintf(name, sizeof name, "%sdata_batch_%d.bin", folder, f + 1);
-        temporary_write(directory, name, buffer, records(buffer, 0, f * PER_FILE, PER_FILE, 1, 10));
+        temporary_write(test_folder, name, buffer, records(buffer, 0, f * PER_FILE, PER_FILE, 1, 10));
     }
     snprintf(name, sizeof name, "%stest_batch.bin", folder);
-    temporary_write(directory, name, buffer, records(buffer, 1, 0, PER_FILE, 1, 10));
+    temporary_write(test_folder, name, buffer, records(buffer, 1, 0, PER_FILE, 1, 10));
 }
 
 static int open_as(sg_data **data, const char *kind, uint32_t train, uint32_t test) {
     sg_data_options options = {
-        .kind = kind, .path = directory, .train_limit = train, .test_limit = test, .threads = 2};
+        .kind = kind, .path = test_folder, .train_limit = train, .test_limit = test, .threads = 2};
     return sg_data_open(data, &options, MPI_COMM_WORLD);
 }
 
@@ -78,7 +65,7 @@ static void reads_cifar10(void **state) {
     (void)state;
     sg_data *data;
     write_cifar10("");
-    temporary_text(directory, "batches.meta.txt",
+    temporary_text(test_folder, "batches.meta.txt",
                    "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n");
     assert_int_equal(open_as(&data, "cifar10", 0, 0), SG_OK);
     assert_string_equal(data->name, "cifar10");
@@ -110,8 +97,8 @@ static void reads_fine_labels_of_cifar100(void **state) {
     (void)state;
     static unsigned char buffer[20 * (PIXELS + 2)];
     sg_data *data;
-    temporary_write(directory, "cifar-100-binary/train.bin", buffer, records(buffer, 0, 0, 20, 2, 100));
-    temporary_write(directory, "cifar-100-binary/test.bin", buffer, records(buffer, 1, 0, 4, 2, 100));
+    temporary_write(test_folder, "cifar-100-binary/train.bin", buffer, records(buffer, 0, 0, 20, 2, 100));
+    temporary_write(test_folder, "cifar-100-binary/test.bin", buffer, records(buffer, 1, 0, 4, 2, 100));
     assert_int_equal(open_as(&data, "cifar100", 0, 0), SG_OK);
     assert_int_equal(data->classes, 100);
     assert_int_equal(data->part[SG_SPLIT_TRAIN].samples, 20);
@@ -154,9 +141,9 @@ static void the_fingerprint_follows_every_byte(void **state) {
     assert_true(data->fingerprint == before);
     sg_data_close(&data);
     size_t size;
-    unsigned char *bytes = temporary_read(directory, "test_batch.bin", &size);
+    unsigned char *bytes = temporary_read(test_folder, "test_batch.bin", &size);
     bytes[size - 1] ^= 1;
-    temporary_write(directory, "test_batch.bin", bytes, size);
+    temporary_write(test_folder, "test_batch.bin", bytes, size);
     free(bytes);
     assert_int_equal(open_as(&data, "cifar10", 0, 0), SG_OK);
     assert_true(data->fingerprint != before);
@@ -170,30 +157,30 @@ static void missing_files_are_named(void **state) {
     expect_message(
         "%s: holds neither data_batch_1.bin nor cifar-10-batches-bin/data_batch_1.bin; the binary version of "
         "the data set unpacks to that (" URL10 ")",
-        directory);
+        test_folder);
     write_cifar10("");
-    assert_int_equal(unlink(temporary_path(directory, "data_batch_4.bin")), 0);
+    assert_int_equal(unlink(in_folder("data_batch_4.bin")), 0);
     assert_int_equal(open_as(&data, "cifar10", 0, 0), SG_NOINPUT);
-    expect_message("%s/data_batch_4.bin: cannot be opened: No such file or directory", directory);
+    expect_message("%s/data_batch_4.bin: cannot be opened: No such file or directory", test_folder);
 }
 
 static void truncated_files_are_refused(void **state) {
     (void)state;
     sg_data *data;
     write_cifar10("");
-    assert_int_equal(truncate(temporary_path(directory, "data_batch_2.bin"), 10000), 0);
+    assert_int_equal(truncate(in_folder("data_batch_2.bin"), 10000), 0);
     assert_int_equal(open_as(&data, "cifar10", 0, 0), SG_DATA);
     expect_message("%s/data_batch_2.bin: has 10000 bytes, which is no whole number of 3073-byte records (the "
                    "last begins "
                    "at byte 9219); it is truncated or of another kind: fetch " URL10 " again",
-                   directory);
-    assert_int_equal(truncate(temporary_path(directory, "data_batch_2.bin"), 3073), 0);
+                   test_folder);
+    assert_int_equal(truncate(in_folder("data_batch_2.bin"), 3073), 0);
     assert_int_equal(open_as(&data, "cifar10", 0, 0), SG_DATA);
     expect_message(
         "%s/data_batch_2.bin: has 3073 bytes where data_batch_1.bin has 18438; one of them is incomplete: "
         "fetch " URL10 " again",
-        directory);
-    assert_int_equal(truncate(temporary_path(directory, "data_batch_2.bin"), 0), 0);
+        test_folder);
+    assert_int_equal(truncate(in_folder("data_batch_2.bin"), 0), 0);
     assert_int_equal(open_as(&data, "cifar10", 0, 0), SG_DATA);
 }
 
@@ -202,32 +189,32 @@ static void impossible_labels_are_refused(void **state) {
     sg_data *data;
     size_t size;
     write_cifar10("");
-    unsigned char *bytes = temporary_read(directory, "data_batch_3.bin", &size);
+    unsigned char *bytes = temporary_read(test_folder, "data_batch_3.bin", &size);
     bytes[2 * 3073] = 10;
-    temporary_write(directory, "data_batch_3.bin", bytes, size);
+    temporary_write(test_folder, "data_batch_3.bin", bytes, size);
     free(bytes);
     assert_int_equal(open_as(&data, "cifar10", 0, 0), SG_DATA);
     expect_message(
         "%s/data_batch_3.bin: the label at byte 6146 is 10; 0 to 9 were expected; the file is damaged or of "
         "another kind: fetch " URL10 " again",
-        directory);
+        test_folder);
 }
 
 static void wrong_class_names_are_refused(void **state) {
     (void)state;
     sg_data *data;
     write_cifar10("");
-    temporary_text(directory, "batches.meta.txt", "cat\ndog\n");
+    temporary_text(test_folder, "batches.meta.txt", "cat\ndog\n");
     assert_int_equal(open_as(&data, "cifar10", 0, 0), SG_DATA);
     expect_message("%s/batches.meta.txt: names 2 classes where 10 were expected; fetch it again or remove it",
-                   directory);
+                   test_folder);
 }
 
 static void another_number_of_classes_is_refused(void **state) {
     (void)state;
     sg_data *data;
     write_cifar10("");
-    sg_data_options options = {.kind = "cifar10", .path = directory, .classes = 100};
+    sg_data_options options = {.kind = "cifar10", .path = test_folder, .classes = 100};
     assert_int_equal(sg_data_open(&data, &options, MPI_COMM_WORLD), SG_CONFIG);
     expect_message("net.classes = 100, but data set cifar10 has 10 classes: set net.classes = 10");
 }
@@ -250,7 +237,7 @@ static void closing_nothing_is_fine(void **state) {
     sg_data_close(NULL);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, test_folder_set_up, test_folder_tear_down)
 
 int main(int argc, char **argv) {
     MPI_Init(&argc, &argv);

@@ -19,21 +19,8 @@
 #include "tests/reference/picture.h"
 #include "tests/reference/temporary.h"
 
-static char *directory;
-
-static int set_up(void **state) {
-    (void)state;
-    directory = temporary_create();
-    return 0;
-}
-static int tear_down(void **state) {
-    (void)state;
-    temporary_remove(&directory);
-    return 0;
-}
-
 static int open_folder(sg_data **data) {
-    sg_data_options options = {.kind = "folder", .path = directory, .threads = 2};
+    sg_data_options options = {.kind = "folder", .path = test_folder, .threads = 2};
     return sg_data_open(data, &options, MPI_COMM_WORLD);
 }
 
@@ -42,15 +29,15 @@ static void write_folder(const char *test) {
     char name[128];
     for (int i = 0; i < 3; i++) {
         snprintf(name, sizeof name, "train/ant/%d.png", i);
-        temporary_png(directory, name, picture(i, 3), SIDE, SIDE, 3, 8);
+        temporary_png(test_folder, name, picture(i, 3), SIDE, SIDE, 3, 8);
         snprintf(name, sizeof name, "train/bee/%d.jpg", i);
-        temporary_jpeg(directory, name, picture(i + 2, 3), SIDE, SIDE, 3, 95);
+        temporary_jpeg(test_folder, name, picture(i + 2, 3), SIDE, SIDE, 3, 95);
     }
     for (int i = 0; i < 2; i++) {
         snprintf(name, sizeof name, "%s/ant/%d.PNG", test, i);
-        temporary_png(directory, name, picture(i + 1, 3), SIDE, SIDE, 3, 8);
+        temporary_png(test_folder, name, picture(i + 1, 3), SIDE, SIDE, 3, 8);
         snprintf(name, sizeof name, "%s/bee/%d.JPEG", test, i);
-        temporary_jpeg(directory, name, picture(i + 3, 3), SIDE, SIDE, 3, 95);
+        temporary_jpeg(test_folder, name, picture(i + 3, 3), SIDE, SIDE, 3, 95);
     }
 }
 
@@ -58,8 +45,8 @@ static void reads_a_folder(void **state) {
     (void)state;
     sg_data *data;
     write_folder("test");
-    temporary_text(directory, "train/ant/notes.txt", "not an image");
-    temporary_text(directory, "train/.hidden/x.jpg", "not looked at");
+    temporary_text(test_folder, "train/ant/notes.txt", "not an image");
+    temporary_text(test_folder, "train/.hidden/x.jpg", "not looked at");
     assert_int_equal(open_folder(&data), SG_OK);
     assert_int_equal(data->classes, 2);
     assert_string_equal(data->class_name[0], "ant");
@@ -98,9 +85,9 @@ static void the_order_is_a_fixed_shuffle(void **state) {
     write_folder("test");
     for (int i = 3; i < 20; i++) {
         snprintf(name, sizeof name, "train/ant/%d.png", i);
-        temporary_png(directory, name, picture(i, 3), SIDE, SIDE, 3, 8);
+        temporary_png(test_folder, name, picture(i, 3), SIDE, SIDE, 3, 8);
         snprintf(name, sizeof name, "train/bee/%d.png", i);
-        temporary_png(directory, name, picture(i, 3), SIDE, SIDE, 3, 8);
+        temporary_png(test_folder, name, picture(i, 3), SIDE, SIDE, 3, 8);
     }
     assert_int_equal(open_folder(&data), SG_OK);
     assert_int_equal(data->part[0].samples, 40);
@@ -114,9 +101,7 @@ static void the_order_is_a_fixed_shuffle(void **state) {
     assert_memory_equal(label, data->part[0].label, sizeof label);
     assert_true(data->fingerprint == fingerprint);
     sg_data_close(&data);
-    assert_int_equal(
-        rename(temporary_path(directory, "train/ant/3.png"), temporary_path(directory, "train/ant/zz.png")),
-        0);
+    assert_int_equal(rename(in_folder("train/ant/3.png"), in_folder("train/ant/zz.png")), 0);
     assert_int_equal(open_folder(&data), SG_OK);
     assert_true(data->fingerprint != fingerprint);
     sg_data_close(&data);
@@ -126,18 +111,18 @@ static void reads_tiny_imagenet_as_it_unpacks(void **state) {
     (void)state;
     sg_data *data;
     char name[128];
-    temporary_text(directory, "wnids.txt", "n02\nn01\n");
-    temporary_text(directory, "words.txt", "n01\tgoldfish\nn02\tfrog\n");
+    temporary_text(test_folder, "wnids.txt", "n02\nn01\n");
+    temporary_text(test_folder, "words.txt", "n01\tgoldfish\nn02\tfrog\n");
     for (int i = 0; i < 4; i++) {
         snprintf(name, sizeof name, "train/n0%d/images/n0%d_%d.JPEG", i % 2 + 1, i % 2 + 1, i / 2);
-        temporary_jpeg(directory, name, picture(i, 3), SIDE, SIDE, 3, 95);
+        temporary_jpeg(test_folder, name, picture(i, 3), SIDE, SIDE, 3, 95);
         snprintf(name, sizeof name, "val/images/val_%d.JPEG", i);
-        temporary_jpeg(directory, name, picture(i, 3), SIDE, SIDE, 3, 100);
+        temporary_jpeg(test_folder, name, picture(i, 3), SIDE, SIDE, 3, 100);
         snprintf(name, sizeof name, "test/images/test_%d.JPEG", i); /* has no labels: not read */
-        temporary_text(directory, name, "no image");
+        temporary_text(test_folder, name, "no image");
     }
-    temporary_text(directory, "train/n01/n01_boxes.txt", "n01_0.JPEG\t0\t10\t63\t58\n");
-    temporary_text(directory, "val/val_annotations.txt",
+    temporary_text(test_folder, "train/n01/n01_boxes.txt", "n01_0.JPEG\t0\t10\t63\t58\n");
+    temporary_text(test_folder, "val/val_annotations.txt",
                    "val_0.JPEG\tn01\t0\t32\t44\t62\nval_1.JPEG\tn02\t52\t55\t57\t59\n"
                    "val_2.JPEG\tn02\t4\t0\t60\t55\r\nval_3.JPEG\tn02\t3\t3\t63\t63\n");
     assert_int_equal(open_folder(&data), SG_OK);
@@ -160,17 +145,17 @@ static void reads_tiny_imagenet_as_it_unpacks(void **state) {
 
 /* One image as the only one of its class, and what becomes of it. */
 static void read_one(const char *name, uint8_t *rgb) {
-    assert_int_equal(sg_data_image_read(temporary_path(directory, name), SIDE, SIDE, rgb), SG_OK);
+    assert_int_equal(sg_data_image_read(in_folder(name), SIDE, SIDE, rgb), SG_OK);
 }
 
 static void grey_becomes_rgb(void **state) {
     (void)state;
     uint8_t rgb[PIXELS * 3];
-    temporary_png(directory, "a.png", picture(0, 1), SIDE, SIDE, 1, 8);
+    temporary_png(test_folder, "a.png", picture(0, 1), SIDE, SIDE, 1, 8);
     read_one("a.png", rgb);
     for (int p = 0; p < PIXELS; p++)
         for (int c = 0; c < 3; c++) assert_int_equal(rgb[3 * p + c], picture(0, 1)[p]);
-    temporary_jpeg(directory, "a.jpg", picture(0, 1), SIDE, SIDE, 1, 100);
+    temporary_jpeg(test_folder, "a.jpg", picture(0, 1), SIDE, SIDE, 1, 100);
     read_one("a.jpg", rgb);
     for (int p = 0; p < PIXELS; p++)
         for (int c = 0; c < 3; c++)
@@ -180,7 +165,7 @@ static void grey_becomes_rgb(void **state) {
 static void alpha_is_dropped(void **state) {
     (void)state;
     uint8_t rgb[PIXELS * 3];
-    temporary_png(directory, "a.png", picture(1, 4), SIDE, SIDE, 4, 8);
+    temporary_png(test_folder, "a.png", picture(1, 4), SIDE, SIDE, 4, 8);
     read_one("a.png", rgb);
     const uint8_t *rgba = picture(1, 4);
     for (int p = 0; p < PIXELS; p++)
@@ -191,7 +176,7 @@ static void sixteen_bits_become_eight(void **state) {
     (void)state;
     uint8_t deep[PIXELS * 6], rgb[PIXELS * 3];
     for (int i = 0; i < PIXELS * 6; i++) deep[i] = (uint8_t)(i * 7);
-    temporary_png(directory, "a.png", deep, SIDE, SIDE, 3, 16);
+    temporary_png(test_folder, "a.png", deep, SIDE, SIDE, 3, 16);
     read_one("a.png", rgb);
     for (int i = 0; i < PIXELS * 3; i++) assert_int_equal(rgb[i], deep[2 * i]);
 }
@@ -201,7 +186,7 @@ static void sixteen_bits_become_eight(void **state) {
 static void cmyk_becomes_rgb(void **state) {
     (void)state;
     uint8_t rgb[PIXELS * 3];
-    temporary_jpeg(directory, "a.jpg", picture(2, 4), SIDE, SIDE, 4, 100);
+    temporary_jpeg(test_folder, "a.jpg", picture(2, 4), SIDE, SIDE, 4, 100);
     read_one("a.jpg", rgb);
     const uint8_t *cmyk = picture(2, 4);
     for (int p = 0; p < PIXELS; p++)
@@ -216,7 +201,7 @@ static void cmyk_becomes_rgb(void **state) {
 static void a_png_may_be_named_jpeg(void **state) {
     (void)state;
     uint8_t rgb[PIXELS * 3];
-    temporary_png(directory, "a.JPEG", picture(3, 3), SIDE, SIDE, 3, 8);
+    temporary_png(test_folder, "a.JPEG", picture(3, 3), SIDE, SIDE, 3, 8);
     read_one("a.JPEG", rgb);
     assert_memory_equal(rgb, picture(3, 3), PIXELS * 3);
 }
@@ -228,88 +213,88 @@ static void missing_directories_are_named(void **state) {
     expect_message(
         "%s: holds no train directory; train and test (or val) were expected, with one subdirectory for each "
         "class",
-        directory);
-    temporary_png(directory, "train/ant/0.png", picture(0, 3), SIDE, SIDE, 3, 8);
+        test_folder);
+    temporary_png(test_folder, "train/ant/0.png", picture(0, 3), SIDE, SIDE, 3, 8);
     assert_int_equal(open_folder(&data), SG_NOINPUT);
     expect_message("%s: holds no test or val directory; train and test (or val) were expected, with one "
                    "subdirectory for "
                    "each class",
-                   directory);
+                   test_folder);
 }
 
 static void empty_classes_are_refused(void **state) {
     (void)state;
     sg_data *data;
     write_folder("test");
-    temporary_text(directory, "train/cow/readme.txt", "later");
+    temporary_text(test_folder, "train/cow/readme.txt", "later");
     assert_int_equal(open_folder(&data), SG_DATA);
     expect_message(
         "%s/train/cow: holds no JPEG or PNG file; remove the class from train and test, or fetch its images",
-        directory);
+        test_folder);
 }
 
 static void unknown_test_classes_are_refused(void **state) {
     (void)state;
     sg_data *data;
     write_folder("test");
-    temporary_png(directory, "test/cow/0.png", picture(0, 3), SIDE, SIDE, 3, 8);
+    temporary_png(test_folder, "test/cow/0.png", picture(0, 3), SIDE, SIDE, 3, 8);
     assert_int_equal(open_folder(&data), SG_DATA);
     expect_message("%s/test/cow: is a class that %s/train does not have; both need the same subdirectories",
-                   directory, directory);
+                   test_folder, test_folder);
 }
 
 static void unknown_annotated_classes_are_refused(void **state) {
     (void)state;
     sg_data *data;
     write_folder("val");
-    temporary_png(directory, "val/images/0.png", picture(0, 3), SIDE, SIDE, 3, 8);
-    temporary_text(directory, "val/val_annotations.txt", "9.png\tant\t0\n");
+    temporary_png(test_folder, "val/images/0.png", picture(0, 3), SIDE, SIDE, 3, 8);
+    temporary_text(test_folder, "val/val_annotations.txt", "9.png\tant\t0\n");
     assert_int_equal(open_folder(&data), SG_NOINPUT);
     expect_message("%s/val/images/9.png: is no file that can be read; fetch it or remove it from the list",
-                   directory);
-    temporary_text(directory, "val/val_annotations.txt", "0.png\tant\t0\n1.png\tcow\t0\n");
+                   test_folder);
+    temporary_text(test_folder, "val/val_annotations.txt", "0.png\tant\t0\n1.png\tcow\t0\n");
     assert_int_equal(open_folder(&data), SG_DATA);
     expect_message("%s/val/val_annotations.txt: the line at byte 12 names the class \"cow\", which %s/train "
                    "does not have",
-                   directory, directory);
-    temporary_text(directory, "val/val_annotations.txt", "0.png ant\n");
+                   test_folder, test_folder);
+    temporary_text(test_folder, "val/val_annotations.txt", "0.png ant\n");
     assert_int_equal(open_folder(&data), SG_DATA);
     expect_message("%s/val/val_annotations.txt: the line at byte 0 is \"0.png ant\"; a file name, a tab and "
                    "a class were "
                    "expected",
-                   directory);
+                   test_folder);
 }
 
 static void foreign_formats_are_refused(void **state) {
     (void)state;
     sg_data *data;
     write_folder("test");
-    temporary_text(directory, "train/ant/x.webp", "RIFF");
+    temporary_text(test_folder, "train/ant/x.webp", "RIFF");
     assert_int_equal(open_folder(&data), SG_DATA);
     expect_message("%s/train/ant/x.webp: is of a kind that cannot be read; convert it to PNG or JPEG",
-                   directory);
+                   test_folder);
 }
 
 static void other_sizes_are_refused(void **state) {
     (void)state;
     uint8_t rgb[PIXELS * 3];
-    temporary_png(directory, "a.png", picture(0, 3), SIDE, SIDE / 2, 3, 8);
-    assert_int_equal(sg_data_image_read(temporary_path(directory, "a.png"), SIDE, SIDE, rgb), SG_DATA);
+    temporary_png(test_folder, "a.png", picture(0, 3), SIDE, SIDE / 2, 3, 8);
+    assert_int_equal(sg_data_image_read(in_folder("a.png"), SIDE, SIDE, rgb), SG_DATA);
     expect_message(
         "%s/a.png: has 8 x 16 pixels (width x height), but the data set's first images have 16 x 16; "
         "set data.size (to 224, say) to have all brought to one size",
-        directory);
+        test_folder);
 }
 
 static void changed_files_are_refused(void **state) {
     (void)state;
     sg_data *data;
     write_folder("test");
-    sg_data_options options = {.kind = "folder", .path = directory, .memory_gb = 1e-9};
+    sg_data_options options = {.kind = "folder", .path = test_folder, .memory_gb = 1e-9};
     assert_int_equal(sg_data_open(&data, &options, MPI_COMM_WORLD), SG_OK);
     assert_true(data->lazy);
     sg_stored stored;
-    temporary_text(directory, "test/ant/0.PNG", "x");
+    temporary_text(test_folder, "test/ant/0.PNG", "x");
     int refused = 0;
     for (uint32_t i = 0; i < 4; i++) {
         if (sg_data_fetch(data, SG_SPLIT_TEST, i, &stored) == SG_OK) {
@@ -335,25 +320,22 @@ static void large_listings_are_kept(void **state) {
     write_folder("test");
     for (int i = 0; i < 1000; i++) {
         snprintf(name, sizeof name, "train/ant/x%d.png", i);
-        assert_int_equal(link(temporary_path(directory, "train/ant/0.png"), temporary_path(directory, name)),
-                         0);
+        assert_int_equal(link(in_folder("train/ant/0.png"), in_folder(name)), 0);
     }
     assert_int_equal(open_folder(&data), SG_OK);
     uint64_t fingerprint = data->fingerprint;
     sg_data_close(&data);
-    assert_int_not_equal(access(temporary_path(directory, ".signet-listing"), F_OK),
-                         0); /* changed just now */
-    for (int i = 0; i < 6; i++)
-        assert_int_equal(utimensat(AT_FDCWD, temporary_path(directory, folders[i]), past, 0), 0);
+    assert_int_not_equal(access(in_folder(".signet-listing"), F_OK), 0); /* changed just now */
+    for (int i = 0; i < 6; i++) assert_int_equal(utimensat(AT_FDCWD, in_folder(folders[i]), past, 0), 0);
     for (int i = 0; i < 2; i++) { /* listed, then recalled */
         assert_int_equal(open_folder(&data), SG_OK);
         assert_true(data->fingerprint == fingerprint);
         assert_int_equal(data->part[0].samples, 1006);
         sg_data_close(&data);
-        free(temporary_read(directory, ".signet-listing", &size));
+        free(temporary_read(test_folder, ".signet-listing", &size));
         assert_true(size > 1000 * 32);
     }
-    assert_int_equal(unlink(temporary_path(directory, "train/ant/x7.png")), 0);
+    assert_int_equal(unlink(in_folder("train/ant/x7.png")), 0);
     assert_int_equal(open_folder(&data), SG_OK);
     assert_int_equal(data->part[0].samples, 1005);
     assert_true(data->fingerprint != fingerprint);
@@ -365,7 +347,7 @@ static void damaged_listings_do_not_count(void **state) {
     (void)state;
     sg_data *data;
     write_folder("test");
-    temporary_text(directory, ".signet-listing", "signet listing1\0000000000000000000000000000000000");
+    temporary_text(test_folder, ".signet-listing", "signet listing1\0000000000000000000000000000000000");
     assert_int_equal(open_folder(&data), SG_OK);
     assert_int_equal(data->part[0].samples, 6);
     sg_data_close(&data);
@@ -385,13 +367,13 @@ static void listings_cannot_invent_classes(void **state) {
     assert_non_null(bytes);
     memcpy(bytes, header, sizeof header);
     memcpy(bytes + sizeof header, listing.bytes, listing.size);
-    temporary_write(directory, ".signet-listing", bytes, sizeof header + listing.size);
+    temporary_write(test_folder, ".signet-listing", bytes, sizeof header + listing.size);
     free(bytes);
     sg_blob_release(&listing);
     assert_int_equal(open_folder(&data), SG_DATA);
     expect_message("%s: the kept listing gives train/ant/0.png a class that is not there; remove "
                    "%s/.signet-listing",
-                   directory, directory);
+                   test_folder, test_folder);
 }
 
 /* Of several broken files the same one is reported, whatever the threads. */
@@ -400,18 +382,18 @@ static void the_first_broken_file_is_reported(void **state) {
     sg_data *data;
     char first[2048] = "";
     write_folder("test");
-    temporary_text(directory, "train/ant/0.png", "x");
-    temporary_text(directory, "train/ant/1.png", "x");
-    temporary_text(directory, "train/bee/1.jpg", "x");
+    temporary_text(test_folder, "train/ant/0.png", "x");
+    temporary_text(test_folder, "train/ant/1.png", "x");
+    temporary_text(test_folder, "train/bee/1.jpg", "x");
     for (int threads = 1; threads <= 4; threads++) {
-        sg_data_options options = {.kind = "folder", .path = directory, .threads = threads};
+        sg_data_options options = {.kind = "folder", .path = test_folder, .threads = threads};
         assert_int_equal(sg_data_open(&data, &options, MPI_COMM_WORLD), SG_DATA);
         if (threads > 1) assert_string_equal(sg_error_message(), first);
         snprintf(first, sizeof first, "%s", sg_error_message());
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, test_folder_set_up, test_folder_tear_down)
 
 int main(int argc, char **argv) {
     MPI_Init(&argc, &argv);

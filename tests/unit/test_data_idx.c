@@ -14,19 +14,6 @@
 
 enum { TRAIN = 40, TEST_SAMPLES = 12, HEIGHT = 28, WIDTH = 20, SIZE = HEIGHT * WIDTH };
 
-static char *directory;
-
-static int set_up(void **state) {
-    (void)state;
-    directory = temporary_create();
-    return 0;
-}
-static int tear_down(void **state) {
-    (void)state;
-    temporary_remove(&directory);
-    return 0;
-}
-
 static uint8_t byte_of(int split, int s, int p) { return (uint8_t)(split * 91 + s * 29 + p * 5 + p / WIDTH); }
 
 static void put(unsigned char *to, uint32_t value) {
@@ -45,7 +32,7 @@ static void write_images(const char *name, int split, int count, writer write) {
     put(bytes + 12, WIDTH);
     for (int s = 0; s < count; s++)
         for (int p = 0; p < SIZE; p++) bytes[16 + s * SIZE + p] = byte_of(split, s, p);
-    write(directory, name, bytes, size);
+    write(test_folder, name, bytes, size);
     free(bytes);
 }
 
@@ -54,7 +41,7 @@ static void write_labels(const char *name, int split, int count, writer write) {
     put(bytes, 0x801);
     put(bytes + 4, (uint32_t)count);
     for (int s = 0; s < count; s++) bytes[8 + s] = (unsigned char)((s * 3 + split) % 10);
-    write(directory, name, bytes, 8 + (size_t)count);
+    write(test_folder, name, bytes, 8 + (size_t)count);
 }
 
 static void write_all(writer write, const char *suffix, const char *test) {
@@ -70,7 +57,7 @@ static void write_all(writer write, const char *suffix, const char *test) {
 }
 
 static int open_as(sg_data **data, int classes) {
-    sg_data_options options = {.kind = "idx", .path = directory, .classes = classes, .threads = 2};
+    sg_data_options options = {.kind = "idx", .path = test_folder, .classes = classes, .threads = 2};
     return sg_data_open(data, &options, MPI_COMM_WORLD);
 }
 
@@ -130,9 +117,9 @@ static void a_path_may_be_the_names_beginning(void **state) {
     for (int i = 0; i < 4; i++) {
         char to[128];
         snprintf(to, sizeof to, "emnist-balanced-%s", names[i]);
-        assert_int_equal(rename(temporary_path(directory, names[i]), temporary_path(directory, to)), 0);
+        assert_int_equal(rename(in_folder(names[i]), in_folder(to)), 0);
     }
-    sg_data_options options = {.kind = "idx", .path = temporary_path(directory, "emnist-balanced-")};
+    sg_data_options options = {.kind = "idx", .path = in_folder("emnist-balanced-")};
     assert_int_equal(sg_data_open(&data, &options, MPI_COMM_WORLD), SG_OK);
     check_content(data);
     sg_data_close(&data);
@@ -142,12 +129,12 @@ static void missing_files_are_named(void **state) {
     (void)state;
     sg_data *data;
     write_all(temporary_write, "", "t10k");
-    assert_int_equal(unlink(temporary_path(directory, "t10k-labels-idx1-ubyte")), 0);
+    assert_int_equal(unlink(in_folder("t10k-labels-idx1-ubyte")), 0);
     assert_int_equal(open_as(&data, 0), SG_NOINPUT);
     expect_message(
         "%s/t10k-labels-idx1-ubyte: is not there, nor with .gz; data.path names the directory with the four "
         "IDX files, or what comes before \"t10k\" in their names",
-        directory);
+        test_folder);
 }
 
 static void a_wrong_magic_is_refused(void **state) {
@@ -159,25 +146,25 @@ static void a_wrong_magic_is_refused(void **state) {
     expect_message(
         "%s/train-images-idx3-ubyte: begins with 0x00000801 at byte 0; 0x00000803 (IDX images of bytes) was "
         "expected",
-        directory);
+        test_folder);
 }
 
 static void truncated_files_are_refused(void **state) {
     (void)state;
     sg_data *data;
     write_all(temporary_write, "", "t10k");
-    assert_int_equal(truncate(temporary_path(directory, "train-images-idx3-ubyte"), 1000), 0);
+    assert_int_equal(truncate(in_folder("train-images-idx3-ubyte"), 1000), 0);
     assert_int_equal(open_as(&data, 0), SG_DATA);
     expect_message(
         "%s/train-images-idx3-ubyte: has 1000 bytes, but its header (bytes 4 to 15) promises %d; it is "
         "truncated or damaged: fetch it again",
-        directory, 16 + TRAIN * SIZE);
-    assert_int_equal(truncate(temporary_path(directory, "train-images-idx3-ubyte"), 2), 0);
+        test_folder, 16 + TRAIN * SIZE);
+    assert_int_equal(truncate(in_folder("train-images-idx3-ubyte"), 2), 0);
     assert_int_equal(open_as(&data, 0), SG_DATA);
     expect_message(
         "%s/train-images-idx3-ubyte: ends at byte 2, where 2 more were expected; it is truncated; fetch it "
         "again",
-        directory);
+        test_folder);
 }
 
 /* A header that promises terabytes must fail before they are allocated. */
@@ -191,13 +178,13 @@ static void promises_are_checked_against_the_files_size(void **state) {
     put(header + 4, 0xffffffffu);
     put(header + 8, 16384);
     put(header + 12, 16384);
-    temporary_gzip(directory, "train-images-idx3-ubyte.gz", header, sizeof header);
-    free(temporary_read(directory, "train-images-idx3-ubyte.gz", &size));
+    temporary_gzip(test_folder, "train-images-idx3-ubyte.gz", header, sizeof header);
+    free(temporary_read(test_folder, "train-images-idx3-ubyte.gz", &size));
     assert_int_equal(open_as(&data, 0), SG_DATA);
     expect_message("%s/train-images-idx3-ubyte.gz: its header promises %llu bytes of content, but its last 4 "
                    "bytes (byte "
                    "%zu) say 16; it is truncated or damaged: fetch it again",
-                   directory, 16 + 0xffffffffull * 16384 * 16384, size - 4);
+                   test_folder, 16 + 0xffffffffull * 16384 * 16384, size - 4);
 }
 
 static void damaged_compression_is_refused(void **state) {
@@ -205,15 +192,15 @@ static void damaged_compression_is_refused(void **state) {
     sg_data *data;
     size_t size;
     write_all(temporary_gzip, ".gz", "t10k");
-    unsigned char *bytes = temporary_read(directory, "train-images-idx3-ubyte.gz", &size);
+    unsigned char *bytes = temporary_read(test_folder, "train-images-idx3-ubyte.gz", &size);
     bytes[size - 6] ^= 0x40; /* the checksum of the content */
-    temporary_write(directory, "train-images-idx3-ubyte.gz", bytes, size);
+    temporary_write(test_folder, "train-images-idx3-ubyte.gz", bytes, size);
     assert_int_equal(open_as(&data, 0), SG_DATA);
     assert_non_null(strstr(sg_error_message(), "train-images-idx3-ubyte.gz: "));
     assert_non_null(strstr(sg_error_message(), "incorrect data check"));
     bytes[size - 6] ^= 0x40;
     memmove(bytes + size / 2, bytes + size / 2 + 40, size - size / 2 - 40); /* 40 bytes lost in the middle */
-    temporary_write(directory, "train-images-idx3-ubyte.gz", bytes, size - 40);
+    temporary_write(test_folder, "train-images-idx3-ubyte.gz", bytes, size - 40);
     assert_int_equal(open_as(&data, 0), SG_DATA);
     free(bytes);
 }
@@ -227,7 +214,7 @@ static void labels_and_images_must_match(void **state) {
     expect_message(
         "%s/train-labels-idx1-ubyte: has %d labels (bytes 4 to 7) for %d images; the files do not belong "
         "together: fetch both again",
-        directory, TRAIN - 1, TRAIN);
+        test_folder, TRAIN - 1, TRAIN);
 }
 
 static void impossible_labels_are_refused(void **state) {
@@ -238,10 +225,10 @@ static void impossible_labels_are_refused(void **state) {
     expect_message("%s/train-labels-idx1-ubyte: the label at byte 11 is 9; 0 to 6 were expected: set "
                    "net.classes to what "
                    "the data set has",
-                   directory);
+                   test_folder);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, test_folder_set_up, test_folder_tear_down)
 
 int main(int argc, char **argv) {
     MPI_Init(&argc, &argv);

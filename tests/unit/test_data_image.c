@@ -15,24 +15,11 @@
 #include "tests/reference/picture.h"
 #include "tests/reference/temporary.h"
 
-static char *directory;
-
-static int set_up(void **state) {
-    (void)state;
-    directory = temporary_create();
-    return 0;
-}
-static int tear_down(void **state) {
-    (void)state;
-    temporary_remove(&directory);
-    return 0;
-}
-
 static void expect_broken(const char *start, const char *within) {
     uint8_t rgb[PIXELS * 3];
     char prefix[4096];
-    assert_int_equal(sg_data_image_read(temporary_path(directory, "a.jpg"), SIDE, SIDE, rgb), SG_DATA);
-    snprintf(prefix, sizeof prefix, "%s/a.jpg: %s", directory, start);
+    assert_int_equal(sg_data_image_read(in_folder("a.jpg"), SIDE, SIDE, rgb), SG_DATA);
+    snprintf(prefix, sizeof prefix, "%s/a.jpg: %s", test_folder, start);
     const char *message = sg_error_message();
     if (strncmp(message, prefix, strlen(prefix)) != 0 || strstr(message, within) == NULL)
         fail_msg("message \"%s\" does not begin with \"%s\" and contain \"%s\"", message, prefix, within);
@@ -41,32 +28,32 @@ static void expect_broken(const char *start, const char *within) {
 static void truncated_images_are_refused(void **state) {
     (void)state;
     size_t size;
-    temporary_jpeg(directory, "a.jpg", picture(0, 3), SIDE, SIDE, 3, 95);
-    free(temporary_read(directory, "a.jpg", &size));
-    assert_int_equal(truncate(temporary_path(directory, "a.jpg"), (off_t)size - 40), 0);
+    temporary_jpeg(test_folder, "a.jpg", picture(0, 3), SIDE, SIDE, 3, 95);
+    free(temporary_read(test_folder, "a.jpg", &size));
+    assert_int_equal(truncate(in_folder("a.jpg"), (off_t)size - 40), 0);
     expect_broken("is damaged or truncated at or before byte ", "Premature end of JPEG file");
-    temporary_png(directory, "a.jpg", picture(0, 3), SIDE, SIDE, 3, 8);
-    free(temporary_read(directory, "a.jpg", &size));
-    assert_int_equal(truncate(temporary_path(directory, "a.jpg"), (off_t)size - 20), 0);
+    temporary_png(test_folder, "a.jpg", picture(0, 3), SIDE, SIDE, 3, 8);
+    free(temporary_read(test_folder, "a.jpg", &size));
+    assert_int_equal(truncate(in_folder("a.jpg"), (off_t)size - 20), 0);
     expect_broken("is damaged or truncated at or before byte ", "the file ends too early");
 }
 
 static void damaged_images_are_refused(void **state) {
     (void)state;
     size_t size;
-    temporary_png(directory, "a.jpg", picture(0, 3), SIDE, SIDE, 3, 8);
-    unsigned char *bytes = temporary_read(directory, "a.jpg", &size);
+    temporary_png(test_folder, "a.jpg", picture(0, 3), SIDE, SIDE, 3, 8);
+    unsigned char *bytes = temporary_read(test_folder, "a.jpg", &size);
     bytes[size / 2] ^= 0x10;
-    temporary_write(directory, "a.jpg", bytes, size);
+    temporary_write(test_folder, "a.jpg", bytes, size);
     free(bytes);
     expect_broken("is damaged or truncated at or before byte ", "fetch it again or remove it");
 }
 
 static void what_is_no_image_is_refused(void **state) {
     (void)state;
-    temporary_text(directory, "a.jpg", "<html>404</html>");
+    temporary_text(test_folder, "a.jpg", "<html>404</html>");
     expect_broken("is neither JPEG nor PNG by its first bytes (byte 0: 3c 68 74)", "convert or remove it");
-    temporary_text(directory, "a.jpg", "");
+    temporary_text(test_folder, "a.jpg", "");
     expect_broken("is empty (0 bytes)", "fetch it again or remove it");
 }
 
@@ -75,23 +62,23 @@ static void bombs_are_refused(void **state) {
     (void)state;
     size_t size;
     int height, width;
-    temporary_jpeg(directory, "a.jpg", picture(0, 3), SIDE, SIDE, 3, 95);
-    unsigned char *bytes = temporary_read(directory, "a.jpg", &size);
+    temporary_jpeg(test_folder, "a.jpg", picture(0, 3), SIDE, SIDE, 3, 95);
+    unsigned char *bytes = temporary_read(test_folder, "a.jpg", &size);
     size_t at = 0;
     while (!(bytes[at] == 0xff && bytes[at + 1] == 0xc0)) at++; /* SOF0: length, precision, height, width */
     bytes[at + 5] = bytes[at + 7] = 0x3f;
     bytes[at + 6] = bytes[at + 8] = 0xf0;
-    temporary_write(directory, "a.jpg", bytes, size);
-    assert_int_equal(sg_data_image_size(temporary_path(directory, "a.jpg"), &height, &width), SG_DATA);
+    temporary_write(test_folder, "a.jpg", bytes, size);
+    assert_int_equal(sg_data_image_size(in_folder("a.jpg"), &height, &width), SG_DATA);
     expect_message(
         "%s/a.jpg: claims 16368 x 16368 pixels in %zu bytes, which cannot be: it is damaged; remove it",
-        directory, size);
+        test_folder, size);
     bytes[at + 5] = bytes[at + 7] = 0x7f;
-    temporary_write(directory, "a.jpg", bytes, size);
-    assert_int_equal(sg_data_image_size(temporary_path(directory, "a.jpg"), &height, &width), SG_DATA);
+    temporary_write(test_folder, "a.jpg", bytes, size);
+    assert_int_equal(sg_data_image_size(in_folder("a.jpg"), &height, &width), SG_DATA);
     expect_message("%s/a.jpg: claims 32752 x 32752 pixels; sides of 1 to 16384 and 268435456 pixels in all "
                    "are the limit",
-                   directory);
+                   test_folder);
     free(bytes);
 }
 
@@ -119,15 +106,15 @@ static void texts_in_a_png_are_not_unfolded(void **state) {
     enum { TEXTS = 40, TEXT = 4 << 20 };
     size_t size;
     uint8_t rgb[PIXELS * 3];
-    temporary_png(directory, "a.jpg", picture(0, 3), SIDE, SIDE, 3, 8);
-    unsigned char *png = temporary_read(directory, "a.jpg", &size), *text = malloc(TEXT);
+    temporary_png(test_folder, "a.jpg", picture(0, 3), SIDE, SIDE, 3, 8);
+    unsigned char *png = temporary_read(test_folder, "a.jpg", &size), *text = malloc(TEXT);
     uLongf packed = compressBound(TEXT);
     unsigned char *chunk = malloc(3 + packed);
     assert_true(png != NULL && text != NULL && chunk != NULL);
     memset(text, 'x', TEXT);
     memcpy(chunk, "k\0", 3); /* keyword, its end, the method */
     assert_int_equal(compress2(chunk + 3, &packed, text, TEXT, 9), Z_OK);
-    FILE *out = fopen(temporary_path(directory, "a.jpg"), "w");
+    FILE *out = fopen(in_folder("a.jpg"), "w");
     assert_non_null(out);
     enum { HEADER = 8 + 25 };
     fwrite(png, 1, HEADER, out);
@@ -137,7 +124,7 @@ static void texts_in_a_png_are_not_unfolded(void **state) {
     free(text);
     free(chunk);
     size_t before = peak_memory();
-    assert_int_equal(sg_data_image_read(temporary_path(directory, "a.jpg"), SIDE, SIDE, rgb), SG_OK);
+    assert_int_equal(sg_data_image_read(in_folder("a.jpg"), SIDE, SIDE, rgb), SG_OK);
     assert_memory_equal(rgb, picture(0, 3), sizeof rgb);
     assert_true(peak_memory() - before < 64u << 20);
     free(png);
@@ -162,7 +149,7 @@ static void endless_scans_are_refused(void **state) {
                                                  .Al = bit};
     struct jpeg_compress_struct info = {0};
     struct jpeg_error_mgr errors;
-    FILE *out = fopen(temporary_path(directory, "a.jpg"), "w");
+    FILE *out = fopen(in_folder("a.jpg"), "w");
     assert_non_null(out);
     info.err = jpeg_std_error(&errors);
     jpeg_create_compress(&info);
@@ -184,7 +171,7 @@ static void endless_scans_are_refused(void **state) {
     expect_broken("is damaged or truncated at or before byte ", "Invalid progressive parameters");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, test_folder_set_up, test_folder_tear_down)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -20,19 +20,6 @@
 
 enum { SIZE = 224, OUT = SIZE * SIZE * 3, MOST = 1100 };
 
-static char *directory;
-
-static int set_up(void **state) {
-    (void)state;
-    directory = temporary_create();
-    return 0;
-}
-static int tear_down(void **state) {
-    (void)state;
-    temporary_remove(&directory);
-    return 0;
-}
-
 /* Waves of several lengths, from 3 pixels to the whole image, and an edge: what antialiasing is for. Integers
  * only, so that the bytes are the same anywhere. */
 static const uint8_t *picture(int height, int width) {
@@ -50,11 +37,11 @@ static const uint8_t *picture(int height, int width) {
 static sg_data *open_with(int height, int width, bool png) {
     sg_data *data;
     if (png)
-        temporary_png(directory, "train/a/0.png", picture(height, width), height, width, 3, 8);
+        temporary_png(test_folder, "train/a/0.png", picture(height, width), height, width, 3, 8);
     else
-        temporary_jpeg(directory, "train/a/0.jpg", picture(height, width), height, width, 3, 95);
-    temporary_png(directory, "test/a/0.png", picture(20, 30), 20, 30, 3, 8);
-    sg_data_options options = {.kind = "folder", .path = directory, .size = SIZE, .threads = 2};
+        temporary_jpeg(test_folder, "train/a/0.jpg", picture(height, width), height, width, 3, 95);
+    temporary_png(test_folder, "test/a/0.png", picture(20, 30), 20, 30, 3, 8);
+    sg_data_options options = {.kind = "folder", .path = test_folder, .size = SIZE, .threads = 2};
     assert_int_equal(sg_data_open(&data, &options, MPI_COMM_WORLD), SG_OK);
     assert_true(data->lazy && data->resized);
     assert_null(data->part[0].image);
@@ -77,7 +64,7 @@ static bool ask_pil(const char *file, const char *statements, uint8_t *expected)
              "/usr/bin/python3 -c 'import sys; from PIL import Image; B = Image.BILINEAR; "
              "im = Image.open(\"%s/%s\").convert(\"RGB\"); w, h = im.size; %s; "
              "sys.stdout.buffer.write(im.tobytes())'",
-             directory, file, statements);
+             test_folder, file, statements);
     FILE *pipe = popen(command, "r");
     assert_non_null(pipe);
     assert_int_equal(fread(expected, 1, OUT, pipe), OUT);
@@ -172,15 +159,15 @@ static void lazy_and_resident_agree(void **state) {
     for (int i = 0; i < 12; i++) {
         snprintf(name, sizeof name, "train/%c/%d.%s", 'a' + i % 2, i, i % 3 ? "jpg" : "png");
         if (i % 3)
-            temporary_jpeg(directory, name, picture(20, 18) + 3 * i, 20, 18, 3, 90);
+            temporary_jpeg(test_folder, name, picture(20, 18) + 3 * i, 20, 18, 3, 90);
         else
-            temporary_png(directory, name, picture(20, 18) + 3 * i, 20, 18, 3, 8);
+            temporary_png(test_folder, name, picture(20, 18) + 3 * i, 20, 18, 3, 8);
     }
-    temporary_png(directory, "test/a/0.png", picture(20, 18), 20, 18, 3, 8);
-    temporary_png(directory, "test/b/0.png", picture(20, 18), 20, 18, 3, 8);
+    temporary_png(test_folder, "test/a/0.png", picture(20, 18), 20, 18, 3, 8);
+    temporary_png(test_folder, "test/b/0.png", picture(20, 18), 20, 18, 3, 8);
     for (int k = 0; k < 2; k++) {
         sg_data_options options = {
-            .kind = "folder", .path = directory, .memory_gb = k ? 1e-6 : 1.0, .threads = 2};
+            .kind = "folder", .path = test_folder, .memory_gb = k ? 1e-6 : 1.0, .threads = 2};
         assert_int_equal(sg_data_open(&data[k], &options, MPI_COMM_WORLD), SG_OK);
         assert_int_equal(data[k]->lazy, k);
     }
@@ -208,10 +195,10 @@ static void sizes_that_differ_become_224(void **state) {
     (void)state;
     sg_data *data;
     sg_loader *loader;
-    temporary_png(directory, "train/a/0.png", picture(30, 40), 30, 40, 3, 8);
-    temporary_png(directory, "train/a/1.png", picture(40, 40), 40, 40, 3, 8);
-    temporary_png(directory, "test/a/0.png", picture(30, 40), 30, 40, 3, 8);
-    sg_data_options options = {.kind = "folder", .path = directory};
+    temporary_png(test_folder, "train/a/0.png", picture(30, 40), 30, 40, 3, 8);
+    temporary_png(test_folder, "train/a/1.png", picture(40, 40), 40, 40, 3, 8);
+    temporary_png(test_folder, "test/a/0.png", picture(30, 40), 30, 40, 3, 8);
+    sg_data_options options = {.kind = "folder", .path = test_folder};
     assert_int_equal(sg_data_open(&data, &options, MPI_COMM_WORLD), SG_OK);
     assert_int_equal(data->height, 224);
     assert_int_equal(data->width, 224);
@@ -222,7 +209,7 @@ static void sizes_that_differ_become_224(void **state) {
     expect_message(
         "data.augment = \"crop_flip\" needs images of one size, and those of data set %s differ; set "
         "\"resized_crop\" or \"none\"",
-        strrchr(directory, '/') + 1);
+        strrchr(test_folder, '/') + 1);
     sg_data_close(&data);
 }
 
@@ -235,17 +222,17 @@ static void exif_is_ignored(void **state) {
     sg_data *data = open_with(50, 60, false);
     look(data, SG_AUGMENT_NONE, 0, plain);
     sg_data_close(&data);
-    unsigned char *bytes = temporary_read(directory, "train/a/0.jpg", &size), *longer = malloc(size + 20);
+    unsigned char *bytes = temporary_read(test_folder, "train/a/0.jpg", &size), *longer = malloc(size + 20);
     static const unsigned char segment[20] = {0xff, 0xe1, 0, 18,  'E', 'x',  'i',
                                               'f',  0,    0, 'M', 'M', 0xff, 0xff};
     assert_non_null(longer);
     memcpy(longer, bytes, 2);
     memcpy(longer + 2, segment, 20);
     memcpy(longer + 22, bytes + 2, size - 2);
-    temporary_write(directory, "train/a/0.jpg", longer, size + 20);
+    temporary_write(test_folder, "train/a/0.jpg", longer, size + 20);
     free(bytes);
     free(longer);
-    sg_data_options options = {.kind = "folder", .path = directory, .size = SIZE};
+    sg_data_options options = {.kind = "folder", .path = test_folder, .size = SIZE};
     assert_int_equal(sg_data_open(&data, &options, MPI_COMM_WORLD), SG_OK);
     look(data, SG_AUGMENT_NONE, 0, marked);
     assert_memory_equal(plain, marked, OUT);
@@ -257,18 +244,18 @@ static void truncated_files_are_named(void **state) {
     (void)state;
     size_t size;
     char path[4096];
-    temporary_jpeg(directory, "train/a/0.jpg", picture(50, 60), 50, 60, 3, 95);
-    temporary_jpeg(directory, "train/a/1.jpg", picture(70, 60), 70, 60, 3, 95);
-    temporary_png(directory, "test/a/0.png", picture(20, 30), 20, 30, 3, 8);
-    free(temporary_read(directory, "train/a/1.jpg", &size));
-    snprintf(path, sizeof path, "%s", temporary_path(directory, "train/a/1.jpg"));
+    temporary_jpeg(test_folder, "train/a/0.jpg", picture(50, 60), 50, 60, 3, 95);
+    temporary_jpeg(test_folder, "train/a/1.jpg", picture(70, 60), 70, 60, 3, 95);
+    temporary_png(test_folder, "test/a/0.png", picture(20, 30), 20, 30, 3, 8);
+    free(temporary_read(test_folder, "train/a/1.jpg", &size));
+    snprintf(path, sizeof path, "%s", in_folder("train/a/1.jpg"));
     assert_int_equal(truncate(path, (off_t)size / 2), 0);
     for (int threads = 1; threads <= 3; threads++) {
         sg_data *data;
         sg_loader *loader;
         const sg_batch *batch;
         sg_order order = {.augment = true};
-        sg_data_options options = {.kind = "folder", .path = directory, .threads = threads};
+        sg_data_options options = {.kind = "folder", .path = test_folder, .threads = threads};
         assert_int_equal(sg_data_open(&data, &options, MPI_COMM_WORLD), SG_OK);
         assert_int_equal(
             sg_loader_create(&loader, data, SG_SPLIT_TRAIN, 2, 0, 1, 16, 1, threads, "resized_crop"), SG_OK);
@@ -282,9 +269,9 @@ static void truncated_files_are_named(void **state) {
 }
 
 static void write_three(void) {
-    temporary_jpeg(directory, "train/a/0.jpg", picture(50, 60), 50, 60, 3, 95);
-    temporary_png(directory, "train/b/1.png", picture(70, 60), 70, 60, 3, 8);
-    temporary_jpeg(directory, "test/b/0.jpg", picture(240, 230), 240, 230, 3, 90);
+    temporary_jpeg(test_folder, "train/a/0.jpg", picture(50, 60), 50, 60, 3, 95);
+    temporary_png(test_folder, "train/b/1.png", picture(70, 60), 70, 60, 3, 8);
+    temporary_jpeg(test_folder, "test/b/0.jpg", picture(240, 230), 240, 230, 3, 90);
 }
 
 /* Packed, the image files stay what they are: the same minibatch from folder, packed file and a packed copy
@@ -295,8 +282,8 @@ static void packed_files_give_the_same(void **state) {
     sg_data *data;
     char path[3][4096];
     write_three();
-    snprintf(path[0], sizeof path[0], "%s", directory);
-    for (int k = 1; k < 3; k++) snprintf(path[k], sizeof path[k], "%s/%d.h5", directory, k);
+    snprintf(path[0], sizeof path[0], "%s", test_folder);
+    for (int k = 1; k < 3; k++) snprintf(path[k], sizeof path[k], "%s/%d.h5", test_folder, k);
     for (int k = 0; k < 3; k++) {
         sg_data_options options = {.kind = k == 0 ? "folder" : "packed", .path = path[k], .threads = 2};
         if (sg_data_open(&data, &options, MPI_COMM_WORLD) != SG_OK) fail_msg("%s", sg_error_message());
@@ -320,15 +307,15 @@ static void packed_pixels_may_be_lazy(void **state) {
     uint8_t out[32 * 32 * 3];
     sg_data_options made = {.kind = "shapes", .train_limit = 30, .test_limit = 10};
     assert_int_equal(sg_data_open(&folder, &made, MPI_COMM_WORLD), SG_OK);
-    assert_int_equal(sg_data_pack(folder, temporary_path(directory, "0.h5")), SG_OK);
+    assert_int_equal(sg_data_pack(folder, in_folder("0.h5")), SG_OK);
     sg_data_close(&folder);
     for (int k = 0; k < 2; k++) {
         sg_data_options options = {
-            .kind = "packed", .path = temporary_path(directory, k ? "1.h5" : "0.h5"), .memory_gb = 1e-6};
+            .kind = "packed", .path = in_folder(k ? "1.h5" : "0.h5"), .memory_gb = 1e-6};
         assert_int_equal(sg_data_open(&folder, &options, MPI_COMM_WORLD), SG_OK);
         assert_true(folder->lazy && !folder->resized);
-        if (k == 0) assert_int_equal(sg_data_pack(folder, temporary_path(directory, "1.h5")), SG_OK);
-        assert_int_equal(sg_h5_verify(temporary_path(directory, "1.h5"), NULL, NULL), SG_OK);
+        if (k == 0) assert_int_equal(sg_data_pack(folder, in_folder("1.h5")), SG_OK);
+        assert_int_equal(sg_h5_verify(in_folder("1.h5"), NULL, NULL), SG_OK);
         sg_data_close(&folder);
         for (int m = 0; m < 2; m++) {
             options.memory_gb = m ? 1e-6 : 1.0;
@@ -347,11 +334,11 @@ static void packed_pixels_may_be_lazy(void **state) {
         sg_lazy_destroy(&lazy);
         for (int m = 0; m < 2; m++) sg_data_close(&data[m]);
     }
-    sg_data_options wrong = {.kind = "packed", .path = temporary_path(directory, "0.h5"), .size = 64};
+    sg_data_options wrong = {.kind = "packed", .path = in_folder("0.h5"), .size = 64};
     assert_int_equal(sg_data_open(&folder, &wrong, MPI_COMM_WORLD), SG_CONFIG);
     expect_message(
         "data.size = 64, but %s/0.h5 holds pixels of images of 32 x 32; leave it 0, or pack the image files",
-        directory);
+        test_folder);
 }
 
 /* A check goes on after a damaged file and names every one. */
@@ -363,19 +350,20 @@ static void checking_names_every_damaged_file(void **state) {
     write_three();
     for (int i = 0; i < 2; i++) {
         const char *name = i ? "test/b/0.jpg" : "train/a/0.jpg";
-        free(temporary_read(directory, name, &size));
-        assert_int_equal(truncate(temporary_path(directory, name), (off_t)size / 2), 0);
+        free(temporary_read(test_folder, name, &size));
+        assert_int_equal(truncate(in_folder(name), (off_t)size / 2), 0);
     }
-    sg_data_options options = {.kind = "folder", .path = directory, .threads = 2};
+    sg_data_options options = {.kind = "folder", .path = test_folder, .threads = 2};
     assert_int_equal(sg_data_open(&data, &options, MPI_COMM_WORLD), SG_OK);
     FILE *out = open_memstream(&text, &size);
     assert_non_null(out);
     assert_int_equal(sg_data_check(data, out), SG_DATA);
     fclose(out);
-    expect_message("data set %s: 2 images cannot be read; each is named above", strrchr(directory, '/') + 1);
+    expect_message("data set %s: 2 images cannot be read; each is named above",
+                   strrchr(test_folder, '/') + 1);
     for (int i = 0; i < 2; i++) {
         char line[4200];
-        snprintf(line, sizeof line, "damaged     %s/%s: is damaged or truncated", directory,
+        snprintf(line, sizeof line, "damaged     %s/%s: is damaged or truncated", test_folder,
                  i ? "test/b/0.jpg" : "train/a/0.jpg");
         if (strstr(text, line) == NULL) fail_msg("\"%s\" is not in\n%s", line, text);
     }
@@ -383,7 +371,7 @@ static void checking_names_every_damaged_file(void **state) {
     sg_data_close(&data);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, test_folder_set_up, test_folder_tear_down)
 
 int main(int argc, char **argv) {
     MPI_Init(&argc, &argv);

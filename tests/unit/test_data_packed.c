@@ -18,34 +18,29 @@
 
 enum { TRAIN = 60, TEST_SAMPLES = 20, SIZE = 3072 };
 
-static char *directory;
 static sg_data *shapes;
 
 static int set_up(void **state) {
-    (void)state;
-    directory = temporary_create();
+    test_folder_set_up(state);
     sg_data_options options = {.kind = "shapes", .train_limit = TRAIN, .test_limit = TEST_SAMPLES, .seed = 8};
     return sg_data_open(&shapes, &options, MPI_COMM_WORLD);
 }
 static int tear_down(void **state) {
-    (void)state;
     sg_data_close(&shapes);
-    temporary_remove(&directory);
-    return 0;
+    return test_folder_tear_down(state);
 }
 
 static int open_packed(sg_data **data, uint32_t train) {
-    sg_data_options options = {
-        .kind = "packed", .path = temporary_path(directory, "a.h5"), .train_limit = train};
+    sg_data_options options = {.kind = "packed", .path = in_folder("a.h5"), .train_limit = train};
     return sg_data_open(data, &options, MPI_COMM_WORLD);
 }
 
 static void what_is_packed_comes_back(void **state) {
     (void)state;
     sg_data *data;
-    assert_int_equal(sg_data_pack(shapes, temporary_path(directory, "a.h5")), SG_OK);
+    assert_int_equal(sg_data_pack(shapes, in_folder("a.h5")), SG_OK);
     glob_t found;
-    assert_int_equal(glob(temporary_path(directory, "*.tmp"), 0, NULL, &found), GLOB_NOMATCH);
+    assert_int_equal(glob(in_folder("*.tmp"), 0, NULL, &found), GLOB_NOMATCH);
     assert_int_equal(open_packed(&data, 0), SG_OK);
     assert_string_equal(data->name, "shapes");
     assert_int_equal(data->classes, 10);
@@ -68,7 +63,7 @@ static void what_is_packed_comes_back(void **state) {
 static void limits_take_the_first_samples(void **state) {
     (void)state;
     sg_data *data;
-    assert_int_equal(sg_data_pack(shapes, temporary_path(directory, "a.h5")), SG_OK);
+    assert_int_equal(sg_data_pack(shapes, in_folder("a.h5")), SG_OK);
     assert_int_equal(open_packed(&data, 7), SG_OK);
     assert_int_equal(data->part[0].samples, 7);
     assert_memory_equal(data->part[0].image, shapes->part[0].image, 7 * SIZE);
@@ -81,18 +76,18 @@ static void damage_is_found(void **state) {
     (void)state;
     sg_data *data;
     size_t size;
-    assert_int_equal(sg_data_pack(shapes, temporary_path(directory, "a.h5")), SG_OK);
-    unsigned char *bytes = temporary_read(directory, "a.h5", &size);
+    assert_int_equal(sg_data_pack(shapes, in_folder("a.h5")), SG_OK);
+    unsigned char *bytes = temporary_read(test_folder, "a.h5", &size);
     for (int k = 0; k < 24; k++) {
         size_t at = k == 23 ? size - 1 : 20 + (size_t)k * (size - 21) / 23;
         bytes[at] ^= 4;
-        temporary_write(directory, "a.h5", bytes, size);
+        temporary_write(test_folder, "a.h5", bytes, size);
         bytes[at] ^= 4;
         int status = open_packed(&data, 0);
         if (status != SG_DATA) fail_msg("bit flipped at byte %zu of %zu: status %d", at, size, status);
         assert_non_null(strstr(sg_error_message(), "a.h5"));
     }
-    temporary_write(directory, "a.h5", bytes, size - 100);
+    temporary_write(test_folder, "a.h5", bytes, size - 100);
     assert_int_equal(open_packed(&data, 0), SG_DATA);
     free(bytes);
 }
@@ -101,18 +96,18 @@ static void other_files_are_refused(void **state) {
     (void)state;
     sg_data *data;
     assert_int_equal(open_packed(&data, 0), SG_NOINPUT);
-    temporary_text(directory, "a.h5", "no HDF5");
+    temporary_text(test_folder, "a.h5", "no HDF5");
     assert_int_equal(open_packed(&data, 0), SG_DATA);
     sg_h5_content *content;
     assert_int_equal(sg_h5_content_create(&content, "checkpoint"), SG_OK);
     int32_t one = 1;
     assert_int_equal(sg_h5_add_scalar(content, "/x", SG_H5_I32, &one), SG_OK);
-    assert_int_equal(sg_h5_write(temporary_path(directory, "a.h5"), NULL, content), SG_OK);
+    assert_int_equal(sg_h5_write(in_folder("a.h5"), NULL, content), SG_OK);
     sg_h5_content_destroy(&content);
     assert_int_equal(open_packed(&data, 0), SG_DATA);
     expect_message(
         "%s/a.h5: is a file of kind checkpoint, and data-set is wanted; `signet data pack` makes one",
-        directory);
+        test_folder);
 }
 
 /* Files of the right kind whose content does not fit. */
@@ -124,7 +119,7 @@ static void impossible_labels_are_refused(void **state) {
     memcpy(labels, shapes->part[0].label, sizeof labels);
     labels[5] = 10;
     wrong.part[0].label = labels;
-    assert_int_equal(sg_data_pack(&wrong, temporary_path(directory, "a.h5")), SG_OK);
+    assert_int_equal(sg_data_pack(&wrong, in_folder("a.h5")), SG_OK);
     assert_int_equal(open_packed(&data, 0), SG_DATA);
     assert_non_null(
         strstr(sg_error_message(), "is 10; 0 to 9 were expected; pack it again with `signet data pack`"));
@@ -132,7 +127,7 @@ static void impossible_labels_are_refused(void **state) {
 
 static void packing_into_nowhere_fails(void **state) {
     (void)state;
-    assert_int_equal(sg_data_pack(shapes, temporary_path(directory, "none/a.h5")), SG_CANTCREATE);
+    assert_int_equal(sg_data_pack(shapes, in_folder("none/a.h5")), SG_CANTCREATE);
     assert_non_null(strstr(sg_error_message(), "none/a.h5"));
 }
 

@@ -21,24 +21,8 @@
 #include "kernels/memory.h"
 #include "pipeline/file.h"
 #include "pipeline/h5.h"
-
-static char folder[] = "/tmp/signet-h5-XXXXXX";
-static char name[256];
-
-static const char *in_folder(const char *file) {
-    snprintf(name, sizeof name, "%s/%s", folder, file);
-    return name;
-}
-
-static void assert_ok(int status) {
-    if (status != SG_OK) fail_msg("status %d: %s\n%s", status, sg_error_message(), sg_error_trace());
-}
-
-static void assert_error(int status, int expected, const char *text) {
-    if (status != expected) fail_msg("status %d, expected %d: %s", status, expected, sg_error_message());
-    if (strstr(sg_error_message(), text) == NULL)
-        fail_msg("message \"%s\" does not say \"%s\"", sg_error_message(), text);
-}
+#include "tests/reference/status.h"
+#include "tests/reference/temporary.h"
 
 static const float weights[6] = {1.5f, -0.0f, 3e-39f, -2.f, 1e30f, 0.1f};
 static const uint8_t mask[6] = {1, 0, 1, 1, 0, 1};
@@ -107,7 +91,8 @@ static void what_is_written_is_read(void **state) {
 
 static void attributes_come_back(void **state) {
     (void)state;
-    write_small(in_folder("a.h5"));
+    const char *name = in_folder("a.h5");
+    write_small(name);
     sg_h5_file *file;
     assert_ok(sg_h5_open(&file, name, NULL));
     const char *text;
@@ -142,7 +127,8 @@ static void a_long_attribute_comes_back(void **state) {
     sg_h5_content *content;
     assert_ok(sg_h5_content_create(&content, "long"));
     assert_ok(sg_h5_set_text(content, "configuration", text));
-    assert_ok(sg_h5_write(in_folder("long.h5"), NULL, content));
+    const char *name = in_folder("long.h5");
+    assert_ok(sg_h5_write(name, NULL, content));
     sg_h5_content_destroy(&content);
     sg_h5_file *file;
     assert_ok(sg_h5_open(&file, name, NULL));
@@ -154,7 +140,8 @@ static void a_long_attribute_comes_back(void **state) {
 
 static void a_wrong_shape_or_type_is_refused(void **state) {
     (void)state;
-    write_small(in_folder("a.h5"));
+    const char *name = in_folder("a.h5");
+    write_small(name);
     sg_h5_file *file;
     float out[16];
     assert_ok(sg_h5_open(&file, name, NULL));
@@ -172,10 +159,12 @@ static void a_wrong_shape_or_type_is_refused(void **state) {
 static void the_same_content_gives_the_same_bytes(void **state) {
     (void)state;
     size_t size, again;
-    write_small(in_folder("a.h5"));
+    const char *name = in_folder("a.h5");
+    write_small(name);
     char *first = bytes_of(name, &size);
     usleep(1100000); /* HDF5 would note the second of a group's making */
-    write_small(in_folder("b.h5"));
+    name = in_folder("b.h5");
+    write_small(name);
     char *second = bytes_of(name, &again);
     assert_int_equal(size, again);
     assert_memory_equal(first, second, size);
@@ -206,7 +195,8 @@ static void a_full_index_enlarges_the_block(void **state) {
         snprintf(path, sizeof path, "/weights/a.rather.long.name.of.a.parameter.number.%d.weight", i);
         assert_ok(sg_h5_add_scalar(content, path, SG_H5_F32, &values[i]));
     }
-    assert_ok(sg_h5_write(in_folder("many.h5"), NULL, content));
+    const char *name = in_folder("many.h5");
+    assert_ok(sg_h5_write(name, NULL, content));
     sg_h5_content_destroy(&content);
     assert_ok(sg_h5_verify(name, NULL, NULL));
     sg_h5_file *file;
@@ -228,9 +218,10 @@ static void overwrite(const char *path, const char *data, size_t size) {
 static void every_flipped_byte_is_seen(void **state) {
     (void)state;
     size_t size;
-    write_small(in_folder("a.h5"));
+    const char *name = in_folder("a.h5");
+    write_small(name);
     char *data = bytes_of(name, &size);
-    in_folder("flipped.h5");
+    name = in_folder("flipped.h5");
     overwrite(name, data, size);
     int descriptor = open(name, O_RDWR);
     assert_true(descriptor >= 0);
@@ -254,9 +245,10 @@ static void every_flipped_byte_is_seen(void **state) {
 static void every_truncation_is_seen(void **state) {
     (void)state;
     size_t size;
-    write_small(in_folder("a.h5"));
+    const char *name = in_folder("a.h5");
+    write_small(name);
     char *data = bytes_of(name, &size);
-    in_folder("short.h5");
+    name = in_folder("short.h5");
     overwrite(name, data, size);
     for (size_t kept = size; kept-- > 0;) {
         assert_int_equal(truncate(name, (off_t)kept), 0);
@@ -268,7 +260,8 @@ static void every_truncation_is_seen(void **state) {
 
 static void bytes_at_the_end_are_seen(void **state) {
     (void)state;
-    write_small(in_folder("a.h5"));
+    const char *name = in_folder("a.h5");
+    write_small(name);
     FILE *out = fopen(name, "ab");
     assert_non_null(out);
     fputc(0, out);
@@ -296,7 +289,8 @@ static char *find(char *data, size_t size, const void *what, size_t bytes) {
 static void damaged_data_sets_are_named(void **state) {
     (void)state;
     size_t size;
-    write_small(in_folder("a.h5"));
+    const char *name = in_folder("a.h5");
+    write_small(name);
     char *data = bytes_of(name, &size);
     char *at = find(data, size, weights, sizeof weights), *bits = find(data, size, mask, sizeof mask);
     assert_non_null(at);
@@ -328,7 +322,8 @@ static void reseal(char *block) {
 static void a_newer_version_is_named(void **state) {
     (void)state;
     size_t size;
-    write_small(in_folder("a.h5"));
+    const char *name = in_folder("a.h5");
+    write_small(name);
     char *data = bytes_of(name, &size);
     data[12] = 2; /* version; the block's own hash does not fit now, so it is a damaged block */
     overwrite(name, data, size);
@@ -344,7 +339,7 @@ static void a_newer_version_is_named(void **state) {
 static void other_files_are_refused(void **state) {
     (void)state;
     sg_h5_file *file;
-    in_folder("other");
+    const char *name = in_folder("other");
     overwrite(name, "", 0);
     assert_error(sg_h5_open(&file, name, NULL), SG_DATA, "is empty");
     overwrite(name, "\x89HDF\r\n\x1a\nand so on", 18);
@@ -354,8 +349,8 @@ static void other_files_are_refused(void **state) {
     overwrite(name, "a text", 6);
     assert_error(sg_h5_open(&file, name, NULL), SG_DATA, "is no signet file");
     assert_error(sg_h5_open(&file, in_folder("nowhere"), NULL), SG_NOINPUT, "no such file");
-    assert_error(sg_h5_open(&file, folder, NULL), SG_NOINPUT, "is a directory");
-    in_folder("fifo");
+    assert_error(sg_h5_open(&file, test_folder, NULL), SG_NOINPUT, "is a directory");
+    name = in_folder("fifo");
     assert_int_equal(mkfifo(name, 0600), 0);
     assert_error(sg_h5_open(&file, name, NULL), SG_NOINPUT, "no regular file");
 }
@@ -372,9 +367,8 @@ static void a_missing_directory_is_told(void **state) {
 static void a_failed_write_leaves_the_old_file(void **state) {
     (void)state;
     size_t size, after;
-    write_small(in_folder("a.h5"));
-    char path[256];
-    snprintf(path, sizeof path, "%s", name);
+    const char *path = in_folder("a.h5");
+    write_small(path);
     char *before = bytes_of(path, &size);
     fflush(NULL);
     pid_t child = fork();
@@ -428,7 +422,8 @@ herr_t H5Fclose(hid_t file) {
 static void a_failed_close_ends_the_process_with_74(void **state) {
     (void)state;
     size_t size, after;
-    write_small(in_folder("a.h5"));
+    const char *name = in_folder("a.h5");
+    write_small(name);
     char *before = bytes_of(name, &size);
     fflush(NULL);
     pid_t child = fork();
@@ -461,18 +456,6 @@ static void adding_twice_is_a_bug(void **state) {
     sg_h5_content_destroy(&content);
 }
 
-static int make_folder(void **state) {
-    (void)state;
-    return mkdtemp(folder) == NULL;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    char command[300];
-    snprintf(command, sizeof command, "rm -r '%s'", folder);
-    return system(command);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read),
@@ -494,5 +477,5 @@ int main(void) {
         cmocka_unit_test(a_failed_close_ends_the_process_with_74),
         cmocka_unit_test(adding_twice_is_a_bug),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, test_folder_set_up, test_folder_tear_down);
 }

@@ -19,19 +19,11 @@
 #include "kernels/memory.h"
 #include "pipeline/file.h"
 #include "pipeline/h5.h"
+#include "tests/reference/status.h"
+#include "tests/reference/temporary.h"
 
-static char folder[] = "/tmp/signet-foreign-XXXXXX";
-static char name[256];
+static const char *name; /* of the file that a test has made */
 static const char *self; /* by its name: under valgrind /proc/self/exe is valgrind */
-
-static const char *in_folder(const char *file) {
-    snprintf(name, sizeof name, "%s/%s", folder, file);
-    return name;
-}
-
-static void assert_ok(int status) {
-    if (status != SG_OK) fail_msg("status %d: %s\n%s", status, sg_error_message(), sg_error_trace());
-}
 
 /* Refused, with this in the message, and without a handle. */
 static void assert_refused(int expected, const char *text) {
@@ -44,7 +36,8 @@ static void assert_refused(int expected, const char *text) {
 }
 
 static hid_t create(const char *file_name) {
-    hid_t file = H5Fcreate(in_folder(file_name), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
+    name = in_folder(file_name);
+    hid_t file = H5Fcreate(name, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     assert_true(file >= 0);
     assert_true(H5Gclose(H5Gcreate2(file, "/weights", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT)) >= 0);
     return file;
@@ -114,7 +107,8 @@ static void a_file_of_ours_is_verified(void **state) {
     sg_h5_content *content;
     assert_ok(sg_h5_content_create(&content, "weights"));
     assert_ok(sg_h5_add_array(content, "/weights/a", SG_H5_F32, 6, values));
-    assert_ok(sg_h5_write(in_folder("ours.h5"), NULL, content));
+    name = in_folder("ours.h5");
+    assert_ok(sg_h5_write(name, NULL, content));
     sg_h5_content_destroy(&content);
     sg_h5_file *file;
     assert_ok(sg_h5_open_foreign(&file, name, NULL, self));
@@ -207,12 +201,12 @@ static void other_things_are_refused(void **state) {
     H5Ldelete(file, "/weights", H5P_DEFAULT);
     H5Fclose(file);
     assert_refused(SG_DATA, "has neither /weights");
-    in_folder("text");
+    name = in_folder("text");
     assert_ok(sg_file_write(name, "this is no HDF5 file", 20));
     assert_refused(SG_DATA, "is no HDF5 file");
     assert_ok(sg_file_write(name, "", 0));
     assert_refused(SG_DATA, "is no HDF5 file");
-    in_folder("nowhere");
+    name = in_folder("nowhere");
     assert_refused(SG_NOINPUT, "no such file");
 }
 
@@ -273,22 +267,10 @@ static int child(const char *path, int descriptor) {
     return 3;
 }
 
-static int make_folder(void **state) {
-    (void)state;
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-    return mkdtemp(folder) == NULL;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    char command[300];
-    snprintf(command, sizeof command, "rm -r '%s'", folder);
-    return system(command);
-}
-
 int main(int argc, char **argv) {
     if (argc == 4 && strcmp(argv[1], "read-foreign") == 0) return child(argv[2], atoi(argv[3]));
     self = argv[0];
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(harmless_types_are_read),
         cmocka_unit_test(a_file_of_ours_is_verified),
@@ -301,5 +283,5 @@ int main(int argc, char **argv) {
         cmocka_unit_test(damage_neither_hangs_nor_crashes),
         cmocka_unit_test(a_reader_that_hangs_is_ended),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, test_folder_set_up, test_folder_tear_down);
 }

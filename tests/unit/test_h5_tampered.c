@@ -15,14 +15,15 @@
 
 #include "kernels/memory.h"
 #include "pipeline/h5_common.h"
+#include "tests/reference/status.h"
+#include "tests/reference/temporary.h"
 
-static char folder[] = "/tmp/signet-tampered-XXXXXX";
-static char path[256];
+static const char *path;
 static const float values[4] = {1, 2, 3, 4};
 
 static hid_t begin(void) {
     hid_t creation = H5Pcreate(H5P_FILE_CREATE);
-    snprintf(path, sizeof path, "%s/a.h5", folder);
+    path = in_folder("a.h5");
     H5Pset_userblock(creation, SG_H5_BLOCK_BYTES);
     hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, creation, H5P_DEFAULT);
     assert_true(file >= 0);
@@ -186,17 +187,6 @@ static void a_listing_has_attributes_of_known_types(void **state) {
     }
 }
 
-static int make_folder(void **state) {
-    (void)state;
-    return mkdtemp(folder) == NULL || sg_h5_prepare() != SG_OK;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    unlink(path);
-    return rmdir(folder);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_honest_file_is_taken),
@@ -207,5 +197,6 @@ int main(void) {
         cmocka_unit_test(a_listing_has_the_data_that_it_claims),
         cmocka_unit_test(a_listing_has_attributes_of_known_types),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    if (sg_h5_prepare() != SG_OK) return 70;
+    return cmocka_run_group_tests(tests, test_folder_set_up, test_folder_tear_down);
 }

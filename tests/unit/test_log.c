@@ -15,15 +15,14 @@
 #include "kernels/memory.h"
 #include "pipeline/file.h"
 #include "pipeline/log.h"
-
-static char dir[] = "/tmp/signet-log-XXXXXX";
-static char path[64];
+#include "tests/reference/temporary.h"
 
 /* What log.jsonl has, freshly begun. */
 static char *events(void) {
     char *text;
     size_t bytes;
-    if (sg_file_read(path, 1 << 24, &text, &bytes) != SG_OK) fail_msg("%s", sg_error_message());
+    if (sg_file_read(in_folder("log.jsonl"), 1 << 24, &text, &bytes) != SG_OK)
+        fail_msg("%s", sg_error_message());
     return text;
 }
 
@@ -55,8 +54,8 @@ static void a_long_text_is_cut_and_still_quoted(void **state) {
 
 static void an_event_is_one_line(void **state) {
     (void)state;
-    unlink(path);
-    sg_log_open(dir, true);
+    unlink(in_folder("log.jsonl"));
+    sg_log_open(test_folder, true);
     sg_log_event("begin", "\"number\":%d", 1);
     sg_log_event("epoch", "\"epoch\":%d,\"loss\":%.3f", 3, 1.5);
     sg_log_close();
@@ -71,9 +70,9 @@ static void an_event_is_one_line(void **state) {
 
 static void launches_append(void **state) {
     (void)state;
-    unlink(path);
+    unlink(in_folder("log.jsonl"));
     for (int launch = 0; launch < 2; launch++) {
-        sg_log_open(dir, true);
+        sg_log_open(test_folder, true);
         sg_log_event("launch", "\"number\":%d", launch);
         sg_log_close();
     }
@@ -86,14 +85,14 @@ static void launches_append(void **state) {
 static void processes_do_not_mix_lines(void **state) {
     (void)state;
     enum { PROCESSES = 4, LINES = 200, LENGTH = 1000 };
-    unlink(path);
+    unlink(in_folder("log.jsonl"));
     fflush(NULL);
     for (int p = 0; p < PROCESSES; p++) {
         if (fork() != 0) continue;
         char text[LENGTH + 1];
         memset(text, 'a' + p, LENGTH);
         text[LENGTH] = '\0';
-        sg_log_open(dir, true);
+        sg_log_open(test_folder, true);
         for (int i = 0; i < LINES; i++) sg_log_event("fill", "\"text\":\"%s\"", text);
         _exit(0);
     }
@@ -119,8 +118,7 @@ static void processes_do_not_mix_lines(void **state) {
 
 static void quiet_hides_lines_but_no_warnings(void **state) {
     (void)state;
-    char name[80];
-    snprintf(name, sizeof name, "%s/stderr", dir);
+    const char *name = in_folder("stderr");
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {
@@ -142,25 +140,11 @@ static void quiet_hides_lines_but_no_warnings(void **state) {
     SG_FREE(text);
 }
 
-static int make_folder(void **state) {
-    (void)state;
-    if (mkdtemp(dir) == NULL) return -1;
-    snprintf(path, sizeof path, "%s/log.jsonl", dir);
-    return 0;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    char command[100];
-    snprintf(command, sizeof command, "rm -r '%s'", dir);
-    return system(command);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_are_escaped),          cmocka_unit_test(a_long_text_is_cut_and_still_quoted),
         cmocka_unit_test(an_event_is_one_line),       cmocka_unit_test(launches_append),
         cmocka_unit_test(processes_do_not_mix_lines), cmocka_unit_test(quiet_hides_lines_but_no_warnings),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, test_folder_set_up, test_folder_tear_down);
 }

@@ -11,21 +11,21 @@
 
 #include "pipeline/data.h"
 #include "pipeline/plan.h"
+#include "tests/reference/temporary.h"
 
 static void digest_of_a_file(void **state) {
     (void)state;
-    char path[] = "/tmp/signet-digest-XXXXXX", one[33], two[33];
-    int file = mkstemp(path);
-    assert_true(file >= 0);
-    assert_int_equal(write(file, "sign", 4), 4);
+    char one[33], two[33], *directory = temporary_create();
+    const char *path = temporary_path(directory, "file");
+    temporary_text(directory, "file", "sign");
     assert_int_equal(sg_plan_file_digest(path, one), SG_OK);
-    assert_int_equal(write(file, "s", 1), 1);
+    temporary_text(directory, "file", "signs");
     assert_int_equal(sg_plan_file_digest(path, two), SG_OK);
-    close(file);
-    unlink(path);
     assert_int_equal(strlen(one), 32);
     assert_string_not_equal(one, two);
+    assert_int_equal(unlink(path), 0);
     assert_int_equal(sg_plan_file_digest(path, two), SG_NOINPUT);
+    temporary_remove(&directory);
 }
 
 /* Folders for networks of ImageNet's size are reckoned as ImageNet, others as Tiny-ImageNet. */

@@ -1,4 +1,5 @@
 /* Requests to stop. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -16,6 +17,7 @@
 #include <cmocka.h>
 
 #include "pipeline/signals.h"
+#include "tests/reference/temporary.h"
 
 /* Runs a check in a child, since a request is for ever; 0 when it holds. */
 static int in_child(int (*check)(void)) {
@@ -56,10 +58,9 @@ static void each_signal_asks_to_stop(void **state) {
 static int writes_past_the_limit(void) {
     struct rlimit limit = {.rlim_cur = 16, .rlim_max = 16};
     if (sg_signals_install() != SG_OK || setrlimit(RLIMIT_FSIZE, &limit) != 0) return 1;
-    char path[] = "/tmp/signet-signals-XXXXXX", data[64] = "";
-    int descriptor = mkstemp(path);
+    char data[64] = "";
+    int descriptor = open(in_folder("limited"), O_CREAT | O_WRONLY | O_TRUNC, 0600);
     if (descriptor < 0) return 2;
-    unlink(path);
     return write(descriptor, data, sizeof data) == 16 && write(descriptor, data, sizeof data) == -1 ? 0 : 3;
 }
 
@@ -84,20 +85,17 @@ static void the_time_limit_asks_to_stop_before_it_is_over(void **state) {
 /* A squeue that prints what the test wants, first in PATH. */
 static char answer[64];
 static int asks_squeue(void) {
-    char folder[] = "/tmp/signet-squeue-XXXXXX", path[64], text[256];
-    if (mkdtemp(folder) == NULL) return 10;
-    snprintf(path, sizeof path, "%s/squeue", folder);
+    char text[8192];
+    const char *path = in_folder("squeue");
     FILE *file = fopen(path, "w");
     if (file == NULL) return 11;
     fprintf(file, "#!/bin/sh\nif [ \"$*\" = \"-h -j %s -o %%L\" ]; then echo '%s'; fi\n",
             getenv("SLURM_ARRAY_JOB_ID") == NULL ? "4711" : "4700_3", answer);
     if (fclose(file) != 0 || chmod(path, 0700) != 0) return 12;
-    snprintf(text, sizeof text, "%s:%s", folder, getenv("PATH"));
+    snprintf(text, sizeof text, "%s:%s", test_folder, getenv("PATH"));
     setenv("PATH", text, 1);
     setenv("SLURM_JOB_ID", "4711", 1);
     sg_signals_limit(0, 0.5); /* half of what is left, when that is less */
-    unlink(path);
-    rmdir(folder);
     struct timespec moment = {.tv_nsec = 900 * 1000 * 1000};
     nanosleep(&moment, NULL);
     return sg_stop_requested() ? 1 : 0;
@@ -137,5 +135,5 @@ int main(void) {
         cmocka_unit_test(slurm_is_asked_for_its_limit),
         cmocka_unit_test(an_array_is_asked_for_its_own_task),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, test_folder_set_up, test_folder_tear_down);
 }

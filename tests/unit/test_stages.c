@@ -15,29 +15,10 @@
 #include "stages/search.h"
 #include "stages/signs.h"
 #include "stages/train.h"
+#include "tests/reference/stage_fixture.h"
 
 static void must(int status) {
     if (status != SG_OK) fail_msg("%s\n%s", sg_error_message(), sg_error_trace());
-}
-
-static sg_net *make_net(const char *arch, int width) {
-    sg_net *net;
-    sg_net_options options = {.arch = arch,
-                              .classes = 5,
-                              .width = width,
-                              .channels = 3,
-                              .image_height = 32,
-                              .image_width = 32,
-                              .dropout = -1.0};
-    must(sg_net_create(&net, &options));
-    return net;
-}
-
-static sg_weights *make_weights(const sg_net *net, uint64_t seed) {
-    sg_weights *weights;
-    must(sg_weights_create(&weights, net));
-    sg_weights_init(weights, seed);
-    return weights;
 }
 
 static const sg_param *param_of_role(const sg_net *net, enum sg_role role) {

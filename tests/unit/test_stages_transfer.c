@@ -15,6 +15,7 @@
 #include "kernels/select.h"
 #include "stages/signs.h"
 #include "stages/transfer.h"
+#include "tests/reference/stage_fixture.h"
 
 enum { SEARCH_SEED = 1, TRANSFER_SEED = 2 };
 
@@ -35,23 +36,9 @@ static void must(int status) {
     if (status != SG_OK) fail_msg("%s\n%s", sg_error_message(), sg_error_trace());
 }
 
-static sg_weights *make_weights(const sg_net *net, uint64_t seed) {
-    sg_weights *weights;
-    must(sg_weights_create(&weights, net));
-    sg_weights_init(weights, seed);
-    return weights;
-}
-
 /* A stand-in for a search state: other values, norms and statistics than any initialisation, half pruned. */
 static void fixture_create(fixture *f, const char *arch, int width) {
-    sg_net_options options = {.arch = arch,
-                              .classes = 5,
-                              .width = width,
-                              .channels = 3,
-                              .image_height = 32,
-                              .image_width = 32,
-                              .dropout = -1.0};
-    must(sg_net_create(&f->net, &options));
+    f->net = make_net(arch, width);
     f->trained = make_weights(f->net, 77);
     f->search_init = make_weights(f->net, SEARCH_SEED);
     f->init = make_weights(f->net, TRANSFER_SEED);
