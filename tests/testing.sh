@@ -102,6 +102,10 @@ expect_equal() { # NAME CAME EXPECTED
     if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "$2, expected $3"; fi
 }
 
+expect() { # NAME WHY-NOT COMMAND...
+    if "${@:3}"; then ok "$1"; else not_ok "$1" "$2"; fi
+}
+
 # Never the same twice when there is none.
 digest_of() { "$signet" inspect "$1" --digest 2>/dev/null || echo "none, $RANDOM$RANDOM"; }
 

@@ -11,7 +11,7 @@ sg 1 run "$work/tiny.cfg" --out "$work/reference" "${often[@]}"
 if [ "$code" != 0 ]; then not_ok "kill: undisturbed" "exit code $code" show; finish; fi
 reference=$(digest_of "$work/reference")
 counts=(1 2 4)
-resumed=0 round=0 sequence=0
+round=0 sequence=0
 
 steps() { find "$1/stages" -name 'result.h5' -o -name 'checkpoint-*.h5' 2>/dev/null | xargs -r stat -c '%n %Y %s' 2>/dev/null | md5sum; }
 
