@@ -176,7 +176,7 @@ unit: cmocka $(UNIT_PROGRAMS)
 mpi: $(MPI_PROGRAMS)
 	$(Q)$(RUN_TESTS) mpi
 
-integration: signet $(MPI_PROGRAMS)
+integration: cmocka signet $(MPI_PROGRAMS) $(patsubst %,$(BUILD)/tests/unit/%,test_conv test_conv_direct test_conv_winograd)
 	$(Q)$(RUN_TESTS) integration fault
 
 .PHONY: slurm browser

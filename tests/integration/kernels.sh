@@ -11,10 +11,11 @@ if ! has avx2; then
     exit 0
 fi
 
-declare -A job
+declare -A running
 tests=
 for test in test_conv test_conv_direct test_conv_winograd; do
-    if [ -x "$unit/$test" ]; then tests="$tests $test"; fi
+    if [ -x "$unit/$test" ]; then tests="$tests $test"
+    else not_ok "kernels: $test is built" "no $unit/$test; make integration builds it"; fi
 done
 
 # BLIS's numbers: 0 skx (32x12), 3 haswell (6x16), 4 sandybridge (8x8), 5 penryn (8x4). It aborts for one that it was
@@ -26,10 +27,10 @@ for number in 0 3 4 5; do
     if [ $? = 134 ]; then continue; fi
     for test in $tests; do # most of their time is that of naive twins on one thread
         timeout 300 "$unit/$test" >"$work/$test.out" 2>"$work/$test.err" &
-        job[$test]=$!
+        running[$test]=$!
     done
     for test in $tests; do
-        wait "${job[$test]}"
+        wait "${running[$test]}"
         code=$?
         mv "$work/$test.out" "$work/out"
         mv "$work/$test.err" "$work/err"
