@@ -106,7 +106,11 @@ programs() {
 scripts() {
     for script in "$@"; do
         case ${script##*/} in _*) continue ;; esac # shared parts, sourced by the others
-        if [ -x "$script" ]; then echo "script ${script%.sh}"; fi
+        if [ -x "$script" ]; then
+            echo "script ${script%.sh}"
+        elif [ -e "$script" ]; then
+            echo "FAILED $script: is not executable (chmod +x)" | tell 0 1 0 >&2
+        fi
     done
 }
 
