@@ -109,11 +109,6 @@ static const struct command *find_command(const char *name) {
     return NULL;
 }
 
-const char *sg_cli_summary(const char *command) {
-    const struct command *found = find_command(command);
-    return found != NULL ? found->summary : NULL;
-}
-
 /* ---- help */
 
 void sg_cli_print_help(FILE *out, const char *const *names, int count) {

@@ -36,9 +36,6 @@ typedef struct sg_cli {
 /* Parses a command's arguments; argv[0] is the command's name. With --help the help goes to stdout. */
 int sg_cli_parse(sg_cli *cli, int argc, char **argv);
 
-/* The summary of a command, NULL when no table has it. */
-const char *sg_cli_summary(const char *command);
-
 /* `signet --help`: these commands (count names, in order) with their summaries, and the exit codes. */
 void sg_cli_print_help(FILE *out, const char *const *commands, int count);
 

@@ -136,11 +136,6 @@ int sg_comm_max_int(sg_comm *comm, int *value) {
         sg_comm_check(MPI_Allreduce(MPI_IN_PLACE, value, 1, MPI_INT, MPI_MAX, comm->mpi), "MPI_Allreduce"));
 }
 
-int sg_comm_sum_int64(sg_comm *comm, int64_t *values, int count) {
-    return SG_AT(sg_comm_check(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_SUM, comm->mpi),
-                               "MPI_Allreduce"));
-}
-
 int sg_comm_sum_double(sg_comm *comm, double *values, int count) {
     double *all;
     SG_TRY(SG_NEW(&all, (size_t)comm->size * (size_t)count));

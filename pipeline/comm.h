@@ -57,7 +57,6 @@ int sg_comm_agree(sg_comm *comm, int status);
 /* Collective helpers. Sums of doubles are taken in rank order, so they are the same on every rank and every
  * day for the same number of ranks (what must not depend on that number goes through sg_comm_reduce). */
 int sg_comm_max_int(sg_comm *comm, int *value);
-int sg_comm_sum_int64(sg_comm *comm, int64_t *values, int count);
 int sg_comm_sum_double(sg_comm *comm, double *values, int count);
 int sg_comm_broadcast(sg_comm *comm, void *data, size_t bytes, int root);
 int sg_comm_gather(sg_comm *comm, const void *mine, size_t bytes,

@@ -271,15 +271,6 @@ int sg_data_image_decode(const char *name, const unsigned char *bytes, size_t si
     return SG_AT(read_picture(&p));
 }
 
-int sg_data_image_size(const char *path, int *height, int *width) {
-    unsigned char *bytes;
-    size_t size;
-    SG_TRY(sg_data_file_load(path, SG_DATA_MAX_FILE, &bytes, &size));
-    int status = SG_AT(sg_data_image_probe(path, bytes, size, height, width));
-    SG_FREE(bytes);
-    return status;
-}
-
 int sg_data_image_read(const char *path, int height, int width, uint8_t *rgb) {
     unsigned char *bytes;
     size_t size;

@@ -150,9 +150,6 @@ int sg_data_image_decode(const char *name, const unsigned char *bytes, size_t si
 int sg_data_image_reduced(int side, int eighths); /* pixels of a side after it */
 bool sg_data_image_is_png(const unsigned char *bytes, size_t size);
 
-/* The size an image file claims, from its header. */
-int sg_data_image_size(const char *path, int *height, int *width);
-
 /* Decodes a JPEG or PNG of exactly height x width into rgb[height][width][3]; grey, palette and CMYK are
  * converted, alpha is dropped. SG_DATA naming file and byte offset. */
 int sg_data_image_read(const char *path, int height, int width, uint8_t *rgb);

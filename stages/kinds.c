@@ -1,6 +1,6 @@
 #include "stages/kinds.h"
 
-#include <string.h>
+#include <stddef.h>
 
 const char *const sg_method_names[] = {"lrr", "aws", "imp", NULL};
 const char *const sg_mode_names[] = {"signed",    "signed_norms", "mask",  "retrain", "random_signs",
@@ -24,34 +24,3 @@ _Static_assert(sizeof sg_schedule_names / sizeof *sg_schedule_names == SG_SCHEDU
 const char *sg_method_name(enum sg_method method) { return sg_method_names[method]; }
 const char *sg_mode_name(enum sg_mode mode) { return sg_mode_names[mode]; }
 const char *sg_pair_name(enum sg_pair pair) { return sg_pair_names[pair]; }
-const char *sg_schedule_name(enum sg_schedule schedule) { return sg_schedule_names[schedule]; }
-
-static int find(const char *const *names, const char *name) {
-    for (int i = 0; names[i] != NULL; i++)
-        if (strcmp(names[i], name) == 0) return i;
-    return -1;
-}
-
-bool sg_method_parse(const char *name, enum sg_method *out) {
-    int i = find(sg_method_names, name);
-    if (i >= 0) *out = (enum sg_method)i;
-    return i >= 0;
-}
-
-bool sg_mode_parse(const char *name, enum sg_mode *out) {
-    int i = find(sg_mode_names, name);
-    if (i >= 0) *out = (enum sg_mode)i;
-    return i >= 0;
-}
-
-bool sg_pair_parse(const char *name, enum sg_pair *out) {
-    int i = find(sg_pair_names, name);
-    if (i >= 0) *out = (enum sg_pair)i;
-    return i >= 0;
-}
-
-bool sg_schedule_parse(const char *name, enum sg_schedule *out) {
-    int i = find(sg_schedule_names, name);
-    if (i >= 0) *out = (enum sg_schedule)i;
-    return i >= 0;
-}

@@ -1,10 +1,8 @@
 /* The names of the method: what can be searched, transferred, connected, and how a learning rate falls. Every
  * enum has a table of names, the ones that configurations, ids and result files use. Local; nothing here can
- * fail except the sg_*_parse functions, which return false for an unknown name and leave *out alone. */
+ * fail. */
 #ifndef SG_KINDS_H
 #define SG_KINDS_H
-
-#include <stdbool.h>
 
 /* How a search prunes: learning-rate rewinding, A Winning Sign, iterative magnitude pruning. */
 enum sg_method { SG_METHOD_LRR, SG_METHOD_AWS, SG_METHOD_IMP, SG_METHOD_COUNT };
@@ -45,11 +43,5 @@ extern const char *const sg_schedule_names[]; /* "step", "cosine", "constant" */
 const char *sg_method_name(enum sg_method method);
 const char *sg_mode_name(enum sg_mode mode);
 const char *sg_pair_name(enum sg_pair pair);
-const char *sg_schedule_name(enum sg_schedule schedule);
-
-bool sg_method_parse(const char *name, enum sg_method *out);
-bool sg_mode_parse(const char *name, enum sg_mode *out);
-bool sg_pair_parse(const char *name, enum sg_pair *out);
-bool sg_schedule_parse(const char *name, enum sg_schedule *out);
 
 #endif

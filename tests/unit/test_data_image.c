@@ -68,17 +68,13 @@ static void bombs_are_refused(void **state) {
     while (!(bytes[at] == 0xff && bytes[at + 1] == 0xc0)) at++; /* SOF0: length, precision, height, width */
     bytes[at + 5] = bytes[at + 7] = 0x3f;
     bytes[at + 6] = bytes[at + 8] = 0xf0;
-    temporary_write(test_folder, "a.jpg", bytes, size);
-    assert_int_equal(sg_data_image_size(in_folder("a.jpg"), &height, &width), SG_DATA);
+    assert_int_equal(sg_data_image_probe("a.jpg", bytes, size, &height, &width), SG_DATA);
     expect_message(
-        "%s/a.jpg: claims 16368 x 16368 pixels in %zu bytes, which cannot be: it is damaged; remove it",
-        test_folder, size);
+        "a.jpg: claims 16368 x 16368 pixels in %zu bytes, which cannot be: it is damaged; remove it", size);
     bytes[at + 5] = bytes[at + 7] = 0x7f;
-    temporary_write(test_folder, "a.jpg", bytes, size);
-    assert_int_equal(sg_data_image_size(in_folder("a.jpg"), &height, &width), SG_DATA);
-    expect_message("%s/a.jpg: claims 32752 x 32752 pixels; sides of 1 to 16384 and 268435456 pixels in all "
-                   "are the limit",
-                   test_folder);
+    assert_int_equal(sg_data_image_probe("a.jpg", bytes, size, &height, &width), SG_DATA);
+    expect_message("a.jpg: claims 32752 x 32752 pixels; sides of 1 to 16384 and 268435456 pixels in all "
+                   "are the limit");
     free(bytes);
 }
 
