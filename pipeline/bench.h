@@ -68,7 +68,6 @@ void sg_bench_step_work(const sg_bench *bench, sg_work *work, double *roofline);
 
 const char *sg_bench_kind(const sg_layer *layer); /* "conv", "batch_norm" ... */
 
-double sg_bench_now(void);
 double sg_bench_median(double *seconds, int count); /* sorts them */
 
 /* The benchmarks. Rank 0 prints. Collective over comm; sg_bench_algorithms takes one rank. */

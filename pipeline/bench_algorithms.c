@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/clock.h"
 #include "kernels/memory.h"
 #include "kernels/variant.h"
 #include "pipeline/bench.h"
@@ -82,10 +83,10 @@ static int time_algorithm(const sg_bench *b, const sg_conv_algorithm *a, const s
     if (status == SG_OK) status = SG_AT(a->create(&state, b->machine, d->shape, support));
     for (int run = -1; status == SG_OK && run < MOST_RUNS && (run < LEAST_RUNS || spent < LEAST_SECONDS);
          run++) {
-        double began = sg_bench_now();
+        double began = sg_clock_now();
         if (a->prepare != NULL) status = SG_AT(a->prepare(state, d->weights, packed));
         if (status == SG_OK) status = SG_AT(a->run(state, &pass));
-        double took = sg_bench_now() - began;
+        double took = sg_clock_now() - began;
         if (run < 0) continue;
         if (run == 0 || took < *seconds) *seconds = took;
         spent += took;
@@ -179,9 +180,9 @@ int sg_bench_algorithms(sg_bench *b, const sg_cli *cli) {
     double steps[STEPS];
     SG_TRY(sg_bench_step(b));
     for (int i = 0; i < STEPS; i++) {
-        double began = sg_bench_now();
+        double began = sg_clock_now();
         SG_TRY(sg_bench_step(b));
-        steps[i] = sg_bench_now() - began;
+        steps[i] = sg_clock_now() - began;
     }
     double step = sg_bench_median(steps, STEPS);
     if (!cli->json)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/clock.h"
 #include "kernels/memory.h"
 #include "pipeline/bench.h"
 
@@ -26,7 +27,7 @@ static double *at(const clocks *c, int layer, int part) {
 
 static void part_done(void *context, int layer, enum sg_exec_part part) {
     clocks *c = context;
-    double now = sg_bench_now();
+    double now = sg_clock_now();
     if (c->step >= 0) at(c, layer, (int)part)[c->step] += now - c->last;
     c->last = now;
 }
@@ -35,7 +36,7 @@ static int run_steps(sg_bench *b, clocks *c) {
     sg_exec_watch watch = {.context = c, .done = part_done};
     sg_exec_set_watch(b->exec, &watch);
     for (c->step = -WARM_UP; c->step < c->steps; c->step++) {
-        c->last = sg_bench_now();
+        c->last = sg_clock_now();
         SG_TRY(sg_bench_step(b));
         if (c->step >= 0) at(c, 0, OPTIMIZER)[c->step] = b->optimizer_seconds;
     }

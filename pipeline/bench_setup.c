@@ -1,7 +1,7 @@
 /* A network with a random mask and a random minibatch, ready to train. */
 #include <stdlib.h>
-#include <time.h>
 
+#include "kernels/clock.h"
 #include "kernels/memory.h"
 #include "kernels/rng.h"
 #include "kernels/tree.h"
@@ -13,12 +13,6 @@ enum { CLASSES = 100, CHANNELS = 3, PIXELS = 32, USUAL_BATCH = 128, SEED = 1 };
 enum { DRAW_MASK = 1, DRAW_IMAGE, DRAW_LABEL };
 /* Small, so that many steps on one minibatch of noise stay finite in every network. */
 static const double LEARNING_RATE = 1e-3;
-
-double sg_bench_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int ascending(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
@@ -131,9 +125,9 @@ int sg_bench_close(sg_bench *b, int status) {
 int sg_bench_step(sg_bench *b) {
     sg_result result;
     SG_TRY(sg_exec_train(b->exec, b->weights, &b->batch, 1.0, SEED, b->steps++, b->gradient, &result));
-    double began = sg_bench_now();
+    double began = sg_clock_now();
     SG_TRY(sg_optimizer_step(b->optimizer, b->machine, b->weights, b->survivors, b->gradient, LEARNING_RATE,
                              NULL));
-    b->optimizer_seconds = sg_bench_now() - began;
+    b->optimizer_seconds = sg_clock_now() - began;
     return SG_OK;
 }

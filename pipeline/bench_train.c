@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kernels/clock.h"
 #include "kernels/memory.h"
 #include "pipeline/bench.h"
 
@@ -24,7 +25,7 @@ typedef struct sum_clock {
 static void part_done(void *context, int layer, enum sg_exec_part part) {
     (void)layer;
     sum_clock *c = context;
-    double now = sg_bench_now();
+    double now = sg_clock_now();
     if (part == SG_EXEC_SUM) c->spent += now - c->last;
     c->last = now;
 }
@@ -35,11 +36,11 @@ static int run_steps(sg_bench *b, double *seconds, double *waited, int steps) {
     sg_exec_watch watch = {.context = &clock, .done = part_done};
     sg_exec_set_watch(b->exec, &watch);
     for (int i = -WARM_UP; i < steps; i++) {
-        double began = sg_bench_now();
+        double began = sg_clock_now();
         clock = (sum_clock){.last = began};
         SG_TRY(sg_bench_step(b));
         if (i < 0) continue;
-        seconds[i] = sg_bench_now() - began;
+        seconds[i] = sg_clock_now() - began;
         waited[i] = clock.spent;
     }
     sg_exec_set_watch(b->exec, NULL);
@@ -51,10 +52,10 @@ static int sum_alone(sg_bench *b, double *seconds) {
     double each[SUMS_ALONE];
     for (int i = 0; i < SUMS_ALONE; i++) {
         SG_TRY(sg_comm_barrier_quietly(b->comm));
-        double began = sg_bench_now();
+        double began = sg_clock_now();
         SG_TRY(b->reduce.sum_begin(b->reduce.context, b->gradient, b->survivors->total, b->batch.blocks));
         SG_TRY(b->reduce.finish(b->reduce.context));
-        each[i] = sg_bench_now() - began;
+        each[i] = sg_clock_now() - began;
     }
     *seconds = sg_bench_median(each, SUMS_ALONE);
     return SG_OK;

@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "kernels/clock.h"
 #include "kernels/memory.h"
 #include "pipeline/cli.h"
 #include "pipeline/commands.h"
@@ -31,12 +31,6 @@ typedef struct single {
     char checkpoint[PATH_MAX];
     double saved;
 } single;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void set_options(single *s) {
     const sg_config *c = &s->solo->session->config->cases[0];
@@ -166,16 +160,16 @@ static int save(single *s) {
     if (status == SG_OK) status = SG_AT(sg_h5_write(s->checkpoint, s->solo->group->comm, content));
     sg_h5_content_destroy(&content);
     free(scratch);
-    s->saved = now();
+    s->saved = sg_clock_now();
     return status;
 }
 
 static int step(void *context, const sg_progress *progress) {
     single *s = context;
     double interval = 60.0 * s->solo->session->config->run.checkpoint_minutes;
-    int wish = sg_stop_requested()                              ? SG_WISH_STOP
-               : interval > 0.0 && now() - s->saved >= interval ? SG_WISH_CHECKPOINT
-                                                                : SG_WISH_NONE;
+    int wish = sg_stop_requested()                                       ? SG_WISH_STOP
+               : interval > 0.0 && sg_clock_now() - s->saved >= interval ? SG_WISH_CHECKPOINT
+                                                                         : SG_WISH_NONE;
     SG_TRY(sg_comm_max_int(s->solo->group->comm, &wish));
     if (strcmp(progress->phase, "test") == 0 && progress->step == progress->steps && sg_solo_leads(s->solo))
         sg_log_info("epoch %d of %d: test loss %.4f, accuracy %.2f %%", s->training->epoch + 1,
@@ -222,7 +216,7 @@ static int train(single *s) {
     sg_env env = s->solo->env;
     env.step = step;
     env.context = s;
-    s->saved = now();
+    s->saved = sg_clock_now();
     SG_TRY(sg_stage_train(&env, &s->options, s->training));
     SG_TRY(publish(s));
     if (sg_solo_leads(s->solo) && s->training->epoch > 0) {

@@ -12,9 +12,9 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "kernels/clock.h"
 #include "kernels/memory.h"
 #include "pipeline/file.h"
 #include "pipeline/h5_common.h"
@@ -241,17 +241,11 @@ int sg_h5_foreign_child(const char *path, int descriptor) {
 
 /* ---- The parent */
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 enum arrival { ARRIVED, ENDED, LATE };
 
 static enum arrival receive(int descriptor, void *data, size_t bytes, double until) {
     for (size_t done = 0; done < bytes;) {
-        double left = until - now();
+        double left = until - sg_clock_now();
         if (left <= 0) return LATE;
         struct pollfd wait = {.fd = descriptor, .events = POLLIN};
         if (poll(&wait, 1, left < 1000 ? (int)(1000 * left) + 1 : 1000000) <= 0) continue;
@@ -290,7 +284,7 @@ static int start_child(const char *program, const char *path, pid_t *child, int 
 /* Takes what the child sends: a listing, or an error of the child's. */
 static int take_stream(int from, const char *path, uint64_t file_bytes, double seconds,
                        sg_h5_listing *listing, enum arrival *arrival) {
-    double until = now() + seconds;
+    double until = sg_clock_now() + seconds;
     uint64_t header[4];
     *arrival = receive(from, header, sizeof header, until);
     if (*arrival != ARRIVED) return SG_DATA;

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kernels/clock.h"
 #include "kernels/memory.h"
 #include "kernels/text.h"
 #include "pipeline/file.h"
@@ -201,12 +202,6 @@ static enum verdict judge(const sight *s, const record *self, const struct times
     return now->tv_sec - s->touched.tv_sec > SG_LOCK_LEASE_SECONDS ? EXPIRED : LIVE;
 }
 
-static double seconds_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void pause_for(double seconds) {
     struct timespec t = {.tv_sec = (time_t)seconds,
                          .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
@@ -283,7 +278,7 @@ static void say_taken_over(const attempt *a, const sight *s, enum verdict verdic
 }
 
 static int contend(attempt *a, bool wait) {
-    double start = seconds_now();
+    double start = sg_clock_now();
     bool said = false;
     for (double pause = 0.05;; pause = pause < 1 ? 1.5 * pause : 1) {
         sight s;
@@ -311,7 +306,7 @@ static int contend(attempt *a, bool wait) {
             char who[600];
             name_holder(&s.holder, who, sizeof who);
             SG_CHECK(
-                seconds_now() - start < patience, SG_BUSY,
+                sg_clock_now() - start < patience, SG_BUSY,
                 "%s is in use by %s; wait for it (--wait does), stop it, or, when it is surely dead, use "
                 "--break-lock",
                 a->dir, who);

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "kernels/clock.h"
 #include "kernels/text.h"
 #include "pipeline/log.h"
 #include "pipeline/file.h"
@@ -42,12 +42,6 @@ static struct {
     char id[192];
     double began, sent, written;
 } own;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void wipe(void) {
     for (; display.drawn > 0; display.drawn--) fputs("\033[1A\033[2K", stderr);
@@ -128,8 +122,8 @@ static void draw(void) {
 }
 
 static void redraw(bool at_once) {
-    if (!display.terminal || (!at_once && now() - display.redrawn < 0.2)) return;
-    display.redrawn = now();
+    if (!display.terminal || (!at_once && sg_clock_now() - display.redrawn < 0.2)) return;
+    display.redrawn = sg_clock_now();
     wipe();
     draw();
 }
@@ -202,7 +196,7 @@ static void write_file(const char *dir, const running *r) {
 
 void sg_progress_show(sg_comm *world, const char *dir, const sg_plan_stage *stage,
                       const sg_progress *progress) {
-    double time = now();
+    double time = sg_clock_now();
     if (strcmp(own.id, stage->id) != 0) {
         snprintf(own.id, sizeof own.id, "%s", stage->id);
         own.began = time;

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kernels/clock.h"
 #include "kernels/memory.h"
 
 enum { OUTPUT_LIMIT = 4 << 20, MARKS = 12 };
@@ -157,12 +158,6 @@ typedef struct child {
     size_t bytes, room;
 } child;
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static void close_one(int *descriptor) {
     if (*descriptor >= 0) close(*descriptor);
     *descriptor = -1;
@@ -230,10 +225,10 @@ static int take_output(child *c) {
 
 static int talk(child *c, const char *script) {
     size_t left = strlen(script);
-    double deadline = now() + SG_PLOT_SECONDS;
+    double deadline = sg_clock_now() + SG_PLOT_SECONDS;
     while (c->from >= 0) {
         struct pollfd wait[2] = {{.fd = c->from, .events = POLLIN}, {.fd = c->to, .events = POLLOUT}};
-        double rest = deadline - now();
+        double rest = deadline - sg_clock_now();
         SG_CHECK(rest > 0.0, SG_IO, "gnuplot took more than %d seconds", SG_PLOT_SECONDS);
         int ready = poll(wait, 2, (int)(1000.0 * rest) + 1);
         SG_CHECK(ready >= 0 || errno == EINTR, SG_IO, "gnuplot: cannot wait for it: %s", strerror(errno));
@@ -252,12 +247,12 @@ static int talk(child *c, const char *script) {
 static int finish(child *c, bool kill_it) {
     int code = 0;
     if (kill_it) kill(c->pid, SIGKILL);
-    double deadline = now() + SG_PLOT_SECONDS;
+    double deadline = sg_clock_now() + SG_PLOT_SECONDS;
     for (pid_t gone = 0; gone != c->pid;) {
         gone = waitpid(c->pid, &code, WNOHANG);
         SG_CHECK(gone >= 0 || errno == EINTR, SG_IO, "gnuplot: %s", strerror(errno));
         if (gone == c->pid) break;
-        if (now() > deadline) kill(c->pid, SIGKILL);
+        if (sg_clock_now() > deadline) kill(c->pid, SIGKILL);
         nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
     }
     /* posix_spawn may tell so that there is no such program. */

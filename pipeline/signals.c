@@ -5,11 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "kernels/clock.h"
 
 /* Signal handlers reach nothing else; set once, read between minibatches. */
 static volatile sig_atomic_t signal_seen;
-static double deadline; /* of CLOCK_MONOTONIC; 0: none */
+static double deadline; /* of sg_clock_now; 0: none */
 
 static void remember(int number) {
     if (signal_seen == 0) signal_seen = number;
@@ -24,12 +25,6 @@ int sg_signals_install(void) {
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a write past `ulimit -f` returns EFBIG instead */
     return SG_OK;
-}
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static const char *slurm_number(const char *name) {
@@ -68,10 +63,10 @@ void sg_signals_limit(double minutes, double margin) {
     double left = minutes > 0.0 ? 60.0 * minutes : slurm_seconds();
     if (left < 0.0) return;
     if (margin > left / 2.0) margin = left / 2.0;
-    deadline = now() + left - margin;
+    deadline = sg_clock_now() + left - margin;
 }
 
-bool sg_stop_requested(void) { return signal_seen != 0 || (deadline > 0.0 && now() >= deadline); }
+bool sg_stop_requested(void) { return signal_seen != 0 || (deadline > 0.0 && sg_clock_now() >= deadline); }
 
 const char *sg_stop_reason(void) {
     switch (signal_seen) {

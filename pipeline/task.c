@@ -3,32 +3,27 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "kernels/clock.h"
 #include "kernels/memory.h"
 #include "pipeline/file.h"
 #include "pipeline/rows.h"
 #include "pipeline/state.h"
 #include "stages/signs.h"
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-double sg_task_seconds(const sg_task *task) { return task->before + now() - task->began; }
+double sg_task_seconds(const sg_task *task) { return task->before + sg_clock_now() - task->began; }
 
 /* Between minibatches: the group's strongest wish is done, by all ranks at the same step. */
 static int step(void *context, const sg_progress *progress) {
     sg_task *task = context;
     int wish = (int)task->group->watch(task->group->context, task->stage, progress);
     double interval = 60.0 * task->group->config->run.checkpoint_minutes;
-    if (wish == SG_WISH_NONE && interval > 0.0 && now() - task->saved >= interval) wish = SG_WISH_CHECKPOINT;
+    if (wish == SG_WISH_NONE && interval > 0.0 && sg_clock_now() - task->saved >= interval)
+        wish = SG_WISH_CHECKPOINT;
     SG_TRY(sg_comm_max_int(task->group->comm, &wish));
     if (wish == SG_WISH_NONE) return SG_OK;
     SG_TRY(sg_task_save_checkpoint(task));
-    task->saved = now();
+    task->saved = sg_clock_now();
     if (wish != SG_WISH_STOP) return SG_OK;
     return SG_FAIL(SG_INTERRUPTED,
                    "%s: stopped on request, a checkpoint is written; start the same command again to "
@@ -40,7 +35,7 @@ int sg_task_begin(sg_task *task) {
     sg_group *group = task->group;
     task->config = &group->config->cases[task->stage->config];
     task->net = group->plan->nets[task->stage->config];
-    task->began = task->saved = now();
+    task->began = task->saved = sg_clock_now();
     task->generation = -1;
     SG_TRY(sg_group_tools(group, task->stage->config, &task->tools));
     task->env = (sg_env){.machine = group->machine,

@@ -1,8 +1,8 @@
 #include "stages/train.h"
 
 #include <math.h>
-#include <time.h>
 
+#include "kernels/clock.h"
 #include "kernels/memory.h"
 #include "kernels/rng.h"
 #include "stages/evaluate.h"
@@ -59,12 +59,6 @@ double sg_train_alpha(const sg_train_options *options, uint32_t epoch, uint32_t 
     return options->alpha_low + (options->alpha_high - options->alpha_low) * uniform;
 }
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static bool steps_exhausted(const sg_train_options *options, const sg_training *t) {
     return options->max_steps > 0 && t->steps >= options->max_steps;
 }
@@ -76,14 +70,14 @@ static int train_minibatch(const sg_env *env, const sg_train_options *options, s
     uint32_t epoch = options->first_epoch + (uint32_t)t->epoch;
     const sg_batch *batch;
     sg_result result;
-    double began = now();
+    double began = sg_clock_now();
     SG_TRY(env->train->get(env->train->context, &order, epoch, t->minibatch, &batch));
     SG_TRY(sg_exec_train(env->exec, t->weights, batch, sg_train_alpha(options, epoch, t->minibatch),
                          options->seed, epoch * env->train->minibatches + t->minibatch, gradient, &result));
     SG_TRY(sg_optimizer_step(t->optimizer, env->machine, t->weights, t->survivors, gradient,
                              sg_learning_rate(options->schedule, options->lr, t->epoch, options->epochs),
                              t->frozen_sign));
-    t->seconds += now() - began;
+    t->seconds += sg_clock_now() - began;
     t->loss_sum += result.loss_sum;
     t->correct += result.correct;
     t->samples += result.samples;
