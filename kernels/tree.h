@@ -25,4 +25,12 @@ static inline int sg_tree_block_samples(int samples, int lanes, int local_block,
     return left < 0 ? 0 : left < lanes ? left : lanes;
 }
 
+/* How many of `ranks` work on a minibatch of B blocks: the largest power of two that is neither more than
+ * those nor more than B, but 1 at least. */
+static inline int sg_tree_ranks(int blocks, int ranks) {
+    int working = 1;
+    while (2 * working <= ranks && 2 * working <= blocks) working *= 2;
+    return working;
+}
+
 #endif

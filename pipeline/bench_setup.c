@@ -50,7 +50,7 @@ static int make_network(sg_bench *b, const sg_cli *cli) {
 }
 
 static int make_batch(sg_bench *b, int samples) {
-    int lanes = b->machine->lanes, blocks = (samples + lanes - 1) / lanes;
+    int lanes = b->machine->lanes, blocks = sg_divide_up(samples, lanes);
     int local = sg_tree_local_blocks(blocks, b->reduce.rank, b->reduce.size);
     size_t image = (size_t)CHANNELS * PIXELS * PIXELS;
     float *pixels;
@@ -87,13 +87,12 @@ static int make_exec(sg_bench *b, const sg_cli *cli) {
 
 int sg_bench_open(sg_bench *b, const sg_cli *cli) {
     *b = (sg_bench){0};
-    int members = 1;
     SG_TRY(sg_world_open(&b->world));
     SG_TRY(sg_session_machine(&b->machine, b->world, cli->isa != NULL ? cli->isa : "auto",
                               cli->blis != NULL ? cli->blis : "auto", cli->threads));
     int samples = cli->batch > 0 ? cli->batch : USUAL_BATCH;
-    int blocks = (samples + b->machine->lanes - 1) / b->machine->lanes, rank = sg_comm_rank(b->world);
-    while (2 * members <= sg_comm_size(b->world) && 2 * members <= blocks) members *= 2;
+    int blocks = sg_divide_up(samples, b->machine->lanes), rank = sg_comm_rank(b->world);
+    int members = sg_tree_ranks(blocks, sg_comm_size(b->world));
     SG_TRY(sg_comm_split(&b->comm, b->world, rank < members ? 0 : -1, rank));
     if (b->comm == NULL) return SG_OK;
     SG_TRY(sg_comm_reduce(b->comm, b->machine->threads, &b->reduce));

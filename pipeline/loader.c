@@ -61,7 +61,7 @@ static int create(sg_loader *l, const sg_data *data, enum sg_data_split split, i
     l->part = &data->part[split];
     l->batch = (uint32_t)batch < l->part->samples ? batch : (int)l->part->samples;
     l->minibatches = (l->part->samples - 1) / (uint32_t)batch + 1;
-    int blocks = (l->batch + l->lanes - 1) / l->lanes, local = sg_tree_local_blocks(blocks, l->rank, l->size);
+    int blocks = sg_divide_up(l->batch, l->lanes), local = sg_tree_local_blocks(blocks, l->rank, l->size);
     size_t slots = (size_t)local * (size_t)l->lanes;
     size_t image = (size_t)data->height * (size_t)data->width * (size_t)data->channels;
     l->work_size = (size_t)l->lanes * (size_t)(data->width * data->channels);
@@ -188,7 +188,7 @@ int sg_loader_get(sg_loader *l, const sg_order *order, uint32_t epoch, uint32_t 
     prepare_order(l, order, epoch);
     uint32_t first = index * (uint32_t)l->batch, left = l->part->samples - first;
     l->out.samples = left < (uint32_t)l->batch ? (int)left : l->batch;
-    l->out.blocks = (l->out.samples + l->lanes - 1) / l->lanes;
+    l->out.blocks = sg_divide_up(l->out.samples, l->lanes);
     int local = sg_tree_local_blocks(l->out.blocks, l->rank, l->size), slots = local * l->lanes;
     enum sg_augment augment = order->augment ? l->augment : SG_AUGMENT_NONE;
 

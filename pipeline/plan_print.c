@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "kernels/memory.h"
+#include "kernels/tree.h"
 #include "pipeline/plan_build.h"
 
 static int check_stream(FILE *out) {
@@ -30,8 +32,7 @@ static void print_case(const sg_plan_case *one, const sg_net *net, int lanes, FI
     if (one->rounds > 0)
         fprintf(out, "; after %d round%s %zu survive (%.2f %%)", one->rounds, one->rounds == 1 ? "" : "s",
                 one->kept[one->rounds], 100.0 * (double)one->kept[one->rounds] / (double)prunable);
-    int blocks = (one->batch + lanes - 1) / lanes, ranks = 1;
-    while (2 * ranks <= blocks) ranks *= 2;
+    int blocks = sg_divide_up(one->batch, lanes), ranks = sg_tree_ranks(blocks, blocks);
     fprintf(out, "\n  a minibatch of %d is %d block%s of %d samples: at most %d rank%s help one network\n",
             one->batch, blocks, blocks == 1 ? "" : "s", lanes, ranks, ranks == 1 ? "" : "s");
 }

@@ -60,7 +60,7 @@ int sg_schedule_group_size(const sg_plan *plan, const sg_run_config *config, int
         if (plan->stages[i].chain > longest) longest = plan->stages[i].chain;
     }
     for (int c = 0; c < config->count; c++) {
-        int blocks = (config->cases[c].train.batch + lanes - 1) / lanes;
+        int blocks = sg_divide_up(config->cases[c].train.batch, lanes);
         if (blocks > most) most = blocks;
     }
     for (int g = 1; g <= most && g <= ranks; g *= 2) {

@@ -1,5 +1,7 @@
 #include "pipeline/solo.h"
 
+#include "kernels/memory.h"
+#include "kernels/tree.h"
 #include "pipeline/log.h"
 #include "pipeline/signals.h"
 #include "pipeline/state.h"
@@ -16,9 +18,8 @@ static int step(void *context, const sg_progress *progress) {
 static int open_group(sg_solo *solo) {
     sg_session *s = solo->session;
     sg_comm *comm;
-    int lanes = s->machine->lanes, blocks = (s->config->cases[0].train.batch + lanes - 1) / lanes,
-        members = 1;
-    while (2 * members <= sg_comm_size(solo->world) && 2 * members <= blocks) members *= 2;
+    int blocks = sg_divide_up(s->config->cases[0].train.batch, s->machine->lanes);
+    int members = sg_tree_ranks(blocks, sg_comm_size(solo->world));
     int rank = sg_comm_rank(solo->world);
     SG_TRY(sg_comm_split(&comm, solo->world, rank < members ? 0 : -1, rank));
     if (comm == NULL) return SG_OK;

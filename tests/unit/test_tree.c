@@ -172,6 +172,18 @@ static void samples_of_the_blocks_add_up_to_the_minibatch(void **state) {
         }
 }
 
+static void as_many_ranks_work_as_have_blocks(void **state) {
+    (void)state;
+    for (int ranks = 1; ranks <= 9; ranks++)
+        for (int blocks = 1; blocks <= 9; blocks++) {
+            int working = sg_tree_ranks(blocks, ranks), least = ranks < blocks ? ranks : blocks;
+            assert_int_equal(working & (working - 1), 0);
+            assert_in_range(working, 1, least);
+            assert_true(2 * working > least);
+        }
+    assert_int_equal(sg_tree_ranks(0, 4), 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_block_is_visited_once),
@@ -181,6 +193,7 @@ int main(void) {
         cmocka_unit_test(the_stack_is_as_deep_as_the_tree),
         cmocka_unit_test(the_depth_is_one_more_than_the_logarithm),
         cmocka_unit_test(local_blocks_add_up_to_all_blocks),
+        cmocka_unit_test(as_many_ranks_work_as_have_blocks),
         cmocka_unit_test(samples_of_the_blocks_add_up_to_the_minibatch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
