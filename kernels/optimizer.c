@@ -5,6 +5,15 @@
 
 #include "kernels/memory.h"
 
+sg_optimizer_options sg_optimizer_usual(enum sg_optimizer_kind kind, double momentum, double weight_decay) {
+    return (sg_optimizer_options){.kind = kind,
+                                  .momentum = momentum,
+                                  .beta1 = 0.9,
+                                  .beta2 = 0.999,
+                                  .epsilon = 1e-8,
+                                  .weight_decay = weight_decay};
+}
+
 int sg_optimizer_create(sg_optimizer **optimizer, const sg_optimizer_options *options,
                         const sg_survivors *survivors) {
     *optimizer = NULL;

@@ -14,6 +14,9 @@ typedef struct sg_optimizer_options {
     double weight_decay;          /* g += weight_decay * w, for every parameter */
 } sg_optimizer_options;
 
+/* With Adam's usual constants. Local; cannot fail. */
+sg_optimizer_options sg_optimizer_usual(enum sg_optimizer_kind kind, double momentum, double weight_decay);
+
 typedef struct sg_optimizer {
     sg_optimizer_options options;
     size_t total;  /* survivors->total */

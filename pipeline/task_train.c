@@ -17,12 +17,7 @@ static sg_train_options options_of(const sg_task *task) {
     const sg_plan_stage *stage = task->stage;
     sg_train_options options = {
         .lr = c->train.lr,
-        .optimizer = {.kind = c->train.optimizer,
-                      .momentum = c->train.momentum,
-                      .beta1 = 0.9,
-                      .beta2 = 0.999,
-                      .epsilon = 1e-8,
-                      .weight_decay = c->train.weight_decay},
+        .optimizer = sg_optimizer_usual(c->train.optimizer, c->train.momentum, c->train.weight_decay),
         .alpha_low = 1.0,
         .alpha_high = 1.0,
         .shuffle = c->train.shuffled,

@@ -229,12 +229,21 @@ static void destroy_leaves_first(void **state) {
     }
 }
 
+static void usual_options_are_torchs(void **state) {
+    (void)state;
+    sg_optimizer_options o = sg_optimizer_usual(SG_ADAM, 0.9, 1e-2);
+    assert_int_equal(o.kind, SG_ADAM);
+    assert_true(o.beta1 == adam.beta1 && o.beta2 == adam.beta2 && o.epsilon == adam.epsilon);
+    assert_true(o.momentum == sgd.momentum && o.weight_decay == adam.weight_decay);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sgd_agrees_with_torch),    cmocka_unit_test(adam_agrees_with_torch),
         cmocka_unit_test(sgd_agrees_with_twin),     cmocka_unit_test(adam_agrees_with_twin),
         cmocka_unit_test(pruned_weights_stay_zero), cmocka_unit_test(frozen_signs_stop_at_zero),
         cmocka_unit_test(threads_change_no_bits),   cmocka_unit_test(destroy_leaves_first),
+        cmocka_unit_test(usual_options_are_torchs),
     };
     return cmocka_run_group_tests_name("optimizer", tests, NULL, NULL);
 }
