@@ -23,19 +23,7 @@
 
 enum { SIZE = 300000 };
 
-static char *directory;
 static char large[SIZE];
-
-static int set_up(void **state) {
-    (void)state;
-    directory = temporary_create();
-    return 0;
-}
-static int tear_down(void **state) {
-    (void)state;
-    temporary_remove(&directory);
-    return 0;
-}
 
 static void must(int status) {
     if (status != SG_OK) fail_msg("status %d: %s\n%s", status, sg_error_message(), sg_error_trace());
@@ -43,7 +31,7 @@ static void must(int status) {
 
 static int files(void) {
     int count = 0;
-    DIR *folder = opendir(directory);
+    DIR *folder = opendir(test_folder);
     assert_non_null(folder);
     for (struct dirent *entry; (entry = readdir(folder)) != NULL;) count += entry->d_name[0] != '.';
     closedir(folder);
@@ -88,7 +76,7 @@ static void write_together(int (*write_one)(const char *), const char *path, int
 
 static void two_processes_write_one_file(void **state) {
     (void)state;
-    const char *path = temporary_path(directory, "a.csv");
+    const char *path = in_folder("a.csv");
     char *data;
     size_t bytes;
     write_together(write_text, path, 200);
@@ -100,7 +88,7 @@ static void two_processes_write_one_file(void **state) {
 
 static void two_processes_write_one_h5_file(void **state) {
     (void)state;
-    const char *path = temporary_path(directory, "a.h5");
+    const char *path = in_folder("a.h5");
     write_together(write_h5, path, 40);
     must(sg_h5_verify(path, NULL, NULL));
 }
@@ -126,7 +114,7 @@ static pid_t leave_half(const char *path, void (*on_limit)(int)) {
 
 static void a_killed_writer_leaves_nothing_for_long(void **state) {
     (void)state;
-    const char *path = temporary_path(directory, "a.csv");
+    const char *path = in_folder("a.csv");
     for (int i = 0; i < 3; i++) {
         int status;
         pid_t child = leave_half(path, SIG_DFL);
@@ -140,7 +128,7 @@ static void a_killed_writer_leaves_nothing_for_long(void **state) {
 
 static void a_living_writer_keeps_its_file(void **state) {
     (void)state;
-    const char *path = temporary_path(directory, "a.csv");
+    const char *path = in_folder("a.csv");
     pid_t child = leave_half(path, wait_for_ever);
     struct timespec moment = {.tv_nsec = 10000000};
     for (int i = 0; i < 1000 && files() == 0; i++) nanosleep(&moment, NULL);
@@ -155,7 +143,7 @@ static void a_living_writer_keeps_its_file(void **state) {
 /* Whether another host's process lives cannot be known. */
 static void another_hosts_file_goes_after_a_day(void **state) {
     (void)state;
-    const char *path = temporary_path(directory, "a.csv");
+    const char *path = in_folder("a.csv");
     char *name;
     unsigned place;
     must(sg_file_temporary(&name, path));
@@ -164,25 +152,30 @@ static void another_hosts_file_goes_after_a_day(void **state) {
     char other[64], near[64];
     snprintf(other, sizeof other, "a.csv.%08x-1.tmp", place ^ 1);
     snprintf(near, sizeof near, "aa.csv.%08x-1.tmp", place ^ 1); /* another file's */
-    temporary_text(directory, other, "");
-    temporary_text(directory, near, "");
+    temporary_text(test_folder, other, "");
+    temporary_text(test_folder, near, "");
     must(write_text(path));
     assert_int_equal(files(), 3);
     struct timespec old[2] = {{.tv_sec = time(NULL) - 25 * 3600}, {.tv_sec = time(NULL) - 25 * 3600}};
-    assert_int_equal(utimensat(AT_FDCWD, temporary_path(directory, other), old, 0), 0);
-    assert_int_equal(utimensat(AT_FDCWD, temporary_path(directory, near), old, 0), 0);
+    assert_int_equal(utimensat(AT_FDCWD, in_folder(other), old, 0), 0);
+    assert_int_equal(utimensat(AT_FDCWD, in_folder(near), old, 0), 0);
     must(write_text(path));
     assert_int_equal(files(), 2);
-    assert_int_equal(access(temporary_path(directory, other), F_OK), -1);
+    assert_int_equal(access(in_folder(other), F_OK), -1);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(two_processes_write_one_file, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(two_processes_write_one_h5_file, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_killed_writer_leaves_nothing_for_long, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_living_writer_keeps_its_file, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(another_hosts_file_goes_after_a_day, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(two_processes_write_one_file, test_folder_set_up,
+                                        test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(two_processes_write_one_h5_file, test_folder_set_up,
+                                        test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(a_killed_writer_leaves_nothing_for_long, test_folder_set_up,
+                                        test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(a_living_writer_keeps_its_file, test_folder_set_up,
+                                        test_folder_tear_down),
+        cmocka_unit_test_setup_teardown(another_hosts_file_goes_after_a_day, test_folder_set_up,
+                                        test_folder_tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

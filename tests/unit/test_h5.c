@@ -406,7 +406,7 @@ static void a_failed_rename_leaves_no_temporary_file(void **state) {
     assert_int_equal(mkdir(in_folder("taken.h5"), 0700), 0);
     assert_ok(sg_h5_content_create(&content, "checkpoint"));
     assert_ok(sg_h5_add_scalar(content, "/a", SG_H5_F32, &one));
-    int status = sg_h5_write(name, NULL, content);
+    int status = sg_h5_write(in_folder("taken.h5"), NULL, content);
     sg_h5_content_destroy(&content);
     assert_error(status, SG_IO, "cannot rename to");
     assert_no_temporary_file();

@@ -13,19 +13,6 @@
 #include "pipeline/state.h"
 #include "tests/reference/temporary.h"
 
-static char *directory;
-
-static int set_up(void **state) {
-    (void)state;
-    directory = temporary_create();
-    return 0;
-}
-static int tear_down(void **state) {
-    (void)state;
-    temporary_remove(&directory);
-    return 0;
-}
-
 static void must(int status) {
     if (status != SG_OK) fail_msg("status %d: %s\n%s", status, sg_error_message(), sg_error_trace());
 }
@@ -36,8 +23,8 @@ static sg_net *network(const char *arch, int classes) {
                               .classes = classes,
                               .width = 4,
                               .channels = 3,
-                              .height = 32,
-                              .width_pixels = 32,
+                              .image_height = 32,
+                              .image_width = 32,
                               .dropout = -1.0};
     must(sg_net_create(&net, &options));
     return net;
@@ -69,7 +56,7 @@ static int read_signs(const char *path, const sg_net *net, int8_t *signs, bool *
 
 /* The signs of `from`, read for `to`: refused, with these words. */
 static void refused(const char *from, const char *arch, const char *to, const char *const *words) {
-    const char *path = temporary_path(directory, "mask.h5");
+    const char *path = in_folder("mask.h5");
     sg_net *one = network(from, 10), *two = network(to, 10);
     int8_t *signs;
     bool matches;
@@ -86,7 +73,7 @@ static void refused(const char *from, const char *arch, const char *to, const ch
 
 static void signs_of_the_same_network_come_back(void **state) {
     (void)state;
-    const char *path = temporary_path(directory, "mask.h5"), *arch[] = {"resnet20", NULL};
+    const char *path = in_folder("mask.h5"), *arch[] = {"resnet20", NULL};
     sg_net *net = network("resnet20", 10);
     int8_t *signs;
     bool matches;
@@ -108,7 +95,7 @@ static void signs_of_the_same_network_come_back(void **state) {
 
 static void another_number_of_classes_is_no_other_network(void **state) {
     (void)state;
-    const char *path = temporary_path(directory, "mask.h5");
+    const char *path = in_folder("mask.h5");
     sg_net *ten = network("resnet20", 10), *hundred = network("resnet20", 100);
     int8_t *signs;
     bool matches;
@@ -151,5 +138,5 @@ int main(void) {
         cmocka_unit_test(missing_signs_are_refused),
         cmocka_unit_test(another_architecture_is_named),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, test_folder_set_up, test_folder_tear_down);
 }
