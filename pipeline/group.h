@@ -40,8 +40,8 @@ typedef struct sg_group {
     /* Called between minibatches on every rank; a rank's wish counts for the whole group, the strongest wins.
      */
     enum sg_wish (*watch)(void *context, const sg_plan_stage *stage, const sg_progress *progress);
-    /* Called by the group's leader before a result is published: SG_BUSY when the run directory is no longer
-     * ours. */
+    /* Called by the group's leader before a checkpoint or a result is published: SG_BUSY when another job has
+     * taken the run directory. Every group's leader finds that out for itself. */
     int (*may_publish)(void *context);
     void *context; /* of both */
 } sg_group;

@@ -24,7 +24,7 @@ enum {
     GUARD_SECONDS = 30, /* a taker that is longer about it has died */
     DYING_SECONDS = 10,
     PATIENCE_SECONDS = 3,
-    FIELD = 128,
+    FIELD = SG_LOCK_TOKEN_BYTES,
     MAX_BYTES = 4096
 };
 
@@ -45,6 +45,7 @@ typedef struct sight {
 
 struct sg_lock {
     char *path;
+    char token[FIELD];
     int descriptor; /* keeps the inode from being used again, so that device and inode are the file's identity
                      */
     dev_t device;
@@ -370,6 +371,7 @@ int sg_lock_acquire(sg_lock **lock, const char *dir, bool wait) {
         (*lock)->device = a.device;
         (*lock)->inode = a.inode;
         (*lock)->descriptor = a.descriptor;
+        memcpy((*lock)->token, a.self.nonce, sizeof a.self.nonce);
         a.path = NULL;
         status = SG_AT(start_renewing(*lock));
     }
@@ -385,14 +387,22 @@ int sg_lock_acquire(sg_lock **lock, const char *dir, bool wait) {
     return status;
 }
 
-int sg_lock_check(sg_lock *lock) {
-    if (same_file(lock->path, lock->device, lock->inode)) return SG_OK;
+const char *sg_lock_token(const sg_lock *lock) { return lock->token; }
+
+/* By what the file says: device numbers differ from host to host. */
+int sg_lock_check(const char *dir, const char *token) {
+    char *path, who[600] = "nobody";
     sight s;
     bool there = false;
-    char who[600] = "nobody";
-    if (look(lock->path, &s, &there) == SG_OK && there) name_holder(&s.holder, who, sizeof who);
-    return SG_FAIL(SG_BUSY, "%s is no longer ours: broken or taken over; it now belongs to %s", lock->path,
-                   who);
+    SG_TRY(sg_file_name(&path, dir, "/lock"));
+    int status = SG_AT(look(path, &s, &there));
+    if (status == SG_OK && (!there || strcmp(s.holder.nonce, token) != 0)) {
+        if (there) name_holder(&s.holder, who, sizeof who);
+        status =
+            SG_FAIL(SG_BUSY, "%s is no longer ours: broken or taken over; it now belongs to %s", path, who);
+    }
+    SG_FREE(path);
+    return status;
 }
 
 void sg_lock_release(sg_lock **lock) {

@@ -4,7 +4,7 @@
  * every 20 s from a thread of its own (no MPI); a lease is over when that has not happened for LEASE seconds
  * by the file system's clock (compared with a file written now: hosts' clocks differ). On the holder's own
  * host and boot its process is asked for instead. Takers of a stale lock go one by one through
- * DIR/lock.guard. Local: one rank of a run calls these. */
+ * DIR/lock.guard. Local: one rank of a run takes and releases it; all may check that it still is theirs. */
 #ifndef SG_LOCK_H
 #define SG_LOCK_H
 
@@ -13,7 +13,7 @@
 
 #include "kernels/error.h"
 
-enum { SG_LOCK_LEASE_SECONDS = 120 };
+enum { SG_LOCK_LEASE_SECONDS = 120, SG_LOCK_TOKEN_BYTES = 128 };
 
 typedef struct sg_lock sg_lock;
 
@@ -23,8 +23,12 @@ typedef struct sg_lock sg_lock;
  * when asked to stop). SG_CANTCREATE, SG_IO. */
 int sg_lock_acquire(sg_lock **lock, const char *dir, bool wait);
 
-/* SG_BUSY when somebody else has taken or broken the lock meanwhile: nothing may be published any more. */
-int sg_lock_check(sg_lock *lock);
+/* What its file says and no other lock's does: other processes of the holder's run look for it. Borrowed. */
+const char *sg_lock_token(const sg_lock *lock);
+
+/* SG_BUSY when DIR's lock is no longer the one with this token: somebody has taken or broken it, and nothing
+ * may be published any more. SG_IO, SG_NOINPUT when the file cannot be read. From any process on any host. */
+int sg_lock_check(const char *dir, const char *token);
 
 /* Removes the lock if it is still ours. NULL tolerated. */
 void sg_lock_release(sg_lock **lock);

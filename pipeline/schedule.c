@@ -13,6 +13,7 @@
 
 /* Task numbers that are no stages. */
 enum { TASK_WAIT = -1, TASK_LEAVE = -2, TASK_ABSENT = -3 };
+enum { LOCK_SECONDS = 5 /* between two looks at the directory's lock */ };
 
 static const char STOPPED[] = "stopped on request; start the same command again to go on";
 
@@ -40,6 +41,8 @@ typedef struct scheduler {
     char message[2048];
     crew *crews; /* rank 0 only */
     int crew_count;
+    char lock[SG_LOCK_TOKEN_BYTES]; /* token of the directory's lock */
+    double looked;                  /* rank 0: when it last looked for that lock */
 } scheduler;
 
 /* ---- Group size. */
@@ -117,13 +120,20 @@ static int stop_everyone(scheduler *s) {
     return SG_OK;
 }
 
+static int may_publish(void *context) {
+    const scheduler *s = context;
+    return SG_AT(sg_lock_check(s->options->dir, s->lock));
+}
+
 static int mark_failed(scheduler *s, sg_plan_stage *stage, const char *message) {
     char text[sizeof s->message + 64];
     stage->state = SG_STATE_FAILED;
     sg_log_warning("%s failed: %s", stage->id, message);
     snprintf(text, sizeof text, "%s\n%s\n", stage->key, message);
     sg_scan_block(s->session->plan);
-    int status = SG_AT(sg_file_write_text(sg_stage_path(s->options->dir, stage->id, "failed").text, text));
+    int status = SG_AT(may_publish(s));
+    if (status == SG_OK)
+        status = SG_AT(sg_file_write_text(sg_stage_path(s->options->dir, stage->id, "failed").text, text));
     if (status == SG_OK) return SG_OK;
     note_status(s, status, sg_error_message());
     sg_error_clear();
@@ -164,10 +174,23 @@ static int obey_requests(scheduler *s) {
     return SG_AT(stop_everyone(s));
 }
 
+/* No group computes for long for a directory that is another job's. What cannot be read now is looked at
+ * again later. */
+static int watch_lock(scheduler *s) {
+    if (MPI_Wtime() - s->looked < LOCK_SECONDS) return SG_OK;
+    s->looked = MPI_Wtime();
+    int status = may_publish(s);
+    bool lost = status == SG_BUSY;
+    if (lost) note_status(s, status, sg_error_message());
+    if (status != SG_OK) sg_error_clear();
+    return lost ? SG_AT(stop_everyone(s)) : SG_OK;
+}
+
 /* Takes whatever has come from other leaders, then gives waiting ones work, the longest chain first. */
 static int serve(scheduler *s) {
     sg_comm *world = s->session->world;
     SG_TRY(obey_requests(s));
+    SG_TRY(watch_lock(s));
     for (bool arrived = true; arrived && s->crew_count > 1;) {
         int from;
         size_t bytes;
@@ -253,12 +276,6 @@ static enum sg_wish watch(void *context, const sg_plan_stage *stage, const sg_pr
         }
     }
     return stop ? SG_WISH_STOP : SG_WISH_NONE;
-}
-
-/* Rank 0 holds the lock; other leaders learn of its loss when rank 0 stops them. */
-static int may_publish(void *context) {
-    scheduler *s = context;
-    return s->options->lock == NULL ? SG_OK : SG_AT(sg_lock_check(s->options->lock));
 }
 
 /* A rank without work tells rank 0 that it was asked to stop; at work, it saves and stops by itself. */
@@ -372,6 +389,8 @@ static int make_group(scheduler *s) {
     while (s->members > ranks) s->members /= 2;
     s->crew_count = ranks / s->members;
     bool spare = rank >= s->crew_count * s->members;
+    if (rank == 0) snprintf(s->lock, sizeof s->lock, "%s", sg_lock_token(s->options->lock));
+    SG_TRY(sg_comm_broadcast(world, s->lock, sizeof s->lock, 0));
     SG_TRY(sg_comm_split(&comm, world, spare ? -1 : rank / s->members, rank));
     int status = SG_OK;
     if (!spare)

@@ -91,4 +91,32 @@ second 1 "${longer[@]}"
 expect_second "locks: the directory stays usable" 0
 expect_equal "locks: its results are those of one launch" "$(digest_of "$dir")" "$reference"
 if [ -e "$dir/lock" ]; then not_ok "locks: none is left" "there is one"; else ok "locks: none is left"; fi
+
+# The directory becomes another job's while two groups are in the middle of long stages: both leave, and write nothing more.
+take_away() {
+    rm "$dir/lock"
+    lock_of_elsewhere 0
+}
+begin_two() { # both ranks have a stage of their own
+    begin 2 --set run.ranks_per_stage=1 --set run.checkpoint_minutes=0 --set search.warmup_epochs=500 "$@"
+    if ! wait_for 60 has_files "$dir" progress 2; then not_ok "locks: two groups start" "they did not" show; fi
+}
+written() { find "$dir/stages" -name '*.h5*' | sort; }
+dir=$work/taken
+begin_two --set search.seeds=1,2
+take_away
+LIMIT=20 sg_wait
+expect_code "locks: long stages end when the directory is another's" 69
+expect_text "locks: it says whose it is" "$work/err" "no longer ours"
+expect_equal "locks: no checkpoint is written there" "$(written)" ""
+
+# The same while a group runs one short stage after the other: it finds out for itself before it publishes the next.
+dir=$work/short
+begin_two --set transfer.modes=dense,signed,retrain --set transfer.seeds=2,3,4,5,6,7,8,9
+if ! wait_for 60 has_files "$dir" result.h5 1; then not_ok "locks: a short stage ends" "none did" show; fi
+take_away
+before=$(written)
+LIMIT=20 sg_wait
+expect_code "locks: groups with short stages leave too" 69
+expect_equal "locks: a group publishes nothing after the directory was taken" "$(written)" "$before"
 finish
