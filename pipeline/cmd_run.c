@@ -211,11 +211,25 @@ static int share_states(const run *r) {
 
 /* ---- The run. */
 
+/* Before the lock, since waiting for it counts. One question to Slurm; rank 0 stops the others. */
+static int set_time_limit(const run *r) {
+    double minutes = r->cli->time_limit_minutes;
+    if (minutes <= 0.0) {
+        sg_run_config *config;
+        SG_TRY(sg_config_load(&config, r->cli->positional[0], r->cli->overrides, r->cli->override_count));
+        minutes = config->run.time_limit_minutes;
+        sg_config_destroy(&config);
+    }
+    sg_signals_limit(minutes, STOP_MARGIN);
+    return SG_OK;
+}
+
 static int open_directory(run *r) {
     int status = SG_OK;
     sg_log_open(NULL, false); /* every rank may lead a group; only the lock's holder records events */
     if (is_root(r)) {
-        status = SG_AT(sg_file_make_directories(r->dir));
+        status = SG_AT(set_time_limit(r));
+        if (status == SG_OK) status = SG_AT(sg_file_make_directories(r->dir));
         if (status == SG_OK && r->cli->break_lock) status = SG_AT(sg_lock_break(r->dir));
         if (status == SG_OK) status = SG_AT(sg_lock_acquire(&r->lock, r->dir, r->cli->wait));
         if (status == SG_OK) sg_log_open(r->dir, false);
@@ -259,9 +273,6 @@ static int compute(run *r) {
     if (status == SG_OK && is_root(r)) status = SG_AT(describe_run(r));
     SG_TRY(sg_comm_agree(r->world, status));
     SG_TRY(share_states(r));
-    double limit = r->cli->time_limit_minutes > 0.0 ? r->cli->time_limit_minutes
-                                                    : r->session->config->run.time_limit_minutes;
-    if (is_root(r)) sg_signals_limit(limit, STOP_MARGIN); /* one question to Slurm; rank 0 stops the others */
     if (is_root(r)) sg_progress_open(r->session->plan);
     sg_schedule_options options = {.dir = r->dir,
                                    .ranks_per_stage = r->session->config->run.ranks_per_stage,

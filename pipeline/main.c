@@ -10,6 +10,7 @@
 #include "pipeline/commands.h"
 #include "pipeline/config.h"
 #include "pipeline/h5.h"
+#include "pipeline/signals.h"
 
 #ifndef SG_VERSION
 #define SG_VERSION "1.0.0"
@@ -74,6 +75,7 @@ static int dispatch(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    sg_signals_begin();
     /* The process that sg_h5_open_foreign starts; not for people. */
     if (argc == 4 && strcmp(argv[1], "read-foreign") == 0) return sg_h5_foreign_child(argv[2], atoi(argv[3]));
     return finish(dispatch(argc, argv));

@@ -10,7 +10,7 @@
 
 /* Signal handlers reach nothing else; set once, read between minibatches. */
 static volatile sig_atomic_t signal_seen;
-static double deadline; /* of sg_clock_now; 0: none */
+static double began, deadline; /* of sg_clock_now; 0: none */
 
 static void remember(int number) {
     if (signal_seen == 0) signal_seen = number;
@@ -26,6 +26,8 @@ int sg_signals_install(void) {
     signal(SIGXFSZ, SIG_IGN); /* a write past `ulimit -f` returns EFBIG instead */
     return SG_OK;
 }
+
+void sg_signals_begin(void) { began = sg_clock_now(); }
 
 static const char *slurm_number(const char *name) {
     const char *text = getenv(name);
@@ -63,7 +65,7 @@ void sg_signals_limit(double minutes, double margin) {
     double left = minutes > 0.0 ? 60.0 * minutes : slurm_seconds();
     if (left < 0.0) return;
     if (margin > left / 2.0) margin = left / 2.0;
-    deadline = sg_clock_now() + left - margin;
+    deadline = (minutes > 0.0 && began > 0.0 ? began : sg_clock_now()) + left - margin;
 }
 
 bool sg_stop_requested(void) { return signal_seen != 0 || (deadline > 0.0 && sg_clock_now() >= deadline); }

@@ -9,8 +9,12 @@
 
 int sg_signals_install(void);
 
-/* minutes > 0: a request comes `margin` seconds before they are over (counted from now), at the latest when
- * half of them have passed. minutes 0: Slurm's end of this job (squeue), where there is one. */
+/* Time limits count from here: the first thing that main does. */
+void sg_signals_begin(void);
+
+/* minutes > 0: a request comes `margin` seconds before they are over (counted from sg_signals_begin, or from
+ * now without it), at the latest when half of them have passed. minutes 0: Slurm's end of this job (squeue),
+ * where there is one. */
 void sg_signals_limit(double minutes, double margin);
 
 bool sg_stop_requested(void);

@@ -65,6 +65,12 @@ kill -USR1 "$job"
 LIMIT=10 sg_wait
 expect_code "locks: SIGUSR1 while waiting" 75
 
+# Waiting counts for its time limit.
+sg_start 2 run "$work/tiny.cfg" --out "$dir" --wait --set run.time_limit_minutes=0.1
+LIMIT=15 sg_wait
+expect_code "locks: the time limit while waiting" 75
+expect_text "locks: it is named" "$work/err" "stopped by the time limit"
+
 # Locks of other nodes: by their lease alone.
 lock_of_elsewhere 60
 second 1

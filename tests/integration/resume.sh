@@ -32,7 +32,7 @@ if has_files "$dir" 'checkpoint-*.h5' 1; then ok "resume: SIGUSR1 leaves a check
 else not_ok "resume: SIGUSR1 leaves a checkpoint" "there is none" show; fi
 finish_and_compare "resume: after SIGUSR1" 1 "$dir"
 
-# A time limit of nothing stops at the first step; each launch gets on.
+# A time limit that is over before the first step.
 dir=$work/limit
 sg 1 run "$work/tiny.cfg" --out "$dir" --time-limit 0.00001
 expect_code "resume: --time-limit" 75

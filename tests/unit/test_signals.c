@@ -82,6 +82,21 @@ static void the_time_limit_asks_to_stop_before_it_is_over(void **state) {
     assert_int_equal(in_child(stops_by_time), 0);
 }
 
+static int stops_by_time_since_the_start(void) {
+    struct timespec half = {.tv_nsec = 500 * 1000 * 1000};
+    sg_signals_begin();
+    nanosleep(&half, NULL);
+    sg_signals_limit(60.0, 0.2);
+    if (sg_stop_requested()) return 1;
+    sg_signals_limit(0.01, 0.2); /* 0.6 s less 0.2: over already */
+    return sg_stop_requested() ? 0 : 2;
+}
+
+static void the_time_limit_counts_from_the_start(void **state) {
+    (void)state;
+    assert_int_equal(in_child(stops_by_time_since_the_start), 0);
+}
+
 /* A squeue that prints what the test wants, first in PATH. */
 static char answer[64];
 static int asks_squeue(void) {
@@ -132,6 +147,7 @@ int main(void) {
         cmocka_unit_test(each_signal_asks_to_stop),
         cmocka_unit_test(a_file_size_limit_is_an_error_and_no_death),
         cmocka_unit_test(the_time_limit_asks_to_stop_before_it_is_over),
+        cmocka_unit_test(the_time_limit_counts_from_the_start),
         cmocka_unit_test(slurm_is_asked_for_its_limit),
         cmocka_unit_test(an_array_is_asked_for_its_own_task),
     };
