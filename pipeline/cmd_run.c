@@ -285,12 +285,19 @@ static int compute(run *r) {
 
 static int finish(run *r, int status) {
     int collected = SG_OK;
-    bool worth = status == SG_OK || status == SG_FAILED || status == SG_INTERRUPTED;
+    bool worth = status == SG_OK || status == SG_FAILED;
     if (is_root(r) && r->session != NULL && worth)
         collected =
             SG_AT(sg_collect(r->dir, r->session->config, r->session->plan, status == SG_OK ? stdout : NULL));
-    if (is_root(r) && sg_stop_requested() && status == SG_INTERRUPTED)
-        sg_log_info("stopped by %s; start the same command again to go on", sg_stop_reason());
+    /* Little time is left then, and collecting reads every result again. */
+    if (is_root(r) && status == SG_INTERRUPTED) {
+        sg_log_info("stopped %s%s; start the same command again to go on",
+                    sg_stop_requested() ? "by " : "on request", sg_stop_reason());
+        if (r->session != NULL)
+            sg_log_info("tables and report were left as they are; `signet collect %s` makes them of what is "
+                        "finished",
+                        r->dir);
+    }
     return status != SG_OK ? status : collected;
 }
 

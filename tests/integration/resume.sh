@@ -28,6 +28,9 @@ wait_for 60 has_files "$dir" progress 1 && kill -USR1 "$job"
 sg_wait
 expect_code "resume: SIGUSR1" 75
 expect_text "resume: SIGUSR1 says how to go on" "$work/err" "start the same command again"
+expect_text "resume: SIGUSR1 says how to collect" "$work/err" "signet collect $dir"
+if [ -e "$dir/results.csv" ]; then not_ok "resume: SIGUSR1 leaves no time for collecting" "there is a results.csv"
+else ok "resume: SIGUSR1 leaves no time for collecting"; fi
 if has_files "$dir" 'checkpoint-*.h5' 1; then ok "resume: SIGUSR1 leaves a checkpoint"
 else not_ok "resume: SIGUSR1 leaves a checkpoint" "there is none" show; fi
 finish_and_compare "resume: after SIGUSR1" 1 "$dir"
