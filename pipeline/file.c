@@ -199,7 +199,7 @@ int sg_file_temporary(char **name, const char *path) {
     return SG_AT(sg_file_name(name, path, suffix));
 }
 
-int sg_file_write(const char *path, const void *data, size_t bytes) {
+static int write_whole(const char *path, const void *data, size_t bytes, bool durable) {
     char *temporary;
     SG_TRY(sg_file_temporary(&temporary, path));
     int status = SG_OK, descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -208,13 +208,25 @@ int sg_file_write(const char *path, const void *data, size_t bytes) {
         goto done;
     }
     status = SG_AT(sg_file_write_at(descriptor, temporary, data, bytes, 0));
-    if (status == SG_OK && fsync(descriptor) != 0) status = sg_file_write_error(temporary, "sync", errno);
+    if (status == SG_OK && durable && fsync(descriptor) != 0)
+        status = sg_file_write_error(temporary, "sync", errno);
     if (close(descriptor) != 0 && status == SG_OK) status = sg_file_write_error(temporary, "close", errno);
-    if (status == SG_OK) status = SG_AT(sg_file_publish(temporary, path));
+    if (status == SG_OK && durable)
+        status = SG_AT(sg_file_publish(temporary, path));
+    else if (status == SG_OK && rename(temporary, path) != 0)
+        status = sg_file_write_error(path, "rename to", errno);
     if (status != SG_OK) unlink(temporary);
 done:
     SG_FREE(temporary);
     return status;
+}
+
+int sg_file_write(const char *path, const void *data, size_t bytes) {
+    return SG_AT(write_whole(path, data, bytes, true));
+}
+
+int sg_file_write_fleeting(const char *path, const void *data, size_t bytes) {
+    return SG_AT(write_whole(path, data, bytes, false));
 }
 
 int sg_file_make_directories(const char *path) {

@@ -33,7 +33,10 @@ int sg_file_temporary(char **name, const char *path);
  * sync of the directory. */
 int sg_file_write(const char *path, const void *data, size_t bytes);
 
-/* The same for a string. */
+/* The same without syncs, for what may be lost: after a power cut PATH may be empty or gone. */
+int sg_file_write_fleeting(const char *path, const void *data, size_t bytes);
+
+/* sg_file_write of a string. */
 int sg_file_write_text(const char *path, const char *text);
 
 /* The first size - 1 bytes of a small text file, as a string. */

@@ -191,7 +191,8 @@ static void write_file(const char *dir, const running *r) {
     char text[512];
     describe(r, text, sizeof text - 1);
     strcat(text, "\n");
-    if (sg_file_write_text(sg_stage_path(dir, r->id, "progress").text, text) != SG_OK) sg_error_clear();
+    if (sg_file_write_fleeting(sg_stage_path(dir, r->id, "progress").text, text, strlen(text)) != SG_OK)
+        sg_error_clear();
 }
 
 void sg_progress_show(sg_comm *world, const char *dir, const sg_plan_stage *stage,
