@@ -1,6 +1,7 @@
 #include "pipeline/progress.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +22,8 @@ typedef struct running {
     int epoch, epochs;
     uint32_t step, steps;
     double loss, accuracy, images_per_s;
-    double began; /* on the sender */
-    double elapsed;
+    double share; /* of the stage that is done */
+    double left;  /* seconds; below 0: not known */
 } running;
 
 /* The display belongs to the log: rank 0's terminal. */
@@ -40,26 +41,36 @@ static struct {
 /* What this leader sends: its current stage, and when it last did. */
 static struct {
     char id[192];
-    double began, sent, written;
+    double share, first_share; /* of the stage that is done: now, and when this launch first knew it */
+    double first, sent, written;
 } own;
 
 static void wipe(void) {
     for (; display.drawn > 0; display.drawn--) fputs("\033[1A\033[2K", stderr);
 }
 
-static double share(const running *r) {
-    double step = r->steps == 0 ? 0.0 : (double)r->step / r->steps;
-    if (r->epochs == 0) return step;
-    return ((double)r->epoch + (strcmp(r->phase, "train") == 0 ? step : 0.0)) / r->epochs;
+/* A test and the gathering of statistics know nothing of epochs: until they are over, the share is what it
+ * was. */
+static void note_share(const sg_progress *p, double time) {
+    if (p->epochs == 0) return;
+    double step = strcmp(p->phase, "train") == 0 && p->steps > 0 ? (double)p->step / p->steps : 0.0;
+    own.share = ((double)p->epoch + step) / p->epochs;
+    if (own.first > 0.0) return;
+    own.first = time;
+    own.first_share = own.share;
+}
+
+/* By what this launch has done, once that is 2 % of what it had to do: the rest was another's. */
+static double seconds_left(double time) {
+    double gained = own.share - own.first_share;
+    if (own.first == 0.0 || gained <= 0.02 * (1.0 - own.first_share)) return -1.0;
+    return (time - own.first) * (1.0 - own.share) / gained;
 }
 
 static void describe(const running *r, char *text, size_t size) {
-    double part = share(r);
     char left[32] = "";
-    if (part > 0.02 && part < 1.0) {
-        double eta = r->elapsed * (1.0 - part) / part;
-        snprintf(left, sizeof left, ", %d:%02d left", (int)(eta / 60.0), (int)eta % 60);
-    }
+    if (r->left > 0.0)
+        snprintf(left, sizeof left, ", %d:%02d left", (int)(r->left / 60.0), (int)fmod(r->left, 60.0));
     char rate[32] = "", place[48] = "";
     if (r->images_per_s > 0.0) snprintf(rate, sizeof rate, ", %.0f images/s", r->images_per_s);
     if (r->epochs > 0)
@@ -79,7 +90,7 @@ static void bar(char *text, size_t size) {
     }
     for (int l = 0; l < display.lines; l++) {
         int stage = sg_plan_find(display.plan, display.line[l].id);
-        if (stage >= 0) flop += share(&display.line[l]) * display.plan->stages[stage].flop;
+        if (stage >= 0) flop += display.line[l].share * display.plan->stages[stage].flop;
     }
     int filled = all > 0.0 ? (int)(flop / all * width) : width;
     if (filled > width) filled = width;
@@ -200,12 +211,12 @@ void sg_progress_show(sg_comm *world, const char *dir, const sg_plan_stage *stag
     double time = sg_clock_now();
     if (strcmp(own.id, stage->id) != 0) {
         snprintf(own.id, sizeof own.id, "%s", stage->id);
-        own.began = time;
-        own.sent = own.written = 0.0;
+        own.share = own.first = own.sent = own.written = 0.0;
     }
     bool boundary = progress->step == progress->steps;
     if (!boundary && time - own.sent < 0.2) return;
     own.sent = time;
+    note_share(progress, time);
     running r = {.epoch = progress->epoch,
                  .epochs = progress->epochs,
                  .step = progress->step,
@@ -213,7 +224,8 @@ void sg_progress_show(sg_comm *world, const char *dir, const sg_plan_stage *stag
                  .loss = progress->loss,
                  .accuracy = progress->accuracy,
                  .images_per_s = progress->images_per_s,
-                 .elapsed = time - own.began};
+                 .share = own.share,
+                 .left = seconds_left(time)};
     snprintf(r.id, sizeof r.id, "%s", stage->id);
     snprintf(r.phase, sizeof r.phase, "%s", progress->phase);
     if (time - own.written > 2.0) {
