@@ -99,7 +99,8 @@ static int check_directory(sg_doctor *d, bool *usable) {
     return SG_AT(sg_doctor_say_worst(d, "directory", &opinion));
 }
 
-/* A lock on a whole file, as the lock of a run directory needs it. */
+/* A lock on a whole file, as MPI-IO takes them on some file systems when several ranks write one HDF5 file.
+ * The lock of a run directory needs none: it is a hard link. */
 static int try_lock(const sg_doctor *d) {
     sg_path_name path;
     name_probe(d, ".lock", &path);
@@ -122,8 +123,10 @@ static int check_file_system(sg_doctor *d) {
         sg_judge_file_system((unsigned long)is.f_type, &opinion);
     if (opinion.finding != SG_PROBLEM && (error = try_lock(d)) != 0)
         sg_opine(&opinion, SG_NOTE,
-                 "%s: files cannot be locked (%s); never start two jobs on one run directory", d->dir,
-                 strerror(error));
+                 "%s: files cannot be locked (%s), which MPI-IO may ask for when several ranks write one "
+                 "file; should checkpoints fail, mount it with locks (Lustre: -o flock) or set "
+                 "run.ranks_per_stage = 1",
+                 d->dir, strerror(error));
     return SG_AT(sg_doctor_say_worst(d, "file system", &opinion));
 }
 
