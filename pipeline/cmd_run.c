@@ -234,6 +234,7 @@ static int open_directory(run *r) {
         if (status == SG_OK) status = SG_AT(sg_lock_acquire(&r->lock, r->dir, r->cli->wait));
         if (status == SG_OK) sg_log_open(r->dir, false);
     }
+    SG_TRY(sg_comm_barrier_quietly(r->world)); /* rank 0 may wait for the lock for hours */
     return SG_AT(sg_comm_agree(r->world, status));
 }
 
@@ -271,6 +272,7 @@ static int compute(run *r) {
     int status = SG_AT(check_pin(r, pin));
     if (status == SG_OK && is_root(r)) status = SG_AT(settle(r));
     if (status == SG_OK && is_root(r)) status = SG_AT(describe_run(r));
+    SG_TRY(sg_comm_barrier_quietly(r->world)); /* rank 0 reads every result */
     SG_TRY(sg_comm_agree(r->world, status));
     SG_TRY(share_states(r));
     if (is_root(r)) sg_progress_open(r->session->plan);

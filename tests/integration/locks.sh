@@ -61,6 +61,12 @@ mkdir "$dir"
 lock_of_elsewhere 0
 sg_start 2 run "$work/tiny.cfg" --out "$dir" --wait
 wait_for 20 grep -q "waiting for it" "$work/err"
+ticks() { awk '{ print $14 + $15 }' "/proc/$(rank_of_job 1)/stat"; } # of 10 ms
+before=$(ticks)
+sleep 2
+used=$(($(ticks) - before))
+if [ $used -lt 40 ]; then ok "locks: the other ranks sleep while rank 0 waits"
+else not_ok "locks: the other ranks sleep while rank 0 waits" "$used of 200 ticks"; fi
 kill -USR1 "$job"
 LIMIT=10 sg_wait
 expect_code "locks: SIGUSR1 while waiting" 75
