@@ -287,7 +287,6 @@ static int put_root_attribute(writer *w, const sg_h5_attribute *attribute) {
     return status == SG_OK ? SG_OK : sg_h5_error(SG_IO, w->path, "cannot write an attribute");
 }
 
-/* Creates data set i with its checksum and notes its place. */
 /* The groups on the way to a data set. Like data sets they note no times. */
 static bool make_groups(writer *w, const char *path) {
     char group[4096];
@@ -307,6 +306,7 @@ static bool make_groups(writer *w, const char *path) {
     return good;
 }
 
+/* Creates data set i with its checksum and notes its place. */
 static int create_set(writer *w, size_t i) {
     const sg_h5_item *item = &w->content->item[i];
     const sg_h5_entry *entry = &item->entry;

@@ -99,7 +99,7 @@ static bool anyone_away(const scheduler *s) {
     return false;
 }
 
-/* A status is worse the more it says about the surroundings: interruption, then a failed stage, then the
+/* A status is worse the more it says about the surroundings: a failed stage, then an interruption, then the
  * rest. */
 static int severity(int status) {
     return status == SG_OK ? 0 : status == SG_FAILED ? 1 : status == SG_INTERRUPTED ? 2 : 3;
