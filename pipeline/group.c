@@ -5,22 +5,22 @@
 
 int sg_group_create(sg_group **group, sg_comm *comm, const sg_machine *machine, const sg_run_config *config,
                     const sg_plan *plan, sg_data *const *data, const char *dir, const char *config_text) {
-    *group = NULL;
     sg_group *made;
-    SG_TRY(SG_NEW(&made, 1));
-    *made = (sg_group){.comm = comm,
-                       .machine = machine,
-                       .config = config,
-                       .plan = plan,
-                       .data = data,
-                       .dir = dir,
-                       .config_text = config_text};
-    int status = SG_AT(SG_NEW(&made->tools, (size_t)config->count));
-    if (status == SG_OK) status = SG_AT(sg_comm_reduce(comm, machine->threads, &made->reduce));
-    if (status != SG_OK) {
-        made->comm = NULL;
-        sg_group_destroy(&made);
+    int status = SG_AT(SG_NEW(&made, 1));
+    if (status == SG_OK) {
+        *made = (sg_group){.comm = comm,
+                           .machine = machine,
+                           .config = config,
+                           .plan = plan,
+                           .data = data,
+                           .dir = dir,
+                           .config_text = config_text};
+        status = SG_AT(SG_NEW(&made->tools, (size_t)config->count));
     }
+    if (status == SG_OK) status = SG_AT(sg_comm_reduce(comm, machine->threads, &made->reduce));
+    status = SG_AT(sg_comm_agree(comm, status));
+    if (status != SG_OK && made == NULL) sg_comm_destroy(&comm);
+    if (status != SG_OK) sg_group_destroy(&made);
     *group = made;
     return status;
 }

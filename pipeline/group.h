@@ -46,7 +46,7 @@ typedef struct sg_group {
     void *context; /* of both */
 } sg_group;
 
-/* comm is taken over. */
+/* comm is taken over, also where that fails: *group is NULL then, on all ranks. */
 int sg_group_create(sg_group **group, sg_comm *comm, const sg_machine *machine, const sg_run_config *config,
                     const sg_plan *plan, sg_data *const *data, const char *dir, const char *config_text);
 void sg_group_destroy(sg_group **group);

@@ -423,8 +423,12 @@ static int share_status(scheduler *s) {
 
 int sg_schedule_run(sg_session *session, const sg_schedule_options *options) {
     scheduler s = {.session = session, .options = options};
-    SG_TRY(make_group(&s));
-    int status = SG_OK;
+    int status = SG_AT(make_group(&s));
+    if (status != SG_OK) {
+        sg_group_destroy(&s.group);
+        free(s.crews);
+        return status;
+    }
     if (sg_comm_rank(session->world) == 0)
         status = SG_AT(coordinate(&s));
     else if (s.group != NULL)
