@@ -29,7 +29,7 @@ static int write_logits(const sg_solo *solo, const char *path, float *logits, si
 }
 
 static int score(const sg_solo *solo, const sg_cli *cli, sg_weights *weights, float *logits) {
-    sg_score plain, recalibrated;
+    sg_score plain = {0}, recalibrated;
     sg_survivors *survivors;
     SG_TRY(sg_solo_read_weights(solo, cli->weights, weights));
     SG_TRY(sg_survivors_create(&survivors, weights));
@@ -39,8 +39,10 @@ static int score(const sg_solo *solo, const sg_cli *cli, sg_weights *weights, fl
         status = SG_AT(sg_stage_evaluate(&solo->env, weights, solo->env.test, logits, &plain));
     if (status == SG_OK && logits != NULL)
         status = SG_AT(write_logits(solo, cli->logits, logits, solo->env.test->samples));
-    if (status == SG_OK) status = SG_AT(sg_stage_recalibrate(&solo->env, weights));
-    if (status == SG_OK)
+    recalibrated = plain;
+    bool fitted = solo->env.net->channels_tracked > 0; /* statistics to the data */
+    if (status == SG_OK && fitted) status = SG_AT(sg_stage_recalibrate(&solo->env, weights));
+    if (status == SG_OK && fitted)
         status = SG_AT(sg_stage_evaluate(&solo->env, weights, solo->env.test, NULL, &recalibrated));
     if (status == SG_OK && sg_solo_leads(solo))
         printf("density %.4f\ntest_loss %.6f\ntest_accuracy %.4f\ntest_loss_recalibrated %.6f\n"

@@ -86,11 +86,13 @@ int sg_plan_make_cost(const sg_plan *plan, const sg_run_config *config, const sg
         memory = 2 * state;
         disk = (double)net->values + SMALL_FILE;
         break;
-    default:
+    default: {
+        bool recalibrates = c->connect.recalibrate && net->channels_tracked > 0;
         stage->flop = c->connect.points * forward *
-                      ((c->connect.recalibrate ? (double)own->train_samples : 0) + (double)own->test_samples);
+                      ((recalibrates ? (double)own->train_samples : 0) + (double)own->test_samples);
         memory = evaluation;
         disk = SMALL_FILE;
+    }
     }
     stage->memory = facts->machine != NULL ? (size_t)memory : 0;
     stage->disk = (size_t)disk;

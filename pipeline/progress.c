@@ -150,7 +150,16 @@ static int line_of(const char *id) {
 }
 
 /* A training's test ends an epoch: its figures are worth an event, and a line where there are no live ones.
- * So are a path's points. */
+ */
+static void log_epoch(const running *test, int epoch) {
+    if (!display.terminal)
+        sg_log_info("%s: epoch %d: test loss %.4f, accuracy %.2f %%", test->id, epoch, test->loss,
+                    100.0 * test->accuracy);
+    sg_log_event("epoch", "\"stage\":\"%s\",\"epoch\":%d,\"test_loss\":%.9g,\"test_accuracy\":%.9g", test->id,
+                 epoch, test->loss, test->accuracy);
+}
+
+/* The end of an epoch, or a point of a path. */
 static void log_milestone(const running *before, const running *r, int *epochs_seen) {
     char text[512];
     if (strcmp(r->phase, "train") == 0) *epochs_seen = r->epoch + 1;
@@ -161,12 +170,7 @@ static void log_milestone(const running *before, const running *r, int *epochs_s
                      "\"stage\":\"%s\",\"point\":%d,\"points\":%d,\"test_loss\":%.9g,\"test_accuracy\":%.9g",
                      r->id, r->epoch, r->epochs, r->loss, r->accuracy);
     } else if (strcmp(before->phase, "test") == 0 && strcmp(r->phase, "test") != 0 && *epochs_seen > 0) {
-        int epoch = strcmp(r->phase, "train") == 0 ? r->epoch : *epochs_seen;
-        if (!display.terminal)
-            sg_log_info("%s: epoch %d: test loss %.4f, accuracy %.2f %%", r->id, epoch, before->loss,
-                        100.0 * before->accuracy);
-        sg_log_event("epoch", "\"stage\":\"%s\",\"epoch\":%d,\"test_loss\":%.9g,\"test_accuracy\":%.9g",
-                     r->id, epoch, before->loss, before->accuracy);
+        log_epoch(before, strcmp(r->phase, "train") == 0 ? r->epoch : *epochs_seen);
         if (strcmp(r->phase, "train") != 0) *epochs_seen = 0;
     }
 }
@@ -256,6 +260,9 @@ void sg_progress_end(const char *id, bool done) {
     if (display.plan == NULL) return;
     for (int l = 0; l < display.lines; l++) {
         if (strcmp(display.line[l].id, id) != 0) continue;
+        /* Of a network without running statistics nothing comes after the last test. */
+        if (done && strcmp(display.line[l].phase, "test") == 0 && display.epochs_seen[l] > 0)
+            log_epoch(&display.line[l], display.epochs_seen[l]);
         display.line[l] = display.line[--display.lines];
         display.epochs_seen[l] = display.epochs_seen[display.lines];
         break;

@@ -29,6 +29,7 @@ int sg_stage_evaluate(const sg_env *env, const sg_weights *weights, const sg_sou
 int sg_stage_recalibrate(const sg_env *env, sg_weights *weights) {
     const sg_order order = {
         .seed = SG_STATISTICS_SEED, .shuffle = true, .augment = true, .augment_seed = SG_STATISTICS_SEED};
+    if (env->net->channels_tracked == 0) return SG_OK;
     sg_weights_reset_statistics(weights);
     SG_TRY(sg_exec_load(env->exec, weights));
     for (uint32_t i = 0; i < env->train->minibatches; i++) {

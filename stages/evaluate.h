@@ -16,7 +16,8 @@ int sg_stage_evaluate(const sg_env *env, const sg_weights *weights, const sg_sou
                       sg_score *score);
 
 /* Replaces the running statistics of weights by their cumulative average over one pass through the training
- * data, augmented as in training, in the fixed order of SG_STATISTICS_SEED (protocol, connectivity). */
+ * data, augmented as in training, in the fixed order of SG_STATISTICS_SEED (protocol, connectivity). Nothing
+ * to do, and nothing done, where the network has none. */
 int sg_stage_recalibrate(const sg_env *env, sg_weights *weights);
 
 #endif

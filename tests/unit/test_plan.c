@@ -582,6 +582,27 @@ static void cost_counts_samples_and_epochs(void **state) {
     sg_plan_destroy(&plan);
 }
 
+/* LeNet has no running statistics that the points of a path could be fitted to. */
+static void paths_cost_recalibration_where_there_is_any(void **state) {
+    (void)state;
+    static const char *const override[] = {NULL, "net.arch=resnet20", "connect.recalibrate=false"};
+    static const int samples[] = {32, 64 + 32, 32};
+    for (int i = 0; i < 3; i++) {
+        sg_run_config *config = config_of(small, override[i]);
+        sg_plan *plan = plan_of(small, override[i]);
+        int dense = 0;
+        for (int s = 0; s < plan->count; s++) {
+            if (plan->stages[s].kind != SG_STAGE_CONNECT || plan->stages[s].density != 1.0) continue;
+            dense++;
+            assert_true(plan->stages[s].flop ==
+                        config->cases[0].connect.points * sg_net_flop(plan->nets[0]) * samples[i]);
+        }
+        assert_int_equal(dense, 2);
+        sg_plan_destroy(&plan);
+        sg_config_destroy(&config);
+    }
+}
+
 static void every_stage_is_printed(void **state) {
     (void)state;
     sg_plan *plan = plan_of(small, NULL);
@@ -648,6 +669,7 @@ int main(void) {
         cmocka_unit_test(one_part_is_the_whole),
         cmocka_unit_test(chains_add_up_to_the_longest_path),
         cmocka_unit_test(cost_counts_samples_and_epochs),
+        cmocka_unit_test(paths_cost_recalibration_where_there_is_any),
         cmocka_unit_test(every_stage_is_printed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

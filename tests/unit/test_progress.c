@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "pipeline/log.h"
 #include "pipeline/progress.h"
 #include "tests/reference/temporary.h"
 
@@ -78,11 +79,35 @@ static void what_is_left_follows_from_what_this_launch_did(void **state) {
     }
 }
 
+/* Nothing comes after the last test of a network without running statistics. */
+static void the_last_epoch_is_an_event(void **state) {
+    (void)state;
+    sg_plan_stage stages[] = {{.id = "dense-s3"}};
+    const sg_plan plan = {.count = 1, .stages = stages};
+    const sg_progress train = {.phase = "train", .epoch = 2, .epochs = 3, .step = 4, .steps = 4},
+                      test = {.phase = "test", .step = 2, .steps = 2, .loss = 0.5, .accuracy = 0.75};
+    sg_log_open(dir, true);
+    sg_progress_open(&plan);
+    sg_progress_show(world, dir, &stages[0], &train);
+    sg_progress_show(world, dir, &stages[0], &test);
+    sg_progress_end("dense-s3", true);
+    sg_progress_close();
+    sg_log_close();
+    size_t size;
+    char *events = (char *)temporary_read(dir, "log.jsonl", &size);
+    events[size - 1] = '\0'; /* the last line's end */
+    const char *event =
+        strstr(events, "\"stage\":\"dense-s3\",\"epoch\":3,\"test_loss\":0.5,\"test_accuracy\":0.75}");
+    if (event == NULL) fail_msg("no event of epoch 3 in: %s", events);
+    free(events);
+}
+
 static int make_folder(void **state) {
     (void)state;
     dir = temporary_create();
     temporary_text(dir, "stages/dense-s1/key", "");
     temporary_text(dir, "stages/dense-s2/key", "");
+    temporary_text(dir, "stages/dense-s3/key", "");
     return sg_comm_create(&world, MPI_COMM_WORLD);
 }
 
@@ -98,6 +123,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_is_written_without_syncs),
         cmocka_unit_test(what_is_left_follows_from_what_this_launch_did),
+        cmocka_unit_test(the_last_epoch_is_an_event),
     };
     int failed = cmocka_run_group_tests(tests, make_folder, remove_folder);
     MPI_Finalize();

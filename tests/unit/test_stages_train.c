@@ -556,6 +556,24 @@ static void test_recalibration_forgets_what_was_there(void **state) {
     fixture_destroy(&f);
 }
 
+/* Where there are no statistics no minibatch is looked at: the first would end it. */
+static void test_recalibration_without_statistics_is_nothing(void **state) {
+    (void)state;
+    fixture f;
+    fixture_create(&f, "mlp");
+    f.steps_left = 0;
+    sg_weights *weights = make_weights(&f, 1, 0.0), *before = make_weights(&f, 1, 0.0);
+    sg_survivors *survivors;
+    must(sg_survivors_create(&survivors, weights));
+    must(sg_exec_set_survivors(f.exec, survivors));
+    must(sg_stage_recalibrate(&f.env, weights));
+    expect_same_weights(weights, before);
+    sg_survivors_destroy(&survivors);
+    sg_weights_destroy(&weights);
+    sg_weights_destroy(&before);
+    fixture_destroy(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_interrupted_anywhere_ends_the_same),
@@ -579,6 +597,7 @@ int main(void) {
         cmocka_unit_test(test_interrupted_path_goes_on),
         cmocka_unit_test(test_path_between_masks_is_refused),
         cmocka_unit_test(test_recalibration_forgets_what_was_there),
+        cmocka_unit_test(test_recalibration_without_statistics_is_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
