@@ -58,7 +58,7 @@ static void a_holder_that_grows_keeps_the_lock(void **state) {
     munmap(more, 64u << 20);
     assert_error(status, SG_BUSY, "is in use by host");
     assert_null(second);
-    assert_ok(sg_lock_check(dir, sg_lock_token(lock)));
+    assert_ok(sg_lock_check(test_folder, sg_lock_token(lock)));
     sg_lock_release(&lock);
     assert_clean(false);
 }
@@ -206,7 +206,7 @@ static void a_broken_lock_is_noticed(void **state) {
     assert_ok(sg_lock_break(test_folder));
     assert_error(sg_lock_check(test_folder, sg_lock_token(lock)), SG_BUSY, "no longer ours");
     write_lock("host = elsewhere\npid = 77\nnonce = n\n", 0);
-    assert_error(sg_lock_check(dir, sg_lock_token(lock)), SG_BUSY, "host elsewhere");
+    assert_error(sg_lock_check(test_folder, sg_lock_token(lock)), SG_BUSY, "host elsewhere");
     sg_lock_release(&lock); /* and does not remove the other's */
     assert_clean(true);
     assert_int_equal(unlink(in_folder("lock")), 0);
@@ -268,7 +268,7 @@ static void racing_takers_get_in_one_at_a_time(void **state) {
             nanosleep(&moment, NULL);
             close(descriptor);
             if (unlink(inside) != 0) _exit(3);
-            if (sg_lock_check(dir, sg_lock_token(lock)) != SG_OK) _exit(4);
+            if (sg_lock_check(test_folder, sg_lock_token(lock)) != SG_OK) _exit(4);
             if (turn == TURNS - 1 && i % 2 == 0) _exit(0); /* dies as its holder */
             sg_lock_release(&lock);
         }
