@@ -19,15 +19,12 @@
 #include "kernels/memory.h"
 #include "pipeline/file.h"
 #include "pipeline/h5.h"
+#include "tests/reference/status.h"
 #include "tests/reference/temporary.h"
 
 enum { SIZE = 300000 };
 
 static char large[SIZE];
-
-static void must(int status) {
-    if (status != SG_OK) fail_msg("status %d: %s\n%s", status, sg_error_message(), sg_error_trace());
-}
 
 static int files(void) {
     int count = 0;
@@ -42,8 +39,8 @@ static int write_text(const char *path) { return sg_file_write(path, large, SIZE
 
 static int write_h5(const char *path) {
     sg_h5_content *content;
-    must(sg_h5_content_create(&content, "tables"));
-    must(sg_h5_add_array(content, "/large", SG_H5_I8, SIZE, large));
+    assert_ok(sg_h5_content_create(&content, "tables"));
+    assert_ok(sg_h5_add_array(content, "/large", SG_H5_I8, SIZE, large));
     int status = sg_h5_write(path, NULL, content);
     sg_h5_content_destroy(&content);
     return status;
@@ -80,7 +77,7 @@ static void two_processes_write_one_file(void **state) {
     char *data;
     size_t bytes;
     write_together(write_text, path, 200);
-    must(sg_file_read(path, 2 * SIZE, &data, &bytes));
+    assert_ok(sg_file_read(path, 2 * SIZE, &data, &bytes));
     assert_int_equal(bytes, SIZE);
     for (size_t i = 1; i < bytes; i++) assert_int_equal(data[i], data[0]);
     SG_FREE(data);
@@ -90,7 +87,7 @@ static void two_processes_write_one_h5_file(void **state) {
     (void)state;
     const char *path = in_folder("a.h5");
     write_together(write_h5, path, 40);
-    must(sg_h5_verify(path, NULL, NULL));
+    assert_ok(sg_h5_verify(path, NULL, NULL));
 }
 
 /* A child that is stopped or killed (SIGXFSZ) in the middle of writing. */
@@ -122,7 +119,7 @@ static void a_killed_writer_leaves_nothing_for_long(void **state) {
         assert_true(WIFSIGNALED(status));
         assert_int_equal(files(), 1); /* its half, and none of those before it */
     }
-    must(write_text(path));
+    assert_ok(write_text(path));
     assert_int_equal(files(), 1);
 }
 
@@ -132,11 +129,11 @@ static void a_living_writer_keeps_its_file(void **state) {
     pid_t child = leave_half(path, wait_for_ever);
     struct timespec moment = {.tv_nsec = 10000000};
     for (int i = 0; i < 1000 && files() == 0; i++) nanosleep(&moment, NULL);
-    must(write_text(path));
+    assert_ok(write_text(path));
     assert_int_equal(files(), 2);
     assert_int_equal(kill(child, SIGKILL), 0);
     assert_int_equal(waitpid(child, NULL, 0), child);
-    must(write_text(path));
+    assert_ok(write_text(path));
     assert_int_equal(files(), 1);
 }
 
@@ -146,7 +143,7 @@ static void another_hosts_file_goes_after_a_day(void **state) {
     const char *path = in_folder("a.csv");
     char *name;
     unsigned place;
-    must(sg_file_temporary(&name, path));
+    assert_ok(sg_file_temporary(&name, path));
     assert_int_equal(sscanf(name + strlen(path), ".%8x", &place), 1);
     SG_FREE(name);
     char other[64], near[64];
@@ -154,12 +151,12 @@ static void another_hosts_file_goes_after_a_day(void **state) {
     snprintf(near, sizeof near, "aa.csv.%08x-1.tmp", place ^ 1); /* another file's */
     temporary_text(test_folder, other, "");
     temporary_text(test_folder, near, "");
-    must(write_text(path));
+    assert_ok(write_text(path));
     assert_int_equal(files(), 3);
     struct timespec old[2] = {{.tv_sec = time(NULL) - 25 * 3600}, {.tv_sec = time(NULL) - 25 * 3600}};
     assert_int_equal(utimensat(AT_FDCWD, in_folder(other), old, 0), 0);
     assert_int_equal(utimensat(AT_FDCWD, in_folder(near), old, 0), 0);
-    must(write_text(path));
+    assert_ok(write_text(path));
     assert_int_equal(files(), 2);
     assert_int_equal(access(in_folder(other), F_OK), -1);
 }

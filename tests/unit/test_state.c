@@ -11,11 +11,8 @@
 
 #include "kernels/memory.h"
 #include "pipeline/state.h"
+#include "tests/reference/status.h"
 #include "tests/reference/temporary.h"
-
-static void must(int status) {
-    if (status != SG_OK) fail_msg("status %d: %s\n%s", status, sg_error_message(), sg_error_trace());
-}
 
 static sg_net *network(const char *arch, int classes) {
     sg_net *net;
@@ -26,7 +23,7 @@ static sg_net *network(const char *arch, int classes) {
                               .image_height = 32,
                               .image_width = 32,
                               .dropout = -1.0};
-    must(sg_net_create(&net, &options));
+    assert_ok(sg_net_create(&net, &options));
     return net;
 }
 
@@ -36,19 +33,19 @@ static int8_t sign_of(size_t i) { return (int8_t)(i % 3) - 1; }
 static void write_signs(const char *path, const sg_net *net, const char *arch) {
     sg_h5_content *content;
     int8_t *signs;
-    must(SG_NEW(&signs, net->values));
+    assert_ok(SG_NEW(&signs, net->values));
     for (size_t i = 0; i < net->values; i++) signs[i] = sign_of(i);
-    must(sg_h5_content_create(&content, "signed-mask"));
-    must(sg_state_add_signs(content, net, signs));
-    if (arch != NULL) must(sg_h5_set_text(content, "arch", arch));
-    must(sg_h5_write(path, NULL, content));
+    assert_ok(sg_h5_content_create(&content, "signed-mask"));
+    assert_ok(sg_state_add_signs(content, net, signs));
+    if (arch != NULL) assert_ok(sg_h5_set_text(content, "arch", arch));
+    assert_ok(sg_h5_write(path, NULL, content));
     sg_h5_content_destroy(&content);
     free(signs);
 }
 
 static int read_signs(const char *path, const sg_net *net, int8_t *signs, bool *classifier_matches) {
     sg_h5_file *file;
-    must(sg_h5_open(&file, path, NULL));
+    assert_ok(sg_h5_open(&file, path, NULL));
     int status = sg_state_read_signs(file, net, signs, classifier_matches);
     sg_h5_close(&file);
     return status;
@@ -60,7 +57,7 @@ static void refused(const char *from, const char *arch, const char *to, const ch
     sg_net *one = network(from, 10), *two = network(to, 10);
     int8_t *signs;
     bool matches;
-    must(SG_NEW(&signs, two->values));
+    assert_ok(SG_NEW(&signs, two->values));
     write_signs(path, one, arch);
     assert_int_equal(read_signs(path, two, signs, &matches), SG_DATA);
     for (; *words != NULL; words++)
@@ -77,10 +74,10 @@ static void signs_of_the_same_network_come_back(void **state) {
     sg_net *net = network("resnet20", 10);
     int8_t *signs;
     bool matches;
-    must(SG_NEW(&signs, net->values));
+    assert_ok(SG_NEW(&signs, net->values));
     for (int a = 0; a < 2; a++) {
         write_signs(path, net, arch[a]);
-        must(read_signs(path, net, signs, &matches));
+        assert_ok(read_signs(path, net, signs, &matches));
         assert_true(matches);
         for (int p = 0; p < net->params; p++) {
             const sg_param *param = &net->param[p];
@@ -99,9 +96,9 @@ static void another_number_of_classes_is_no_other_network(void **state) {
     sg_net *ten = network("resnet20", 10), *hundred = network("resnet20", 100);
     int8_t *signs;
     bool matches;
-    must(SG_NEW(&signs, hundred->values));
+    assert_ok(SG_NEW(&signs, hundred->values));
     write_signs(path, ten, "resnet20");
-    must(read_signs(path, hundred, signs, &matches));
+    assert_ok(read_signs(path, hundred, signs, &matches));
     assert_false(matches);
     assert_int_equal(signs[hundred->param[0].offset], sign_of(ten->param[0].offset));
     free(signs);
