@@ -11,6 +11,7 @@
 #include "pipeline/config.h"
 #include "pipeline/h5.h"
 #include "pipeline/signals.h"
+#include "pipeline/world.h"
 
 #ifndef SG_VERSION
 #define SG_VERSION "1.0.0"
@@ -30,26 +31,11 @@ static const struct {
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
-/* Every rank of an mpirun comes here with the same error: one of them tells it. */
-static bool is_first_rank(void) {
-    static const char *const variables[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"};
-    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
-        const char *rank = getenv(variables[i]);
-        if (rank != NULL) return strcmp(rank, "0") == 0;
-    }
-    return true;
-}
-
 static int finish(int status) {
     if (status == SG_OK && (fflush(stdout) != 0 || ferror(stdout)))
         status = SG_FAIL(SG_IO, "writing to standard output: %s", strerror(errno));
     if (status == SG_OK) return SG_OK;
-    const char *trace = getenv("SIGNET_TRACE");
-    bool traced = trace != NULL && strcmp(trace, "1") == 0;
-    if ((is_first_rank() || traced) && sg_error_message()[0] != '\0') {
-        fprintf(stderr, "signet: %s\n", sg_error_message());
-        if (traced) fputs(sg_error_trace(), stderr);
-    }
+    sg_world_tell_error();
     return status;
 }
 

@@ -1,5 +1,9 @@
 #include "pipeline/world.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "pipeline/signals.h"
 
 int sg_world_open(sg_comm **world) {
@@ -13,6 +17,26 @@ int sg_world_open(sg_comm **world) {
     return SG_AT(sg_signals_install());
 }
 
+/* Also before MPI is there. */
+static bool is_first_rank(void) {
+    static const char *const variables[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"};
+    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
+        const char *rank = getenv(variables[i]);
+        if (rank != NULL) return strcmp(rank, "0") == 0;
+    }
+    return true;
+}
+
+void sg_world_tell_error(void) {
+    const char *trace = getenv("SIGNET_TRACE");
+    bool traced = trace != NULL && strcmp(trace, "1") == 0;
+    if ((is_first_rank() || traced) && sg_error_message()[0] != '\0') {
+        fprintf(stderr, "signet: %s\n", sg_error_message());
+        if (traced) fputs(sg_error_trace(), stderr);
+    }
+    sg_error_clear();
+}
+
 int sg_world_close(sg_comm **world, int status) {
     if (*world != NULL) {
         if (sg_comm_barrier_quietly(*world) != SG_OK)
@@ -20,6 +44,7 @@ int sg_world_close(sg_comm **world, int status) {
         status = sg_comm_agree(*world, status);
         sg_comm_destroy(world);
     }
+    if (status != SG_OK) sg_world_tell_error(); /* mpirun ends all ranks when one has left with an error */
     MPI_Finalize();
     return status;
 }
