@@ -44,9 +44,8 @@ static int show(const sg_cli *cli, const sg_run_config *config) {
     int status = SG_OK;
     if ((status = SG_AT(SG_NEW(&cases, (size_t)config->count)))) goto done;
     if ((status = SG_AT(know_facts(cli, config, cases, arithmetic)))) goto done;
-    int ranks = config->run.ranks_per_stage > 0 ? config->run.ranks_per_stage : 1;
-    int threads = config->run.threads > 0 ? config->run.threads : (int)sysconf(_SC_NPROCESSORS_ONLN) / ranks;
-    if (threads < 1) threads = 1;
+    int shared = sg_max((int)sysconf(_SC_NPROCESSORS_ONLN) / sg_plan_ranks(config), 1);
+    int threads = config->run.threads > 0 ? config->run.threads : shared;
     /* A login node plans for CPUs whose kernels it may not run. */
     status = sg_machine_create(&machine, config->kernels.isa, config->kernels.blis, threads);
     if (status == SG_CONFIG) status = SG_AT(sg_machine_create(&machine, "auto", "auto", threads));

@@ -347,13 +347,15 @@ static int add_case(builder *b) {
     return SG_AT(add_searches(b));
 }
 
+int sg_plan_ranks(const sg_run_config *config) { return sg_max(config->run.ranks_per_stage, 1); }
+
 int sg_plan_create(sg_plan **plan, const sg_run_config *config, const sg_plan_facts *facts) {
     *plan = NULL;
     builder b = {.config = config, .facts = facts};
     SG_TRY(SG_NEW(&b.plan, 1));
     int status = SG_OK;
     b.plan->cases = config->count;
-    b.plan->ranks = config->run.ranks_per_stage > 0 ? config->run.ranks_per_stage : 1;
+    b.plan->ranks = sg_plan_ranks(config);
     if ((status = SG_AT(SG_NEW(&b.plan->nets, (size_t)config->count)))) goto done;
     if ((status = SG_AT(SG_NEW(&b.plan->about, (size_t)config->count)))) goto done;
     if ((status = SG_AT(sg_plan_name_cases(b.plan, config)))) goto done;

@@ -94,8 +94,7 @@ typedef struct sg_plan_case {
 typedef struct sg_plan {
     int count;
     sg_plan_stage *stages; /* [count] topological order */
-    int ranks; /* of a stage, that its memory is reckoned for: run.ranks_per_stage, or 1 where that is chosen
-                */
+    int ranks;             /* sg_plan_ranks */
     int cases;
     sg_net **nets;       /* [cases] each case's network. Owned */
     sg_plan_case *about; /* [cases] */
@@ -115,6 +114,9 @@ typedef struct sg_plan_facts {
     const char *arithmetic;
     const sg_machine *machine; /* what will compute, for the memory of stages; NULL: that is left 0 */
 } sg_plan_facts;
+
+/* Ranks that a stage's memory is reckoned for: run.ranks_per_stage, or 1 where that is chosen. */
+int sg_plan_ranks(const sg_run_config *config);
 
 /* The network of a case, for sg_net_create. The names are borrowed from config. */
 void sg_plan_net_options(const sg_config *config, const sg_plan_case_facts *facts, sg_net_options *options);

@@ -13,14 +13,6 @@
 
 double sg_task_seconds(const sg_task *task) { return task->before + sg_clock_now() - task->began; }
 
-/* Not into a directory that another job has taken: it may be writing the same stage's checkpoints. */
-static int save_checkpoint(sg_task *task) {
-    sg_group *group = task->group;
-    int status = sg_comm_rank(group->comm) == 0 ? SG_AT(group->may_publish(group->context)) : SG_OK;
-    SG_TRY(sg_comm_agree(group->comm, status));
-    return SG_AT(sg_task_save_checkpoint(task));
-}
-
 /* Between minibatches: the group's strongest wish is done, by all ranks at the same step. */
 static int step(void *context, const sg_progress *progress) {
     sg_task *task = context;
@@ -30,7 +22,7 @@ static int step(void *context, const sg_progress *progress) {
         wish = SG_WISH_CHECKPOINT;
     SG_TRY(sg_comm_max_int(task->group->comm, &wish));
     if (wish == SG_WISH_NONE) return SG_OK;
-    SG_TRY(save_checkpoint(task));
+    SG_TRY(sg_task_save_checkpoint(task));
     task->saved = sg_clock_now();
     if (wish != SG_WISH_STOP) return SG_OK;
     return SG_FAIL(SG_INTERRUPTED,

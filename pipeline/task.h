@@ -42,6 +42,9 @@ int sg_task_read_kept(sg_task *task, int parent, sg_weights **weights);
 /* The newest good checkpoint of this stage and key, or *file NULL. Damaged and foreign generations are named
  * in the log and passed over. */
 int sg_task_open_checkpoint(sg_task *task, sg_h5_file **file);
+
+/* The next generation, unless nothing has been done since the last. SG_BUSY: the run directory is another
+ * job's by now. */
 int sg_task_save_checkpoint(sg_task *task);
 
 /* Adds key, provenance and parents to content, writes DIR/stages/<id>/result.h5, removes the checkpoints.

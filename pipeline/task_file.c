@@ -129,6 +129,12 @@ static void note_checkpoint(const sg_task *task, double seconds) {
                  task->stage->id, task->generation, (long long)about.st_size, seconds);
 }
 
+/* Not into a directory that another job has taken: it may be writing the same stage. */
+static int agree_to_publish(const sg_task *task, int status) {
+    if (status == SG_OK && leads(task)) status = SG_AT(task->group->may_publish(task->group->context));
+    return SG_AT(sg_comm_agree(task->group->comm, status));
+}
+
 int sg_task_save_checkpoint(sg_task *task) {
     if (task->training == NULL && (task->path == NULL || task->path->done == task->path_saved)) return SG_OK;
     sg_path_name path = sg_checkpoint_path(task->group->dir, task->stage->id, task->generation + 1);
@@ -138,7 +144,7 @@ int sg_task_save_checkpoint(sg_task *task) {
     if (task->training != NULL) SG_TRY(sg_state_share_clocks(task->training, task->group->comm));
     int status = SG_AT(sg_h5_content_create(&content, "checkpoint"));
     if (status == SG_OK) status = SG_AT(fill_checkpoint(task, content, &scratch));
-    status = SG_AT(sg_comm_agree(task->group->comm, status));
+    status = agree_to_publish(task, status);
     if (status == SG_OK) status = SG_AT(sg_h5_write(path.text, task->group->comm, content));
     sg_h5_content_destroy(&content);
     free(scratch);
@@ -173,8 +179,7 @@ static int add_lineage(const sg_task *task, sg_h5_content *content, const char *
 int sg_task_publish(sg_task *task, sg_h5_content *content, const char *digest, int status) {
     sg_path_name path = sg_stage_path(task->group->dir, task->stage->id, "result.h5");
     if (status == SG_OK) status = SG_AT(add_lineage(task, content, digest));
-    if (status == SG_OK && leads(task)) status = SG_AT(task->group->may_publish(task->group->context));
-    SG_TRY(sg_comm_agree(task->group->comm, status));
+    SG_TRY(agree_to_publish(task, status));
     SG_TRY(sg_h5_write(path.text, task->group->comm, content));
     remove_old_generations(task, 0);
     if (!leads(task)) return SG_OK;
