@@ -111,7 +111,7 @@ static bool suits_winograd(const sg_conv_shape *s) {
 }
 
 static double count_tiles(const sg_conv_shape *s, int tile) {
-    return (double)((s->out_height + tile - 1) / tile) * ((s->out_width + tile - 1) / tile);
+    return (double)sg_divide_up(s->out_height, tile) * sg_divide_up(s->out_width, tile);
 }
 
 static bool suits_winograd4(const sg_conv_shape *s) {

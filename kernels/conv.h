@@ -108,8 +108,8 @@ typedef struct sg_conv_algorithm {
                            int blocks);
 } sg_conv_algorithm;
 
-/* What suffices for passes over any number of blocks up to most_blocks: where fewer are divided among the
- * threads in another way, they may take more. */
+/* What suffices for passes over any number of blocks up to most_blocks >= 1: where fewer are divided among
+ * the threads in another way, they may take more. */
 sg_conv_bytes sg_conv_most_bytes(const sg_conv_algorithm *algorithm, const sg_machine *machine,
                                  const sg_conv_shape *shape, const sg_support *support, int most_blocks);
 

@@ -82,14 +82,12 @@ static size_t count_of(const sg_conv_shape *shape, const sg_support *support) {
     return support->index != NULL ? support->count : sg_conv_weights(shape);
 }
 
-static int lower(int a, int b) { return a < b ? a : b; }
-
 int sg_sparse_chunk(const sg_conv_shape *s, const sg_support *support, bool transposed, sg_sparse_tile tile) {
     int height = transposed ? s->in_height : s->out_height, width = transposed ? s->in_width : s->out_width;
     int step = transposed ? 1 : s->stride;
     int kernel_height = transposed ? (s->kernel_height - 1) / s->stride + 1 : s->kernel_height;
     int kernel_width = transposed ? (s->kernel_width - 1) / s->stride + 1 : s->kernel_width;
-    int columns = lower(width, tile.columns), lines = lower(height, tile.pixels / columns);
+    int columns = sg_min(width, tile.columns), lines = sg_min(height, tile.pixels / columns);
     int pixels = ((columns - 1) * step + kernel_width) * ((lines - 1) * step + kernel_height);
     double density = (double)count_of(s, support) / (double)sg_conv_weights(s);
     double each = density * s->kernel_height * s->kernel_width; /* weights of a row in one channel */
@@ -99,7 +97,7 @@ int sg_sparse_chunk(const sg_conv_shape *s, const sg_support *support, bool tran
     if (chunk * each < ROW_WEIGHTS) chunk = each * channels > ROW_WEIGHTS ? ROW_WEIGHTS / each : channels;
     if (chunk >= channels) return channels;
     int chunks = (int)((double)channels / chunk + 0.5);
-    return (channels + chunks - 1) / chunks;
+    return sg_divide_up(channels, chunks);
 }
 
 static size_t buckets_of(const sg_conv_shape *s, const sg_support *support, bool transposed,
@@ -156,8 +154,8 @@ int sg_sparse_create(sg_sparse **sparse, const sg_conv_shape *shape, const sg_su
     a->count = count_of(shape, support);
     a->index = support->index;
     int summed = (transposed ? shape->out_channels : shape->in_channels) / shape->groups;
-    a->chunk = lower(chunk, summed);
-    a->chunks = (summed + a->chunk - 1) / a->chunk;
+    a->chunk = sg_min(chunk, summed);
+    a->chunks = sg_divide_up(summed, a->chunk);
     a->rows = transposed ? shape->in_channels : shape->out_channels;
     if (transposed && a->linear) a->rows *= shape->kernel_height * shape->kernel_width;
     a->phases = transposed && !a->linear ? shape->stride * shape->stride : 1;
@@ -226,7 +224,7 @@ int sg_sparse_bind(sg_sparse *a, const sg_tensor *in, const sg_tensor *out) {
  * other's lines. */
 void sg_sparse_pack(const sg_sparse *a, const float *weights, float *values, int threads) {
     const uint32_t *index = a->index, *slot = a->slot;
-    int apart = a->transposed ? lower(threads, a->chunks) : threads;
+    int apart = a->transposed ? sg_min(threads, a->chunks) : threads;
 #pragma omp parallel num_threads(threads)
     if (omp_get_thread_num() < apart) {
         sg_span own = sg_share(a->count, omp_get_thread_num(), apart);

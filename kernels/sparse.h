@@ -16,6 +16,7 @@
 #define SG_SPARSE_H
 
 #include "kernels/conv.h"
+#include "kernels/memory.h"
 
 typedef struct sg_sparse {
     sg_conv_shape shape;
@@ -69,7 +70,7 @@ void sg_sparse_pack(const sg_sparse *sparse, const float *weights, float *values
 
 /* Pixels of one phase along an axis of `size` pixels. */
 static inline int sg_sparse_phase_size(const sg_sparse *sparse, int size, int phase) {
-    return sparse->phases == 1 ? size : (size - phase + sparse->shape.stride - 1) / sparse->shape.stride;
+    return sparse->phases == 1 ? size : sg_divide_up(size - phase, sparse->shape.stride);
 }
 
 #endif

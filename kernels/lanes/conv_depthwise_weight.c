@@ -135,8 +135,7 @@ typedef struct piece {
 static int count_parts(const state *s, int blocks) {
     int channels = s->shape.in_channels, parts = sg_divide_up(channels, MOST_CHANNELS);
     int wanted = s->threads > 1 ? sg_divide_up(PIECES * s->threads, blocks) : 1;
-    if (parts < wanted) parts = wanted;
-    return parts < channels ? parts : channels;
+    return sg_min(sg_max(parts, wanted), channels);
 }
 
 static piece piece_of(const state *s, int number, int parts) {

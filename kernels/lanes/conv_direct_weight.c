@@ -36,7 +36,6 @@ typedef struct weight_gradient {
     size_t tile_size; /* floats of a tile */
 } weight_gradient;
 
-static int min_int(int a, int b) { return a < b ? a : b; }
 /* About the time that the threads take with so many tiles, in multiplications of a panel by a panel. */
 static double cost_of(const weight_gradient *g, int down, int across) {
     int threads = g->machine->threads, tiles = g->shape.groups * down * across;
@@ -47,26 +46,17 @@ static double cost_of(const weight_gradient *g, int down, int across) {
 /* The cheapest tiles that are small enough; no sum depends on them. */
 static void choose_tiles(weight_gradient *g) {
     int rows = g->machine->ukernel.rows;
-    int most_columns = min_int(TILE_COLUMN_PANELS, g->column_panels);
-    int most_rows = min_int(TILE_ROWS, TILE_SUMS / (most_columns * SG_LANES)) / rows;
-    most_rows = min_int(most_rows > 0 ? most_rows : 1, g->row_panels);
+    int most_columns = sg_min(TILE_COLUMN_PANELS, g->column_panels);
+    int most_rows = sg_min(TILE_ROWS, TILE_SUMS / (most_columns * SG_LANES)) / rows;
+    most_rows = sg_min(most_rows > 0 ? most_rows : 1, g->row_panels);
     int least_down = sg_divide_up(g->row_panels, most_rows);
     int least_across = sg_divide_up(g->column_panels, most_columns);
     int threads = g->machine->threads, down = least_down, across = least_across;
-    for (int d = least_down; d <= min_int(g->row_panels, least_down * threads * 2); d++)
-        for (int a = least_across; a <= min_int(g->column_panels, least_across * threads * 2); a++)
+    for (int d = least_down; d <= sg_min(g->row_panels, least_down * threads * 2); d++)
+        for (int a = least_across; a <= sg_min(g->column_panels, least_across * threads * 2); a++)
             if (cost_of(g, d, a) < cost_of(g, down, across)) down = d, across = a;
     g->tile_rows = sg_divide_up(g->row_panels, down);
     g->tile_columns = sg_divide_up(g->column_panels, across);
-}
-
-static int stack_depth(int blocks) {
-    int depth = 1;
-    while (blocks > 1) {
-        blocks = sg_divide_up(blocks, 2);
-        depth++;
-    }
-    return depth;
 }
 
 static void describe(weight_gradient *g, const sg_machine *machine, const sg_conv_shape *shape,
@@ -89,7 +79,7 @@ static size_t rows_size(const weight_gradient *g) {
     return (size_t)g->tile_rows * row_panel_size(g) + SG_LANES; /* rows, lanes: a multiple of SG_LANES */
 }
 static size_t scratch_size(const weight_gradient *g, int blocks) {
-    return (size_t)stack_depth(blocks) * g->tile_size + rows_size(g) + (size_t)PIXELS * SG_LANES * SG_LANES;
+    return (size_t)sg_tree_depth(blocks) * g->tile_size + rows_size(g) + (size_t)PIXELS * SG_LANES * SG_LANES;
 }
 
 /* The order of the tree over `blocks` blocks. */
@@ -176,9 +166,9 @@ static bool describe_tile(const weight_gradient *g, int item, tile *t) {
         across = sg_divide_up(g->column_panels, g->tile_columns);
     *t = (tile){.group = item / (down * across)};
     t->row_low = item / across % down * g->tile_rows;
-    t->row_high = min_int(t->row_low + g->tile_rows, g->row_panels);
+    t->row_high = sg_min(t->row_low + g->tile_rows, g->row_panels);
     t->column_low = item % across * g->tile_columns;
-    t->column_high = min_int(t->column_low + g->tile_columns, g->column_panels);
+    t->column_high = sg_min(t->column_low + g->tile_columns, g->column_panels);
     bool any = false;
     for (int r = t->row_low; r < t->row_high; r++)
         for (int c = t->column_low; c < t->column_high; c++)
@@ -193,7 +183,7 @@ static bool describe_tile(const weight_gradient *g, int item, tile *t) {
 static void transpose_rows(const float *from, int count, int rows, float *to) {
     for (int low = (rows - 1) / 4 * 4; low >= 0; low -= 4) {
         const float *row[4];
-        for (int i = 0; i < 4; i++) row[i] = from + (size_t)min_int(low + i, count - 1) * SG_LANES;
+        for (int i = 0; i < 4; i++) row[i] = from + (size_t)sg_min(low + i, count - 1) * SG_LANES;
         for (int n = 0; n < SG_LANES; n += 4)
             sg_transpose_4x4(row[0] + n, row[1] + n, row[2] + n, row[3] + n, to + n * rows + low,
                              (size_t)rows);
@@ -223,8 +213,7 @@ static void fetch_columns(const float *from, const ptrdiff_t *offset) {
 /* dy rows of one row panel, count pixels from `first` on. */
 static void pack_rows(const weight_gradient *g, const tile *t, const sg_tensor *dy, int block, int first,
                       int count, int panel, float *to) {
-    int width = g->shape.out_width, rows = g->machine->ukernel.rows,
-        m = min_int(rows, g->rows - panel * rows);
+    int width = g->shape.out_width, rows = g->machine->ukernel.rows, m = sg_min(rows, g->rows - panel * rows);
     const float *from[PIXELS];
     for (int p = 0; p < count; p++) {
         from[p] = sg_tensor_at(dy, block, (first + p) / width, (first + p) % width) +
@@ -263,7 +252,7 @@ static void sum_block(const weight_gradient *g, const tile *t, const sg_conv_pas
     size_t stride = (size_t)g->tile_columns * SG_LANES, panel_size = row_panel_size(g);
     int pixels = s->out_height * s->out_width;
     for (int first = 0; first < pixels; first += PIXELS) {
-        int count = min_int(PIXELS, pixels - first);
+        int count = sg_min(PIXELS, pixels - first);
         for (int r = t->row_low; r < t->row_high; r++)
             if (t->row_used[r - t->row_low])
                 pack_rows(g, t, pass->dy, block, first, count, r,
@@ -273,7 +262,7 @@ static void sum_block(const weight_gradient *g, const tile *t, const sg_conv_pas
             pack_columns(g, t, pass->x, block, first, count, c, column_panel);
             for (int r = t->row_low; r < t->row_high; r++)
                 if (is_needed(g, t->group, r, c))
-                    u->run(u, min_int(u->rows, g->rows - r * u->rows), count * SG_LANES,
+                    u->run(u, sg_min(u->rows, g->rows - r * u->rows), count * SG_LANES,
                            rows_panels + (size_t)(r - t->row_low) * panel_size, column_panel,
                            sums + (size_t)(r - t->row_low) * (size_t)u->rows * stride +
                                (size_t)(c - t->column_low) * SG_LANES,
@@ -302,7 +291,7 @@ static void store_tile(const weight_gradient *g, const tile *t, const float *sum
     size_t stride = (size_t)g->tile_columns * SG_LANES, columns = (size_t)g->columns;
     size_t first = (size_t)t->column_low * SG_LANES, end = (size_t)t->column_high * SG_LANES;
     if (end > columns) end = columns;
-    int rows = g->machine->ukernel.rows, row_end = min_int(t->row_high * rows, g->rows);
+    int rows = g->machine->ukernel.rows, row_end = sg_min(t->row_high * rows, g->rows);
     for (int i = t->row_low * rows; i < row_end; i++) {
         size_t row = (size_t)t->group * (size_t)g->rows + (size_t)i, base = row * columns;
         const float *from = sums + (size_t)(i - t->row_low * rows) * stride;
@@ -319,7 +308,7 @@ static void store_tile(const weight_gradient *g, const tile *t, const float *sum
 }
 
 static void run_tile(const weight_gradient *g, const tile *t, const sg_conv_pass *pass, float *scratch) {
-    float *rows_panels = scratch + (size_t)stack_depth(pass->blocks) * g->tile_size;
+    float *rows_panels = scratch + (size_t)sg_tree_depth(pass->blocks) * g->tile_size;
     float *column_panel = rows_panels + rows_size(g);
     size_t top = 0;
     for (int i = 0; i < pass->blocks; i++) {
@@ -337,7 +326,7 @@ static void run_tile(const weight_gradient *g, const tile *t, const sg_conv_pass
 static void locate_columns(weight_gradient *g, const sg_tensor *x) {
     int taps = g->shape.kernel_height * g->shape.kernel_width;
     for (int q = 0; q < g->column_panels * SG_LANES; q++) {
-        int column = min_int(q, g->columns - 1), tap = column % taps;
+        int column = sg_min(q, g->columns - 1), tap = column % taps;
         g->offset[q] = (ptrdiff_t)(column / taps) * SG_LANES +
                        (ptrdiff_t)(tap / g->shape.kernel_width) * (ptrdiff_t)x->row +
                        (ptrdiff_t)(tap % g->shape.kernel_width) * (ptrdiff_t)x->pixel;

@@ -143,13 +143,11 @@ static const group_function full[MOST_COLUMNS] = {full_1, full_2, full_3, full_4
 /* clang-format on */
 static const int lines_of[MOST_COLUMNS] = {8, 4, 2, 2, 1, 1, 1, 1};
 
-static int lower(int a, int b) { return a < b ? a : b; }
-
 /* Channels first..first+count-1 of the input are what a piece reads. */
 static void channels_of(const sg_sparse *a, const piece *work, int *first, int *count) {
     int groups = a->shape.groups, of_group = a->shape.in_channels / groups, rows = a->rows / groups;
     *first = work->chunk * a->chunk;
-    *count = lower(a->chunk, of_group - *first);
+    *count = sg_min(a->chunk, of_group - *first);
     if (groups == 1) return;
     *first = work->first / rows * of_group;
     *count = (work->last - 1) / rows * of_group + of_group - *first;
@@ -192,10 +190,10 @@ static void sum_block(const state *s, const piece *work, const sg_conv_pass *pas
         for (int line = 0, taken; line < height; line += taken) {
             t.in = in + line * in_line;
             t.dy = gradient + line * dy_line;
-            taken = lower(lines, height - line);
+            taken = sg_min(lines, height - line);
             bool whole = taken == lines && height - line >= GROUPS * lines;
             if (whole) taken = GROUPS * lines;
-            int below = lower(taken, height - line - taken);
+            int below = sg_min(taken, height - line - taken);
             sg_area read = {in_line, in_column, below, columns, 0},
                     multiplied = {dy_line, dy_column, below, columns, 0};
             sg_ahead ahead_in =
@@ -244,7 +242,7 @@ static piece part_of(const state *s, piece whole, int part, int parts) {
 static int count_parts(int tasks, int threads) {
     int parts = 1;
     while (parts < TASKS * threads) {
-        int rounds = (tasks * parts + threads - 1) / threads; /* of the busiest thread */
+        int rounds = sg_divide_up(tasks * parts, threads); /* of the busiest thread */
         if (8 * rounds * threads <= 9 * tasks * parts) break;
         parts++;
     }
@@ -261,11 +259,11 @@ int SG_VARIANT(sg_conv_sparse_run_weight)(void *opaque, const sg_conv_pass *pass
     state *s = opaque;
     int blocks = pass->blocks;
     SG_TRY(sg_sparse_bind(s->sparse, pass->x, pass->dy));
-    int wave = lower(s->count, pieces_of_wave(s->threads, blocks));
+    int wave = sg_min(s->count, pieces_of_wave(s->threads, blocks));
     float *all = pass->scratch.shared; /* numbers: [piece of the wave][block][most] */
 #pragma omp parallel num_threads(s->threads)
     for (int first = 0; first < s->count; first += wave) {
-        int pieces = lower(wave, s->count - first), parts = count_parts(pieces * blocks, s->threads);
+        int pieces = sg_min(wave, s->count - first), parts = count_parts(pieces * blocks, s->threads);
         float *sums = sg_conv_own(&pass->scratch, omp_get_thread_num()); /* [most][lanes] */
 #pragma omp single
         sg_fill_queues(s->queue, (size_t)pieces * (size_t)blocks * (size_t)parts, s->threads);

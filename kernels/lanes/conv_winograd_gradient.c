@@ -104,8 +104,7 @@ static layout lay_out(const winograd_gradient *g, int blocks) {
     if (g->rectangles) {
         size_t group_bytes =
             (size_t)winograd_positions(g->form) * (g->in_position + g->out_position) * sizeof(float);
-        int fit = (int)(PHASE_BYTES / group_bytes),
-            phases = sg_divide_up(blocks > 0 ? blocks : 1, fit > 1 ? fit : 1);
+        int fit = (int)(PHASE_BYTES / group_bytes), phases = sg_divide_up(blocks, sg_max(fit, 1));
         l.leaves = sg_divide_up(blocks, phases);
         l.own_slots = phases == 1;
         if (l.own_slots) l.slot = (size_t)(RECTANGLE_IN * RECTANGLE_OUT * g->machine->ukernel.rows) * VALUE;
