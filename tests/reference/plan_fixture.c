@@ -25,8 +25,7 @@ sg_run_config *config_of(const char *text, const char *override) {
     return config;
 }
 
-int try_plan(sg_plan **plan, const sg_run_config *config, const char *fingerprint,
-                    const char *arithmetic) {
+int try_plan(sg_plan **plan, const sg_run_config *config, const char *fingerprint, const char *arithmetic) {
     sg_plan_case_facts cases[CASES] = {0};
     assert_in_range(config->count, 1, CASES);
     for (int i = 0; i < config->count; i++) {
@@ -40,8 +39,7 @@ int try_plan(sg_plan **plan, const sg_run_config *config, const char *fingerprin
     return sg_plan_create(plan, config, &facts);
 }
 
-sg_plan *plan_with(const char *text, const char *override, const char *fingerprint,
-                          const char *arithmetic) {
+sg_plan *plan_with(const char *text, const char *override, const char *fingerprint, const char *arithmetic) {
     sg_run_config *config = config_of(text, override);
     sg_plan *plan;
     if (try_plan(&plan, config, fingerprint, arithmetic) != SG_OK) fail_msg("%s", sg_error_message());

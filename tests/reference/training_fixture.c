@@ -59,7 +59,7 @@ void training_fixture_create(training_fixture *f, const char *arch) {
     assert_ok(sg_exec_create(&f->exec, f->machine, f->net, &sg_reduce_alone, BATCH, true));
     int room = sg_divide_up(BATCH, f->machine->lanes);
     assert_ok(sg_tensor_init(&f->batch.input, f->machine->lanes, room, 3, PIXELS, PIXELS,
-                        sg_exec_input_halo(f->net)));
+                             sg_exec_input_halo(f->net)));
     assert_ok(SG_NEW(&f->batch.label, (size_t)(room * f->machine->lanes)));
     assert_ok(SG_NEW(&f->batch.sample, (size_t)(room * f->machine->lanes)));
     f->source = (sg_source){
@@ -83,15 +83,16 @@ void training_fixture_destroy(training_fixture *f) {
     sg_machine_destroy(&f->machine);
 }
 
-const sg_train_options training_fixture_usual = {.epochs = 3,
-                                       .schedule = SG_SCHEDULE_STEP,
-                                       .lr = 0.1,
-                                       .optimizer = {.kind = SG_SGD, .momentum = 0.9, .weight_decay = 5e-4},
-                                       .alpha_low = 0.0,
-                                       .alpha_high = 1.0,
-                                       .seed = 5,
-                                       .shuffle = true,
-                                       .keep_epoch = -1};
+const sg_train_options training_fixture_usual = {
+    .epochs = 3,
+    .schedule = SG_SCHEDULE_STEP,
+    .lr = 0.1,
+    .optimizer = {.kind = SG_SGD, .momentum = 0.9, .weight_decay = 5e-4},
+    .alpha_low = 0.0,
+    .alpha_high = 1.0,
+    .seed = 5,
+    .shuffle = true,
+    .keep_epoch = -1};
 
 sg_weights *training_fixture_weights(const training_fixture *f, uint64_t seed, double pruned) {
     sg_weights *weights;
@@ -101,7 +102,8 @@ sg_weights *training_fixture_weights(const training_fixture *f, uint64_t seed, d
     return weights;
 }
 
-sg_training *training_fixture_begin_pruned(const training_fixture *f, const sg_train_options *options, double pruned) {
+sg_training *training_fixture_begin_pruned(const training_fixture *f, const sg_train_options *options,
+                                           double pruned) {
     sg_training *training;
     assert_ok(sg_training_create(&training, training_fixture_weights(f, 1, pruned), options));
     return training;

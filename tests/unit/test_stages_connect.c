@@ -1,5 +1,5 @@
-/* Paths between networks as stages: barriers by hand-made curves, interpolation, the ends and the direction of a
- * path, recalibration. */
+/* Paths between networks as stages: barriers by hand-made curves, interpolation, the ends and the direction
+ * of a path, recalibration. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -113,7 +113,8 @@ static void test_reinit_norms_touches_norms_alone(void **state) {
     (void)state;
     training_fixture f;
     training_fixture_create(&f, "resnet20");
-    sg_weights *weights = training_fixture_weights(&f, 1, 0.5), *before = training_fixture_weights(&f, 1, 0.5);
+    sg_weights *weights = training_fixture_weights(&f, 1, 0.5),
+               *before = training_fixture_weights(&f, 1, 0.5);
     for (size_t i = 0; i < f.net->values; i++)
         if (weights->mask[i]) weights->values[i] = before->values[i] = 0.25f + (float)(i % 7);
     sg_reinit_norms(weights);
@@ -247,7 +248,8 @@ static void test_recalibration_without_statistics_is_nothing(void **state) {
     training_fixture f;
     training_fixture_create(&f, "mlp");
     f.steps_left = 0;
-    sg_weights *weights = training_fixture_weights(&f, 1, 0.0), *before = training_fixture_weights(&f, 1, 0.0);
+    sg_weights *weights = training_fixture_weights(&f, 1, 0.0),
+               *before = training_fixture_weights(&f, 1, 0.0);
     sg_survivors *survivors;
     assert_ok(sg_survivors_create(&survivors, weights));
     assert_ok(sg_exec_set_survivors(f.exec, survivors));
