@@ -21,7 +21,8 @@
  * are what threads wait for. The sums' order depends on DEPTH alone.
  *
  * So many weights of a single tap that they leave L2 before they are used (LARGE) are packed while a pass
- * runs: some panels (OWN floats) and DEPTH steps at a time, for LARGE_ITEM columns. */
+ * runs: some panels (OWN floats at most) and DEPTH steps at a time, for a thread's share of the columns, but
+ * for LARGE_LEAST to LARGE_MOST of them. A piece of work is then one panel. */
 enum {
     DEPTH = 512,
     TILE = 8,
@@ -29,7 +30,8 @@ enum {
     ITEMS_PER_THREAD = 16,
     LARGE = 1 << 18,
     OWN = 1 << 16,
-    LARGE_ITEM = 256
+    LARGE_LEAST = 64,
+    LARGE_MOST = 256
 };
 
 /* Output pixels (out_row + i * out_step, out_column + j * out_step), i < rows, j < columns, with their taps:
@@ -51,7 +53,7 @@ typedef struct direct {
     int out_step, in_step, tap_step;
     int panels;
     bool large; /* weights: packed while the pass runs */
-    int chunks; /* pieces of the panels, at least */
+    int most;   /* pieces of work that a thread takes at a time; panels where the weights are large */
     int parts;
     direct_part *part;
     sg_queue *queue; /* [parts][threads], of the present run */
@@ -136,7 +138,8 @@ static void describe(direct *d, const sg_machine *machine, const sg_conv_shape *
     d->parts = transposed ? rows_of_parts(shape) * columns_of_parts(shape) : 1;
     size_t panel = own_panel_size(d);
     d->large = shape->kernel_height * shape->kernel_width == 1 && sg_conv_weights(shape) >= LARGE;
-    d->chunks = d->large ? (int)(((size_t)d->panels * panel + OWN - 1) / OWN) : 1;
+    int fit = sg_max(1, (int)(OWN / panel));
+    d->most = d->large ? sg_divide_up(d->panels, sg_divide_up(d->panels, fit)) : 1;
 }
 
 static size_t packed_size(const direct *d) {
@@ -149,7 +152,7 @@ static size_t packed_size(const direct *d) {
 /* A single tap is never gathered; the data gradient's parts are smaller than the whole kernel. */
 static size_t scratch_size(const direct *d) {
     size_t depth = (size_t)d->shape.kernel_height * (size_t)d->shape.kernel_width * (size_t)d->inner;
-    if (d->large) return (size_t)sg_divide_up(d->panels, d->chunks) * own_panel_size(d);
+    if (d->large) return (size_t)d->most * own_panel_size(d);
     if (depth == (size_t)d->inner || (d->transposed && sg_conv_is_linear(&d->shape))) return 0;
     return (size_t)TILE * (depth < DEPTH ? depth : DEPTH) * SG_LANES;
 }
@@ -446,32 +449,44 @@ static void tell(const direct_run *r, const direct_part *p, int first, int end, 
     }
 }
 
-static int item_columns(const direct *d) { return d->large ? LARGE_ITEM : TILE; }
+/* Columns of a piece of work. */
+static int item_columns(const direct *d, const direct_part *p, int blocks) {
+    if (!d->large) return TILE;
+    int share = sg_divide_up(blocks * p->rows * p->columns, d->machine->threads);
+    return sg_min(sg_max(sg_divide_up(share, TILE) * TILE, LARGE_LEAST), LARGE_MOST);
+}
 
-static void run_item(const direct_run *r, const direct_part *p, size_t item, int blocks, float *scratch) {
+/* Items are (range of columns, group, chunk of its panels); these lie in a row. */
+static void run_items(const direct_run *r, const direct_part *p, sg_span items, int blocks, float *scratch) {
     const direct *d = r->d;
-    int chunk = (int)(item % (size_t)r->chunks),
-        group = (int)(item / (size_t)r->chunks % (size_t)d->shape.groups);
-    int first = (int)(item / (size_t)r->chunks / (size_t)d->shape.groups) * item_columns(d);
-    int end = sg_min(first + item_columns(d), blocks * p->rows * p->columns);
-    int low = d->panels * chunk / r->chunks, high = d->panels * (chunk + 1) / r->chunks;
-    (d->large ? run_large : run_packed)(r, p, group, first, end, low, high, scratch);
-    tell(r, p, first, end, low, high);
+    int columns = item_columns(d, p, blocks);
+    size_t chunks = (size_t)r->chunks, groups = (size_t)d->shape.groups;
+    for (size_t item = items.from, next; item < items.to; item = next) {
+        next = (item / chunks + 1) * chunks;
+        if (next > items.to) next = items.to;
+        int chunk = (int)(item % chunks), group = (int)(item / chunks % groups);
+        int first = (int)(item / chunks / groups) * columns;
+        int end = sg_min(first + columns, blocks * p->rows * p->columns);
+        int low = d->panels * chunk / r->chunks;
+        int high = d->panels * (chunk + (int)(next - item)) / r->chunks;
+        (d->large ? run_large : run_packed)(r, p, group, first, end, low, high, scratch);
+        tell(r, p, first, end, low, high);
+    }
 }
 
 /* Pieces of work of a part. */
 static size_t count_items(const direct *d, const direct_part *p, int blocks, int chunks) {
-    size_t columns = (size_t)blocks * (size_t)p->rows * (size_t)p->columns;
-    size_t ranges = (columns + (size_t)item_columns(d) - 1) / (size_t)item_columns(d);
-    return ranges * (size_t)d->shape.groups * (size_t)chunks;
+    int ranges = sg_divide_up(blocks * p->rows * p->columns, item_columns(d, p, blocks));
+    return (size_t)ranges * (size_t)d->shape.groups * (size_t)chunks;
 }
 
 /* Into how many pieces the panels are cut, so that there is work for all threads. */
 static int count_chunks(const direct *d, int blocks) {
+    if (d->large) return d->panels;
     size_t wanted = d->machine->threads > 1 ? (size_t)d->machine->threads * ITEMS_PER_THREAD : 1, items = 0;
-    for (int i = 0; i < d->parts; i++) items += count_items(d, &d->part[i], blocks, d->chunks);
-    if (items == 0 || items >= wanted) return d->chunks;
-    size_t chunks = (wanted * (size_t)d->chunks + items - 1) / items;
+    for (int i = 0; i < d->parts; i++) items += count_items(d, &d->part[i], blocks, 1);
+    if (items == 0 || items >= wanted) return 1;
+    size_t chunks = (wanted + items - 1) / items;
     return chunks < (size_t)d->panels ? (int)chunks : d->panels;
 }
 
@@ -493,10 +508,10 @@ int SG_VARIANT(sg_conv_direct_run)(void *state, const sg_conv_pass *pass) {
     {
         int member = omp_get_thread_num();
         float *scratch = sg_conv_own(&pass->scratch, member);
-        size_t item;
+        sg_span items;
         for (int i = 0; i < d->parts; i++)
-            while (sg_take(d->queue + i * threads, member, threads, &item))
-                run_item(&r, &d->part[i], item, pass->blocks, scratch);
+            while (sg_take_some(d->queue + i * threads, member, threads, (size_t)d->most, &items))
+                run_items(&r, &d->part[i], items, pass->blocks, scratch);
     }
     return SG_OK;
 }

@@ -31,16 +31,29 @@ static inline void sg_fill_queues(sg_queue *queue, size_t n, int members) {
     }
 }
 
-/* The next item for a member: of its own share, which its caches know from layer to layer, then of what
- * others have left. False when all are taken. */
-static inline bool sg_take(sg_queue *queue, int member, int members, size_t *item) {
+/* The next items for a member, in a row and at most so many: of its own share, which its caches know from
+ * layer to layer, then of what others have left. Half of what is left of a share, so that the last ones,
+ * which the members wait for, are few; one member takes as many as it may. False when all are taken. */
+static inline bool sg_take_some(sg_queue *queue, int member, int members, size_t most, sg_span *items) {
     for (int i = 0; i < members; i++) {
         sg_queue *q = &queue[(member + i) % members];
-        if (atomic_load_explicit(&q->next, memory_order_relaxed) >= q->to) continue;
-        *item = atomic_fetch_add_explicit(&q->next, 1, memory_order_relaxed);
-        if (*item < q->to) return true;
+        size_t next = atomic_load_explicit(&q->next, memory_order_relaxed);
+        if (next >= q->to) continue;
+        size_t left = q->to - next, count = members > 1 ? (left + 1) / 2 : left;
+        if (count > most) count = most;
+        items->from = atomic_fetch_add_explicit(&q->next, count, memory_order_relaxed);
+        items->to = items->from + count < q->to ? items->from + count : q->to;
+        if (items->from < q->to) return true;
     }
     return false;
+}
+
+/* The same, one at a time. */
+static inline bool sg_take(sg_queue *queue, int member, int members, size_t *item) {
+    sg_span items;
+    if (!sg_take_some(queue, member, members, 1, &items)) return false;
+    *item = items.from;
+    return true;
 }
 
 #endif
