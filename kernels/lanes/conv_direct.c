@@ -21,8 +21,9 @@
  * are what threads wait for. The sums' order depends on DEPTH alone.
  *
  * So many weights of a single tap that they leave L2 before they are used (LARGE) are packed while a pass
- * runs: some panels (OWN floats at most) and DEPTH steps at a time, for a thread's share of the columns, but
- * for LARGE_LEAST to LARGE_MOST of them. A piece of work is then one panel. */
+ * runs: some panels (OWN floats at most) and DEPTH steps at a time, for a thread's share of the columns, at
+ * least LARGE_LEAST and at most LARGE_MOST of them. A piece of work is then a single panel of these columns.
+ */
 enum {
     DEPTH = 512,
     TILE = 8,
@@ -53,7 +54,7 @@ typedef struct direct {
     int out_step, in_step, tap_step;
     int panels;
     bool large; /* weights: packed while the pass runs */
-    int most;   /* pieces of work that a thread takes at a time; panels where the weights are large */
+    int most;   /* pieces of work that a thread takes at a time */
     int parts;
     direct_part *part;
     sg_queue *queue; /* [parts][threads], of the present run */
@@ -136,9 +137,8 @@ static void describe(direct *d, const sg_machine *machine, const sg_conv_shape *
     d->outer = transposed ? in : out;
     d->panels = sg_divide_up(d->outer, machine->ukernel.rows);
     d->parts = transposed ? rows_of_parts(shape) * columns_of_parts(shape) : 1;
-    size_t panel = own_panel_size(d);
     d->large = shape->kernel_height * shape->kernel_width == 1 && sg_conv_weights(shape) >= LARGE;
-    int fit = sg_max(1, (int)(OWN / panel));
+    int fit = sg_max(1, (int)(OWN / own_panel_size(d)));
     d->most = d->large ? sg_divide_up(d->panels, sg_divide_up(d->panels, fit)) : 1;
 }
 
@@ -456,7 +456,7 @@ static int item_columns(const direct *d, const direct_part *p, int blocks) {
     return sg_min(sg_max(sg_divide_up(share, TILE) * TILE, LARGE_LEAST), LARGE_MOST);
 }
 
-/* Items are (range of columns, group, chunk of its panels); these lie in a row. */
+/* Pieces of work in a row: [range of columns][group][chunk of the panels]. */
 static void run_items(const direct_run *r, const direct_part *p, sg_span items, int blocks, float *scratch) {
     const direct *d = r->d;
     int columns = item_columns(d, p, blocks);
