@@ -26,26 +26,41 @@ int sg_pixel_sums_begin(sg_pixel_sums *s, const sg_tensor *tensor) {
     return SG_AT(SG_NEW(&s->part, parts * s->count * s->element));
 }
 
-int sg_pixel_sums_finish(sg_pixel_sums *s, int threads) {
-    int blocks = s->extent.blocks, bands = s->follower.bands.count, chunks = sg_chunks(s->channels);
+/* Of all bands and local blocks, for sums first..first+count-1. */
+static void combine_local(const sg_pixel_sums *s, size_t first, size_t count) {
+    int blocks = s->extent.blocks, bands = s->follower.bands.count;
+    size_t skip = first * s->element;
+    for (int block = 0; block < blocks; block++)
+        for (int band = 1; band < bands; band++)
+            s->combine(part_of(s, block, 0) + skip, part_of(s, block, band) + skip, count);
+    sg_fold(s->part + skip, blocks, (size_t)bands * s->count * s->element, count, s->combine);
+}
+
+static void sum_local(const sg_pixel_sums *s, sg_queue *queue, int threads) {
+    size_t bands = (size_t)s->follower.bands.count, chunks = (size_t)sg_chunks(s->channels);
+    size_t items = (size_t)s->extent.blocks * bands * chunks;
+    sg_fill_queues(queue, items, threads);
 #pragma omp parallel num_threads(threads)
     {
         /* Backwards: a pass that goes over the tensor next begins with what is in the caches. */
-        sg_span items = sg_share((size_t)blocks * (size_t)bands * (size_t)chunks, omp_get_thread_num(),
-                                 omp_get_num_threads());
-        for (size_t i = items.to; i-- > items.from;) {
-            int chunk = (int)(i % (size_t)chunks), number = (int)(i / (size_t)chunks);
-            int block = number / bands, band = number % bands;
+        for (size_t i; sg_take_backwards(queue, omp_get_thread_num(), threads, items, &i);) {
+            int chunk = (int)(i % chunks), block = (int)(i / chunks / bands),
+                band = (int)(i / chunks % bands);
             if (!sg_followed(&s->follower, block, band))
                 s->sum(s, block, band, chunk, part_of(s, block, band));
         }
 #pragma omp barrier
 #pragma omp for schedule(static)
-        for (int block = 0; block < blocks; block++)
-            for (int band = 1; band < bands; band++)
-                s->combine(part_of(s, block, 0), part_of(s, block, band), s->count);
+        for (size_t first = 0; first < s->count; first += SG_CHUNK)
+            combine_local(s, first, s->count - first < SG_CHUNK ? s->count - first : SG_CHUNK);
     }
-    sg_fold(s->part, blocks, (size_t)bands * s->count * s->element, s->count, s->combine);
+}
+
+int sg_pixel_sums_finish(sg_pixel_sums *s, int threads) {
+    sg_queue *queue;
+    SG_TRY(SG_NEW(&queue, (size_t)threads));
+    sum_local(s, queue, threads);
+    free(queue);
     const sg_reduce *reduce = s->extent.reduce;
     return SG_AT(
         reduce->combine(reduce->context, s->part, s->count, s->element, s->combine, s->extent.global_blocks));

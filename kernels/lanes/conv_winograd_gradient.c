@@ -10,8 +10,9 @@
  * Threads hand each other as little as they can, since what one core has just written is slow to read, and
  * to write again, for another:
  * - by positions, where the sums are few or the groups many: the threads form teams, a block each; only the
- *   taps of the teams' blocks meet. Inside a team, which is one thread as long as there are blocks enough,
- *   threads divide the packing of each group and then the positions;
+ *   taps of the teams' blocks meet. A team is one thread as long as there are blocks enough, and takes the
+ *   next one of a phase when it has done one; inside a larger team threads divide the packing of each group
+ *   and then the positions;
  * - by rectangles of channels, where the sums are many and all tiles of a block fit one group: the threads
  *   pack a phase of several blocks, then each takes rectangles, whose sums and taps stay in its cache. */
 #include "kernels/lanes/conv_winograd.h"
@@ -30,6 +31,7 @@ enum {
     RECTANGLE_IN = 4,          /* panels of a rectangle */
     RECTANGLE_OUT = 4,
     PHASE_BYTES = 12 << 20,          /* packed panels of a phase */
+    SLOTS_BYTES = 4 << 20,           /* taps of a phase's blocks, by positions */
     VALUE = WINOGRAD_TAPS * SG_LANES /* floats of the taps of one output and one input panel */
 };
 
@@ -55,6 +57,7 @@ typedef struct winograd_gradient {
 typedef struct layout {
     bool own_packed; /* each team has packed groups of its own */
     int leaves;      /* groups that are packed at once */
+    int phase;       /* blocks, by positions, that are done before their taps meet */
     int slots;       /* subtrees that wait at most */
     size_t slot;     /* floats of a slot: [input panel][output][VALUE] */
     bool own_slots;  /* each thread has slots, of a rectangle's size */
@@ -99,7 +102,7 @@ static winograd_gradient plan(const winograd_form *form, const sg_machine *machi
 static layout lay_out(const winograd_gradient *g, int blocks) {
     int threads = g->machine->threads, teams = threads < blocks ? threads : blocks, waiting = 0;
     while ((1 << waiting) < blocks) waiting++;
-    layout l = {.own_packed = !g->rectangles, .leaves = 1, .slots = waiting};
+    layout l = {.own_packed = !g->rectangles, .leaves = 1, .phase = 1, .slots = waiting};
     l.slot = (size_t)g->outputs * (size_t)g->in_panels * VALUE;
     if (g->rectangles) {
         size_t group_bytes =
@@ -109,7 +112,9 @@ static layout lay_out(const winograd_gradient *g, int blocks) {
         l.own_slots = phases == 1;
         if (l.own_slots) l.slot = (size_t)(RECTANGLE_IN * RECTANGLE_OUT * g->machine->ukernel.rows) * VALUE;
     } else if (teams > 1) {
-        l.slots += teams;
+        int fit = (int)(SLOTS_BYTES / (l.slot * sizeof(float)));
+        l.phase = sg_max(sg_min(fit, blocks) / teams, 1) * teams;
+        l.slots += l.phase;
     }
     return l;
 }
@@ -404,15 +409,15 @@ static void run_block(const job *j, int team, int block, branch to, int member, 
     finish_positions(j, team, to, member, members);
 }
 
-/* Combines the leaves i..i+teams-1, which wait one above the other from `depth` on. */
-static void combine_teams(const job *j, int i, int teams, int depth, int member, int members) {
+/* Combines the leaves i..i+leaves-1, which wait one above the other from `depth` on. */
+static void combine_leaves(const job *j, int i, int leaves, int depth, int member, int members) {
     _Alignas(64) float taps[VALUE];
     sg_span items = sg_share((size_t)(j->g->outputs * j->g->in_panels), member, members);
     for (size_t item = items.from; item < items.to; item++) {
         float *slots = slots_of(j, member) + item * VALUE;
-        for (int team = 0, top = depth; team < teams; team++) {
-            branch to = branch_of(j, i + team, top);
-            memcpy(taps, slots + (size_t)(depth + team) * j->layout.slot, sizeof taps);
+        for (int leaf = 0, top = depth; leaf < leaves; leaf++) {
+            branch to = branch_of(j, i + leaf, top);
+            memcpy(taps, slots + (size_t)(depth + leaf) * j->layout.slot, sizeof taps);
             combine(j, to, slots, taps, (int)item % j->g->outputs, (int)item / j->g->outputs);
             top += 1 - to.merges;
         }
@@ -424,19 +429,38 @@ static int depth_after(const job *j, int i, int leaves, int depth) {
     return depth;
 }
 
+/* The leaves i..i+leaves-1, each by the next thread that is free. */
+static void run_leaves(const job *j, int i, int leaves, int depth, int member, int members) {
+    const winograd_gradient *g = j->g;
+#pragma omp single
+    sg_fill_queues(g->queue, (size_t)leaves, members);
+    for (size_t leaf; sg_take(g->queue, member, members, &leaf);)
+        run_block(j, member, g->leaf[i + (int)leaf], (branch){.depth = depth + (int)leaf}, 0, 1);
+}
+
+/* The leaves i..i+teams-1, each by a team. */
+static void run_teams(const job *j, int i, int teams, int depth, int member, int members) {
+    int size = members / teams, team = member / size;
+    branch to = teams == 1 ? branch_of(j, i, depth) : (branch){.depth = depth + team};
+    run_block(j, team, j->g->leaf[i + team], to, member % size, size);
+}
+
 /* As many equal teams as there are blocks left for. All threads pass the same barriers. */
 static void run_by_positions(const job *j, int member, int members) {
-    for (int i = 0, depth = 0, teams = members; i < j->pass->blocks; i += teams) {
-        while (teams > j->pass->blocks - i || members % teams != 0) teams--;
-        int size = members / teams, team = member / size;
-        branch to = teams == 1 ? branch_of(j, i, depth) : (branch){.depth = depth + team};
-        run_block(j, team, j->g->leaf[i + team], to, member % size, size);
-        if (teams > 1) {
+    for (int i = 0, depth = 0, leaves, teams = members; i < j->pass->blocks; i += leaves) {
+        int left = j->pass->blocks - i;
+        while (teams > left || members % teams != 0) teams--;
+        leaves = teams < members ? teams : sg_min(j->layout.phase, left) / teams * teams;
+        if (leaves > teams)
+            run_leaves(j, i, leaves, depth, member, members);
+        else
+            run_teams(j, i, teams, depth, member, members);
+        if (leaves > 1) {
 #pragma omp barrier
-            combine_teams(j, i, teams, depth, member, members);
+            combine_leaves(j, i, leaves, depth, member, members);
 #pragma omp barrier
         }
-        depth = depth_after(j, i, teams, depth);
+        depth = depth_after(j, i, leaves, depth);
     }
 }
 

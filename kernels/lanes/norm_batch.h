@@ -40,10 +40,8 @@ static inline int norm_rows_create(norm_rows *r, const sg_machine *m, const sg_e
  * taken. */
 static inline bool norm_rows_next(norm_rows *r, size_t *row) {
     int thread = omp_get_thread_num();
-    if (!r->backwards) return sg_take(r->queue, thread, r->threads, row);
-    if (!sg_take(r->queue, r->threads - 1 - thread, r->threads, row)) return false;
-    *row = r->count - 1 - *row;
-    return true;
+    return r->backwards ? sg_take_backwards(r->queue, thread, r->threads, r->count, row)
+                        : sg_take(r->queue, thread, r->threads, row);
 }
 
 /* Per channel, what a pass needs beside the tensors. The activation's argument is

@@ -56,4 +56,11 @@ static inline bool sg_take(sg_queue *queue, int member, int members, size_t *ite
     return true;
 }
 
+/* The same, each member's share from its end on. The queues hold the shares of n items. */
+static inline bool sg_take_backwards(sg_queue *queue, int member, int members, size_t n, size_t *item) {
+    if (!sg_take(queue, members - 1 - member, members, item)) return false;
+    *item = n - 1 - *item;
+    return true;
+}
+
 #endif
