@@ -36,6 +36,7 @@ static void combine_local(const sg_pixel_sums *s, size_t first, size_t count) {
     sg_fold(s->part + skip, blocks, (size_t)bands * s->count * s->element, count, s->combine);
 }
 
+/* Sums what was not followed, and combines all that is local; queue: [threads]. */
 static void sum_local(const sg_pixel_sums *s, sg_queue *queue, int threads) {
     size_t bands = (size_t)s->follower.bands.count, chunks = (size_t)sg_chunks(s->channels);
     size_t items = (size_t)s->extent.blocks * bands * chunks;
