@@ -22,11 +22,17 @@
 #include "kernels/sparse.h"
 
 enum { GROUP_PIXELS = 8, MOST_COLUMNS = 8 };
-/* Groups in registers at once: output gradients, two sums and an operand. */
-enum { GROUPS = SG_VECTOR_BYTES == 64 ? 2 : 1, MOST_PIXELS = GROUPS * GROUP_PIXELS };
+/* In registers at once: output gradients of GROUPS groups, TOGETHER vectors of each lane row, and two sums of
+ * each vector. With AVX-512 that is a whole lane row, elsewhere a vector of the line that a pass takes. */
+#if SG_VECTOR_BYTES == 64
+enum { GROUPS = 32 / SG_LANES, TOGETHER = SG_ROW, PASS = SG_LANES };
+#else
+enum { GROUPS = 1, TOGETHER = 1, PASS = SG_LINE };
+#endif
+enum { MOST_PIXELS = GROUPS * GROUP_PIXELS };
 static const sg_sparse_tile largest_tile = {MOST_COLUMNS, MOST_PIXELS, SG_LINES};
 /* Lane rows of sums that stay in L2; tasks per thread in a wave. */
-enum { MOST_SUMS = 32768 / SG_LANES, TASKS = 4 };
+enum { MOST_SUMS = 2048, TASKS = 4 };
 
 /* Some rows of one chunk: weights begin..end of the structure. */
 typedef struct piece {
@@ -53,7 +59,7 @@ typedef struct group {
     sg_ahead *ahead_in, *ahead_dy;
 } group;
 
-/* One line of each lane row, from lane `pass` on. lines, columns and groups (one below the other) are
+/* PASS lanes of each lane row, from lane `pass` on. lines, columns and groups (one below the other) are
  * constants where this is inlined. */
 static inline __attribute__((always_inline)) void sum_rows(const group *t, const int lines, const int columns,
                                                            const int groups, const int pass) {
@@ -69,22 +75,30 @@ static inline __attribute__((always_inline)) void sum_rows(const group *t, const
         const float *dy = t->dy + t->row_offset[row];
         sg_ahead_fetch(t->ahead_in);
         sg_ahead_fetch(t->ahead_dy);
-        for (int slice = pass; slice < pass + SG_LINE; slice += SG_WIDTH) {
-            sg_vec gradient[MOST_PIXELS];
+        for (int slice = pass; slice < pass + PASS; slice += TOGETHER * SG_WIDTH) {
+            sg_vec gradient[MOST_PIXELS][TOGETHER];
 #pragma GCC unroll 16
             for (int l = 0; l < groups * lines; l++)
 #pragma GCC unroll 8
                 for (int c = 0; c < columns; c++)
-                    gradient[l * columns + c] = sg_load(dy + slice + l * t->dy_line + c * t->dy_column);
+#pragma GCC unroll 2
+                    for (int v = 0; v < TOGETHER; v++)
+                        gradient[l * columns + c][v] =
+                            sg_load(dy + slice + v * SG_WIDTH + l * t->dy_line + c * t->dy_column);
             const float *in = t->in + slice;
             float *sum = sums + slice;
             SG_OPAQUE(in);
             for (size_t j = begin; j < end; j++) {
                 const float *p = in + offset[j];
-                sg_vec even = add ? sg_load(sum) : sg_splat(0.0f);
+                sg_vec even[TOGETHER];
+#pragma GCC unroll 2
+                for (int v = 0; v < TOGETHER; v++)
+                    even[v] = add ? sg_load(sum + v * SG_WIDTH) : sg_splat(0.0f);
 #pragma GCC unroll 2
                 for (int g = 0; g < groups; g++) {
-                    sg_vec odd = sg_splat(0.0f);
+                    sg_vec odd[TOGETHER];
+#pragma GCC unroll 2
+                    for (int v = 0; v < TOGETHER; v++) odd[v] = sg_splat(0.0f);
 #pragma GCC unroll 8
                     for (int l = 0; l < lines; l++, p += in_line) {
                         const float *four = p + step.by[4];
@@ -92,18 +106,25 @@ static inline __attribute__((always_inline)) void sum_rows(const group *t, const
 #pragma GCC unroll 8
                         for (int c = 0; c < columns; c++) {
                             int i = l * columns + c;
-                            sg_vec x = sg_load(sg_steps_at(&step, p, four, c));
-                            if (i % 2 == 0)
-                                even = sg_fma(gradient[g * lines * columns + i], x, even);
-                            else if (i == 1)
-                                odd = gradient[g * lines * columns + i] * x;
-                            else
-                                odd = sg_fma(gradient[g * lines * columns + i], x, odd);
+#pragma GCC unroll 2
+                            for (int v = 0; v < TOGETHER; v++) {
+                                sg_vec x = sg_load(sg_steps_at(&step, p, four, c) + v * SG_WIDTH);
+                                sg_vec y = gradient[g * lines * columns + i][v];
+                                if (i % 2 == 0)
+                                    even[v] = sg_fma(y, x, even[v]);
+                                else if (i == 1)
+                                    odd[v] = y * x;
+                                else
+                                    odd[v] = sg_fma(y, x, odd[v]);
+                            }
                         }
                     }
-                    if (lines * columns > 1) even = even + odd;
+                    if (lines * columns == 1) continue;
+#pragma GCC unroll 2
+                    for (int v = 0; v < TOGETHER; v++) even[v] = even[v] + odd[v];
                 }
-                sg_store(sum, even);
+#pragma GCC unroll 2
+                for (int v = 0; v < TOGETHER; v++) sg_store(sum + v * SG_WIDTH, even[v]);
                 sum += SG_LANES;
             }
         }
@@ -111,10 +132,10 @@ static inline __attribute__((always_inline)) void sum_rows(const group *t, const
     }
 }
 
-/* What a pass reads, the same line of all lane rows, stays in L1. */
+/* What a pass reads of all lane rows stays in L1. */
 static inline __attribute__((always_inline)) void sum_groups(const group *t, const int lines,
                                                              const int columns, const int groups) {
-    for (int pass = 0; pass < SG_LANES; pass += SG_LINE) sum_rows(t, lines, columns, groups, pass);
+    for (int pass = 0; pass < SG_LANES; pass += PASS) sum_rows(t, lines, columns, groups, pass);
 }
 
 #define GROUP(lines, columns)                                                                                \
@@ -179,7 +200,7 @@ static void sum_block(const state *s, const piece *work, const sg_conv_pass *pas
                .last = work->last};
     const float *in = sg_tensor_at(x, block, -shape->padding, -shape->padding),
                 *gradient = sg_tensor_at(dy, block, 0, 0);
-    int first_channel, channels, rows = work->last - work->first, calls = rows * SG_LINES;
+    int first_channel, channels, rows = work->last - work->first, calls = rows * SG_LANES / PASS;
     channels_of(a, work, &first_channel, &channels);
     bool pays = sg_ahead_pays(x, dy, pass->blocks);
     ptrdiff_t furthest = (shape->kernel_height - 1) * (ptrdiff_t)x->row +
@@ -284,15 +305,16 @@ int SG_VARIANT(sg_conv_sparse_run_weight)(void *opaque, const sg_conv_pass *pass
     return SG_OK;
 }
 
-/* Cuts every chunk's rows into pieces of at most MOST_SUMS weights (or one row). Only counts when pieces is
- * NULL. */
+/* Cuts every chunk's rows into pieces of about as many weights, MOST_SUMS (or one row) at most. Only counts
+ * when pieces is NULL. */
 static int cut(const sg_sparse *a, piece *pieces) {
     int count = 0;
     for (int chunk = 0; chunk < a->chunks; chunk++) {
         const uint32_t *start = a->start + (size_t)chunk * (size_t)a->rows;
         for (int first = 0, last; first < a->rows; first = last) {
+            size_t left = start[a->rows] - start[first], parts = (left + MOST_SUMS - 1) / MOST_SUMS;
             last = first + 1;
-            while (last < a->rows && start[last + 1] - start[first] <= MOST_SUMS) last++;
+            while (last < a->rows && (start[last + 1] - start[first]) * parts <= left) last++;
             size_t weights = start[last] - start[first];
             if (weights == 0) continue;
             if (pieces != NULL)
