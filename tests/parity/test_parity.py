@@ -8,11 +8,12 @@ Ends with "N passed, N failed" on a line of its own; exit status 1 when any fail
 """
 import argparse
 import copy
+import functools
 import os
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import torch
@@ -84,19 +85,30 @@ WITHOUT_RECTIFIERS = ("efficientnet_b0", "mlp_mixer", "vit")
 
 
 class Score:
+    """Counts, and the lines to print when the process that has the terminal takes them over."""
+
     def __init__(self):
         self.passed = self.failed = 0
+        self.lines = []
 
     def check(self, name, error, bound, what=""):
         good = error <= bound  # NaN fails
         self.passed += good
         self.failed += not good
         detail = f"{error:.2g} of {bound:.2g}{' in ' + what if what else ''}"
-        print(f"{'ok    ' if good else 'FAILED'} {name}: {detail}", flush=True)
+        self.lines.append(f"{'ok    ' if good else 'FAILED'} {name}: {detail}")
 
     def fail(self, name, reason):
         self.failed += 1
-        print(f"FAILED {name}: {reason}", flush=True)
+        self.lines.append(f"FAILED {name}: {reason}")
+
+    def tell(self, name, what):
+        self.lines.append(f"       {name}: {what}")
+
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        print("\n".join(other.lines), flush=True)
 
 
 def relative(got, expected):
@@ -190,6 +202,7 @@ class Case:
             net.get_parameter(name).grad *= mask
         return logits, loss
 
+    @functools.cached_property
     def one_pass(self):
         net, expected = copy.deepcopy(self.net), {}
         interpolate_norms(net, self.alpha)
@@ -200,6 +213,24 @@ class Case:
         for name, tensor in net.named_parameters():
             expected["gradient/" + name] = tensor.grad.numpy()
         return expected, statistics(net, "train/")
+
+    @functools.cached_property
+    def float_gradients(self):
+        """PyTorch's own in float32, in both memory formats; masked weights' gradient is 0. Without oneDNN in
+        channels_last where channels are no multiple of 8: with 6 of them PyTorch 1.13 and 2.15 end with a
+        corrupted heap on a CPU with AVX2 alone."""
+        gradients = []
+        for layout in (torch.contiguous_format, torch.channels_last):
+            net = copy.deepcopy(self.net).float().train()
+            interpolate_norms(net, self.alpha)
+            net = net.to(memory_format=layout)
+            images = self.images.float().contiguous(memory_format=layout)
+            onednn = layout == torch.contiguous_format or self.config["width"] % 8 == 0
+            with torch.backends.mkldnn.flags(enabled=onednn):
+                F.cross_entropy(net(images), self.labels).backward()
+            gradients.append({n: (t.grad.double() * self.mask.get(n, 1)).numpy()
+                              for n, t in net.named_parameters()})
+        return gradients
 
     def steps(self, adam):
         net = copy.deepcopy(self.net).train()
@@ -238,8 +269,8 @@ def compare_shapes(score, case, got):
     score.check(f"{case.name}: names and shapes", len(wrong), 0, min(wrong, default=""))
 
 
-def compare_case(score, case, got):
-    expected, running = case.one_pass()
+def compare_double(score, case, got):
+    expected, running = case.one_pass
     compare_shapes(score, case, got)
     for name, key in [("evaluation logits", "eval_logits"), ("training logits", "logits"), ("loss", "loss")]:
         compare(score, f"{case.name}: {name}", got, {key: expected[key]}, EXACT)
@@ -257,21 +288,6 @@ def compare_case(score, case, got):
         if running:  # the mean of what a noisy bias is added to is noisy too
             noisy = {n for n in running if n.endswith("running_mean")} if noise else set()
             compare(score, f"{case.name}: statistics {after}", got, running, AFTER_STEPS, noisy)
-
-
-def float_gradient(case, channels_last):
-    """PyTorch's own, in float32; masked weights' gradient is 0. Without oneDNN in channels_last where channels are
-    no multiple of 8: with 6 of them PyTorch 1.13 and 2.15 end with a corrupted heap on a CPU with AVX2 alone."""
-    onednn = not channels_last or case.config["width"] % 8 == 0
-    net = copy.deepcopy(case.net).float().train()
-    interpolate_norms(net, case.alpha)
-    images = case.images.float()
-    if channels_last:
-        net = net.to(memory_format=torch.channels_last)
-        images = images.contiguous(memory_format=torch.channels_last)
-    with torch.backends.mkldnn.flags(enabled=onednn):
-        F.cross_entropy(net(images), case.labels).backward()
-    return {n: (t.grad.double() * case.mask.get(n, 1)).numpy() for n, t in net.named_parameters()}
 
 
 def whole(gradients):
@@ -295,7 +311,7 @@ def float_pass(score, case, program, switch, logits):
     except (RuntimeError, ValueError) as error:
         score.fail(name, error)
         return None
-    expected, running = case.one_pass()
+    expected, running = case.one_pass
     for label, key in [("evaluation logits", "eval_logits"), ("loss", "loss")]:
         compare(score, f"{name}: {label}", got, {key: expected[key]}, logits)
     if running:
@@ -305,12 +321,12 @@ def float_pass(score, case, program, switch, logits):
     if len(ours) != len(exact):
         score.fail(f"{name}: gradient", f"the program gave {len(ours)} of {len(exact)} tensors")
         return None
-    return [ours, *(float_gradient(case, last) for last in (False, True))], exact
+    return [ours, *case.float_gradients], exact
 
 
-def show_errors(name, errors):
-    print(f"       {name}: whole gradient's relative error {errors[0]:.2g}; PyTorch's float32 "
-          f"{errors[1]:.2g} (NCHW), {errors[2]:.2g} (channels_last)")
+def show_errors(score, name, errors):
+    score.tell(name, f"whole gradient's relative error {errors[0]:.2g}; PyTorch's float32 {errors[1]:.2g} (NCHW), "
+                     f"{errors[2]:.2g} (channels_last)")
 
 
 def compare_float(score, case, program, switch, factor, floors):
@@ -321,31 +337,55 @@ def compare_float(score, case, program, switch, factor, floors):
     gradients, exact = passed
     name = f"{case.name} {switch[2:]}"
     errors = [relative(whole(g), whole(exact)) for g in gradients]
-    show_errors(name, errors)
+    show_errors(score, name, errors)
     score.check(f"{name}: whole gradient", errors[0], max(factor * max(errors[1:]), floors[0]))
     error, tensor = worst_tensor(gradients[0], exact)
     bound = factor * max(worst_tensor(g, exact)[0] for g in gradients[1:])
     score.check(f"{name}: gradients", error, max(bound, floors[1]), tensor)
 
 
-def compare_float_at_size(score, config, number, program, folder):
+def check_case(program, config, case, seed, with_float):
+    """One network in one case, with the double executor and the float one."""
+    score = Score()
+    with tempfile.TemporaryDirectory() as folder:
+        case = Case(config, case, folder, seed)
+        case.write(STEPS)
+        try:
+            compare_double(score, case, case.run(program))
+        except (RuntimeError, ValueError) as error:
+            score.fail(case.name, error)
+            return score
+        if with_float:
+            smooth = case.config["arch"] in WITHOUT_RECTIFIERS
+            floors = (SMOOTH, SMOOTH_OF_TENSOR) if smooth else (FLIPS, FLIPS_OF_TENSOR)
+            compare_float(score, case, program, "--float", WINOGRAD_FACTOR, floors)
+    return score
+
+
+def check_at_size(program, config, seed):
     """The product's own network as it is used, with Winograd and without. Which rectifiers rounding flips is
     luck, so errors are root mean squares over some starts and minibatches."""
-    cases = [Case(config, (f"at its own width {i}", 0.0, 1.0), folder, 99 + number + 100 * i)
-             for i in range(1 if config["arch"] in SLOW else STARTS)]
-    for case in cases:
-        case.write(0)
-    for switch, factor in [("--float-direct", FLOAT_FACTOR), ("--float", WINOGRAD_FACTOR)]:
-        passes = [float_pass(score, case, program, switch, LOGITS_AT_SIZE) for case in cases]
-        if None in passes:
-            continue
-        each = [[relative(whole(g), whole(exact)) for g in gradients] for gradients, exact in passes]
-        errors = np.sqrt(np.mean(np.square(each), axis=0))
-        name = f"{config['arch']} at its own width {switch[2:]}"
-        show_errors(name, errors)
-        score.check(f"{name}: whole gradient", errors[0], max(factor * max(errors[1:]), LAST_PLACES))
-    for case in cases:
-        os.remove(case.input)
+    score = Score()
+    with tempfile.TemporaryDirectory() as folder:
+        cases = [Case(config, (f"at its own width {i}", 0.0, 1.0), folder, seed + 100 * i)
+                 for i in range(1 if config["arch"] in SLOW else STARTS)]
+        for case in cases:
+            case.write(0)
+        for switch, factor in [("--float-direct", FLOAT_FACTOR), ("--float", WINOGRAD_FACTOR)]:
+            passes = [float_pass(score, case, program, switch, LOGITS_AT_SIZE) for case in cases]
+            if None in passes:
+                continue
+            each = [[relative(whole(g), whole(exact)) for g in gradients] for gradients, exact in passes]
+            errors = np.sqrt(np.mean(np.square(each), axis=0))
+            name = f"{config['arch']} at its own width {switch[2:]}"
+            show_errors(score, name, errors)
+            score.check(f"{name}: whole gradient", errors[0], max(factor * max(errors[1:]), LAST_PLACES))
+    return score
+
+
+def use_one_thread():
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
 
 
 def main():
@@ -355,33 +395,19 @@ def main():
                         help="only these (default: all)")
     parser.add_argument("--no-float", action="store_true", help="leave the float executor out")
     arguments = parser.parse_intermixed_args()
-    torch.set_default_dtype(torch.float64)
-    torch.set_num_threads(1)
-    score = Score()
-    chosen = [n for n in NETWORKS if not arguments.networks or n["arch"] in arguments.networks]
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
-        cases = [Case(n, c, folder, 1 + i) for i, n in enumerate(chosen) for c in CASES
-                 if c[0] != "alpha" or n["arch"] not in WITHOUT_NORMS]
-        for case in cases:
-            case.write(STEPS)
-        results = [pool.submit(case.run, arguments.program) for case in cases]
-        for case, result in zip(cases, results):
-            try:
-                got = result.result()
-            except (RuntimeError, ValueError) as error:
-                score.fail(case.name, error)
-                continue
-            compare_case(score, case, got)
-            if not arguments.no_float:
-                smooth = case.config["arch"] in WITHOUT_RECTIFIERS
-                floors = (SMOOTH, SMOOTH_OF_TENSOR) if smooth else (FLIPS, FLIPS_OF_TENSOR)
-                compare_float(score, case, arguments.program, "--float", WINOGRAD_FACTOR, floors)
-            os.remove(case.output)
-        for number, config in enumerate(AT_SIZE if not arguments.no_float else []):
-            if not arguments.networks or config["arch"] in arguments.networks:
-                compare_float_at_size(score, config, number, arguments.program, folder)
-    if not cases:
-        score.fail("choice", f"no network is named {' or '.join(arguments.networks)}")
+    chosen, at_size = ([(i, n) for i, n in enumerate(networks)
+                        if not arguments.networks or n["arch"] in arguments.networks]
+                       for networks in (NETWORKS, AT_SIZE))
+    score, program, with_float = Score(), arguments.program, not arguments.no_float
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), initializer=use_one_thread) as pool:
+        checks = [pool.submit(check_case, program, n, c, 1 + i, with_float) for i, n in chosen for c in CASES
+                  if c[0] != "alpha" or n["arch"] not in WITHOUT_NORMS]
+        checks += [pool.submit(check_at_size, program, n, 99 + i) for i, n in at_size if with_float]
+        for check in checks:
+            score.add(check.result())
+    if not checks:
+        print(f"FAILED choice: no network is named {' or '.join(arguments.networks)}")
+        score.failed += 1
     print(f"{score.passed} passed, {score.failed} failed")
     return 1 if score.failed or not score.passed else 0
 
