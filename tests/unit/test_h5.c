@@ -376,6 +376,7 @@ static void a_failed_write_leaves_the_old_file(void **state) {
     if (child == 0) {
         enum { N = 1 << 20 };
         static float large[N];
+        SG_FREE(before);
         struct rlimit limit = {.rlim_cur = 1 << 20, .rlim_max = 1 << 20};
         signal(SIGXFSZ, SIG_IGN);
         if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(100);
@@ -429,6 +430,7 @@ static void a_failed_close_ends_the_process_with_74(void **state) {
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
+        SG_FREE(before);
         close_fails = true;
         if (freopen("/dev/null", "w", stderr) == NULL) _exit(100);
         write_small(name);
