@@ -85,7 +85,7 @@ WITHOUT_RECTIFIERS = ("efficientnet_b0", "mlp_mixer", "vit")
 
 
 class Score:
-    """Counts, and the lines to print when the process that has the terminal takes them over."""
+    """Counts and lines of output; add() prints those of another process's score."""
 
     def __init__(self):
         self.passed = self.failed = 0
@@ -383,7 +383,7 @@ def check_at_size(program, config, seed):
     return score
 
 
-def use_one_thread():
+def set_up_process():
     torch.set_default_dtype(torch.float64)
     torch.set_num_threads(1)
 
@@ -399,7 +399,7 @@ def main():
                         if not arguments.networks or n["arch"] in arguments.networks]
                        for networks in (NETWORKS, AT_SIZE))
     score, program, with_float = Score(), arguments.program, not arguments.no_float
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), initializer=use_one_thread) as pool:
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), initializer=set_up_process) as pool:
         checks = [pool.submit(check_case, program, n, c, 1 + i, with_float) for i, n in chosen for c in CASES
                   if c[0] != "alpha" or n["arch"] not in WITHOUT_NORMS]
         checks += [pool.submit(check_at_size, program, n, 99 + i) for i, n in at_size if with_float]
